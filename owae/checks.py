@@ -1,0 +1,80 @@
+"""What every divergence refuses, said once, and the precision in which every one computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+from owae.distributions import at_least_float32
+
+# Squares of larger entries leave no digits for the distances between rows, and beyond 1e19 they overflow float32.
+LARGEST = 1e15
+
+_validating: ContextVar[bool] = ContextVar("owae_validating", default=True)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Skip the reading back of values in `checked_samples` within this block.
+
+    The training loop does so: it looks at every term of the objective itself, and a look at the samples would stall a GPU.
+    """
+    token = _validating.set(False)
+    try:
+        yield
+    finally:
+        _validating.reset(token)
+
+
+def checked_samples(**samples: Tensor) -> tuple[Tensor, ...]:
+    """The samples, float32 at least, if a divergence can compare them.
+
+    Args:
+        samples: Tensors (n, *event) under the names that messages shall use; all with one event shape.
+
+    Raises:
+        ValueError: An argument is not floating, has no rows or no event axis, differs in its event shape, holds a NaN or an
+            infinity, or holds entries beyond 1e15. The message names the argument.
+    """
+    (first, reference), *_ = samples.items()
+    for name, sample in samples.items():
+        if not sample.is_floating_point():
+            raise ValueError(f"{name} has dtype {sample.dtype}; a divergence needs floating-point samples, such as {name}.float()")
+        if sample.ndim < 2:
+            raise ValueError(f"{name} has shape {tuple(sample.shape)}; samples need a row each: (n, *event)")
+        if sample.shape[1:] != reference.shape[1:]:
+            raise ValueError(
+                f"{name} has events of shape {tuple(sample.shape[1:])}, {first} of shape {tuple(reference.shape[1:])}: "
+                "both sides must live on the same level"
+            )
+        if sample.numel() == 0:
+            raise ValueError(f"{name} is empty, shape {tuple(sample.shape)}; a divergence needs at least one sample on each side")
+        if _validating.get():
+            _refuse_unusable_values(name, sample.detach())
+    return tuple(at_least_float32(sample) for sample in samples.values())
+
+
+def _refuse_unusable_values(name: str, sample: Tensor) -> None:
+    largest = sample.abs().amax().item()  # NaN wins over any number, so one reduction tells all three cases
+    if largest <= LARGEST:
+        return
+    flat = sample.flatten(1)
+    bad = (~(flat.abs() <= LARGEST)).any(1).nonzero()[:, 0]
+    rows = f"{len(bad)} of {len(sample)} rows (first: row {bad[0].item()})"
+    if bool(torch.isfinite(flat).all()):
+        raise ValueError(f"{name} holds entries as large as {largest:.2g} in {rows}; distances need entries below {LARGEST:.0e}")
+    raise ValueError(f"{name} holds NaN or infinity in {rows}; every sample must be finite")
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """A block in which autocast is off: costs and divergences are computed in float32 at least."""
+    if torch.is_autocast_enabled(device.type):
+        with torch.autocast(device.type, enabled=False):
+            yield
+    else:
+        yield

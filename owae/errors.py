@@ -1,0 +1,81 @@
+"""The errors a user can meet, and the wording they share.
+
+Every error that is the user's to mend derives from `OwaeError`; the command line turns those into exit code 2. Anything else
+that escapes is a bug in owae or in a plugin.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class OwaeError(Exception):
+    """Something that whoever runs owae can mend: its message says what was found and what would work."""
+
+
+class PluginError(OwaeError):
+    """A plugin could not be loaded, or a component's name is unknown or claimed twice."""
+
+
+class DataError(OwaeError):
+    """The data are missing, unreadable or not of the kind that was asked for."""
+
+
+class TrainingError(OwaeError):
+    """Training cannot go on, or a run folder cannot be used."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a configuration.
+
+    Attributes:
+        place: Where it stands, as `levels[0].layer.hidden` (levels are counted from 0, bottom first); empty for the whole file.
+        message: What was found and what would work.
+    """
+
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+
+class ConfigError(OwaeError):
+    """One or more mistakes in a configuration, all reported at once in `problems`."""
+
+    def __init__(self, problems: str | Sequence[Problem], source: str = "") -> None:
+        self.problems = [Problem("", problems)] if isinstance(problems, str) else list(problems)
+        self.source = source
+        count = len(self.problems)
+        where = f"{source}: " if source else ""
+        if count == 1:
+            text = f"{where}{self.problems[0]}"
+        else:
+            text = "\n".join([f"{where}{count} mistakes", *(f"  {problem}" for problem in self.problems)])
+        super().__init__(text)
+
+
+def nearest(found: str, valid: Iterable[str]) -> str | None:
+    """The valid name closest to `found`, or None where none is close.
+
+    >>> nearest("learning_rte", ["learning_rate", "epochs"])
+    'learning_rate'
+    """
+    by_folded = {name.lower().replace("_", "-"): name for name in sorted(valid)}
+    close = difflib.get_close_matches(found.lower().replace("_", "-"), by_folded, n=1, cutoff=0.6)
+    return by_folded[close[0]] if close else None
+
+
+def suggestion(found: str, valid: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest valid one, then all of them.
+
+    >>> suggestion("mdd", ["mmd", "sinkhorn"])
+    "did you mean 'mmd'? valid: mmd, sinkhorn"
+    """
+    names = sorted(valid)
+    listed = f"valid: {', '.join(names)}" if names else "none is available"
+    close = nearest(found, names)
+    return f"did you mean '{close}'? {listed}" if close else listed

@@ -1,0 +1,193 @@
+"""The contract: every abstract class of owae, on one page. A plugin author needs no other file.
+
+A whole plugin, a divergence by the distance of the means:
+
+    import owae
+
+    class MeanDistance(owae.Divergence):
+        name = "mean-distance"
+
+        def __init__(self, *, scale: float = 1.0) -> None:
+            super().__init__()
+            self.scale = scale
+
+        def forward(self, x, y):
+            return self.scale * (x.mean(0) - y.mean(0)).square().sum()
+
+    @owae.hookimpl
+    def owae_components():
+        return [MeanDistance]
+
+Declare its module in `pyproject.toml` under `[project.entry-points.owae]` and `divergence = { kind = "mean-distance", scale = 2.0 }`
+works in every config.
+
+Shapes: `B` batch, `*x` the event below a level, `*z` the event above it. The constructor is the schema: what the engine
+supplies stands before the `/`; what a config supplies are keyword arguments after it, whose annotations are checked.
+Classes are abstract or final. Methods with a body here are correct defaults, to be overridden where something better
+is known (a closed form, a batch read at once), under the law in their docstring; `owae.testing` checks that law.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from owae.checks import checked_samples, full_precision
+from owae.distributions import Distribution
+
+Shape = tuple[int, ...]
+
+
+class Component(ABC):
+    """Anything a plugin can bring. `name` is what a config writes after `kind =`."""
+
+    name: ClassVar[str]
+    interface: ClassVar[str]
+
+
+class LatentLayer(Component, nn.Module):
+    """The conditionals of one level, `q(z | x)` upward and `p(x | z)` downward (Eqs. 1 and 2).
+
+    Constructor: `__init__(self, in_shape, /, *, <options>)`. It sets `in_shape` and `latent_shape`.
+
+    Attributes:
+        in_shape: Shape of one event below, `*x`.
+        latent_shape: Shape of one event above, `*z`.
+        output_range: Bounds of the decoder's mean, or None if it has none; held against the data's range at the bottom.
+    """
+
+    interface = "layer"
+    in_shape: Shape
+    latent_shape: Shape
+    output_range: tuple[float, float] | None = None
+
+    @abstractmethod
+    def encode(self, x: Float[Tensor, "B *x"]) -> Distribution:
+        """`q(z | x)`: events of `latent_shape`."""
+
+    @abstractmethod
+    def decode(self, z: Float[Tensor, "B *z"]) -> Distribution:
+        """`p(x | z)`: events of `in_shape`."""
+
+
+class Cost(Component, nn.Module):
+    """A ground cost `c(x, y)` between events of one shape; sums over the event, keeps the batch.
+
+    Constructor: `__init__(self, *, <options>)`. Gradients must be finite where `x` equals `y`.
+    """
+
+    interface = "cost"
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "B *x"], y: Float[Tensor, "B *x"]) -> Float[Tensor, " B"]:
+        """`c(x, y)`, one number a row."""
+
+    def expected(self, x: Float[Tensor, "B *x"], p: Distribution) -> Float[Tensor, " B"]:
+        """`E_{y ~ p} c(x, y)`, one number a row; by one draw unless overridden with a closed form of the same mean."""
+        return self(x, p.rsample())
+
+
+class Divergence(Component, nn.Module):
+    """A divergence between two distributions known by samples, as closes the top of a stack (Eq. 8).
+
+    Constructor: `__init__(self, *, <options>)`. Called as `divergence(x, y)`, which refuses samples that are empty, not
+    finite or too large (`ValueError`), lifts half precision to float32, switches autocast off and then calls `forward`.
+    An estimate may be negative where its docstring says so; equal clouds give a finite value near 0 and finite gradients.
+    """
+
+    interface = "divergence"
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> Float[Tensor, ""]:
+        """The divergence of `x ~ Q` from `y ~ P`, a scalar."""
+
+    def to_prior(self, x: Float[Tensor, "n *z"], prior: Prior) -> Float[Tensor, ""]:
+        """The divergence of `x ~ Q` from `prior`: against as many fresh draws, unless overridden by a closed form of the same mean.
+
+        An override falls back on `super().to_prior` for priors it has no form for, and first calls `self.checked(x)`.
+        """
+        return self(x, prior.sample(len(x)))
+
+    def describe(self, shape: Shape) -> dict[str, str | float | list[float]]:
+        """What the number means for events of `shape`: estimator, kernel and scales, root or not. For logs and tables."""
+        return {"divergence": self.name}
+
+    def checked(self, x: Tensor) -> Tensor:
+        """`x` as `forward` would get it, or the same `ValueError`."""
+        return checked_samples(x=x)[0]
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        x, y = checked_samples(x=x, y=y)
+        with full_precision(x.device):
+            return super().__call__(x, y)
+
+
+class Regulariser(Component, nn.Module):
+    """A penalty on an encoder's distribution, as Eq. 17; sums over the event, keeps the batch.
+
+    Constructor: `__init__(self, *, <options>)`.
+    """
+
+    interface = "regulariser"
+
+    @abstractmethod
+    def forward(self, q: Distribution) -> Float[Tensor, " B"]:
+        """The penalty on `q(z | x)`, one number a row."""
+
+
+class Prior(Component, nn.Module):
+    """A distribution over the deepest level (or, through deeper decoders, over any: Eq. 7).
+
+    Constructor: `__init__(self, shape, /, *, <options>)`, which must hand `shape` on to `super().__init__`.
+    Draws are made on the device and in the dtype that the module was moved to: those of `self.anchor`.
+    """
+
+    interface = "prior"
+    anchor: Tensor
+
+    def __init__(self, shape: Shape, /) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)
+
+    @abstractmethod
+    def sample(self, n: int) -> Float[Tensor, "{n} *z"]:
+        """`n` fresh draws, differentiable with respect to the prior's parameters, if it has any."""
+
+
+class DataSource(Component):
+    """A set of examples of one shape: what a model is trained or measured on.
+
+    Constructor: `__init__(self, split, /, *, <options>)` with `split` either "train" or "test"; the two share no example.
+    Examples are float32 within `value_range`, or uint8, which means 0…255 mapped linearly onto `value_range` (the loader does
+    that on the device, so that images travel and rest as bytes). Errors: `DataError`.
+
+    Attributes:
+        shape: Shape of one example, channels first for images: (C, H, W).
+        value_range: Lowest and highest value an example may hold.
+        labels: One class per example, (N,), or None. Never trained on; they colour figures and score representations.
+    """
+
+    interface = "data"
+    shape: Shape
+    value_range: tuple[float, float] = (0.0, 1.0)
+    labels: Int[Tensor, " N"] | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of examples."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Tensor:
+        """Example `index`, of `shape`; `IndexError` past the end."""
+
+    def batch(self, indices: Int[Tensor, " B"]) -> Tensor:
+        """The examples at `indices`, (B, *shape); one by one unless overridden by a read of all at once."""
+        return torch.stack([self[int(index)] for index in indices])
+
+
+INTERFACES: tuple[type[Component], ...] = (LatentLayer, Cost, Divergence, Regulariser, Prior, DataSource)

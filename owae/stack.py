@@ -1,0 +1,332 @@
+"""The engine: Eq. 14 as the recursion it came from.
+
+    W(z, n) = D(z, P_N)                                                  n = N
+            = E c_n(z, z~) + λ_{n+1} · W(z', n + 1)                      n < N,   z' ~ q_{n+1}(· | z),  z~ ~ p_{n+1}(· | z')
+
+`W(x, 0)` is the relaxed Wasserstein distance between the data and the model; the divergence between a level's
+aggregated posterior and its prior is once more such a distance (Eq. 11), until a plain divergence closes the top. Unrolled,
+the term on `z_i` has weight `w_i = λ_1 ⋯ λ_i` (Eq. 14); those products are what a stack is given and what it reports.
+
+One draw of `q_{n+1}` a row serves as this level's code, the next level's data and the target of the next cost. Gradients flow
+everywhere. Levels are stored flat, bottom first: `levels[n]` joins `z_n` to `z_{n+1}`, with `z_0 = x`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from owae.checks import full_precision
+from owae.defaults import Ancestral, SquaredEuclidean, StandardNormal
+from owae.distributions import Dirac, Distribution, at_least_float32
+from owae.errors import ConfigError
+from owae.interfaces import Cost, Divergence, LatentLayer, Prior, Regulariser
+
+Space = Literal["latent", "data"]
+
+
+class Level(nn.Module):
+    """One level: its conditionals, the cost between its data and their reconstruction, the penalty on its encoder.
+
+    Args:
+        layer: The conditionals `q(z_{n+1} | z_n)` and `p(z_n | z_{n+1})`.
+        cost: The ground cost `c_n` on `z_n`; squared Euclidean unless given.
+        regulariser: A penalty on the encoder's distribution (Eq. 17), or None.
+        penalty: The weight `λ^Σ` of that penalty, at least 0.
+        space: Where the cost compares: "latent" (the paper's: `z_n` itself) or "data": target and prediction are first decoded
+            down to the data by the decoders' means, `c(G_n(z), G_n(z~))` with `z~` one draw of the decoder.
+    """
+
+    def __init__(
+        self,
+        layer: LatentLayer,
+        *,
+        cost: Cost | None = None,
+        regulariser: Regulariser | None = None,
+        penalty: float = 1.0,
+        space: Space = "latent",
+    ) -> None:
+        super().__init__()
+        if not (penalty >= 0 and math.isfinite(penalty)):
+            raise ConfigError(f"penalty is {penalty}; the weight of a regulariser is a finite number, at least 0")
+        self.layer = layer
+        self.cost = SquaredEuclidean() if cost is None else cost
+        self.regulariser = regulariser
+        self.penalty = penalty if regulariser is not None else 0.0
+        self.space: Space = space
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What one evaluation of a stack gives. All tensors are scalars unless said otherwise.
+
+    Attributes:
+        costs: `E c_i(z_i, z~_i)` for i = 0 … N−1, unweighted.
+        penalties: The regulariser's mean on the encoder of `z_i`, i = 1 … N, unweighted; 0 where there is none.
+        divergence: `D(Q_N, P_N)`, unweighted.
+        weights: `w_0 = 1, w_1, …, w_N`: the weights of the costs, then of the divergence (Eq. 14).
+        penalty_weights: `λ^Σ_1 … λ^Σ_N`.
+        transport: Eq. 14.
+        loss: `transport` plus the weighted penalties (Eq. 17): what training minimises.
+        posteriors: `q(z_i | z_{i−1})`, i = 1 … N.
+        codes: The draws `z_i`, i = 1 … N, each (B, *z_i).
+    """
+
+    costs: tuple[Tensor, ...]
+    penalties: tuple[Tensor, ...]
+    divergence: Tensor
+    weights: tuple[float, ...]
+    penalty_weights: tuple[float, ...]
+    transport: Tensor
+    loss: Tensor
+    posteriors: tuple[Distribution, ...]
+    codes: tuple[Tensor, ...]
+
+    def terms(self) -> dict[str, Tensor]:
+        """Every term by name: `cost/i` on z_i, `penalty/i` on the encoder of z_i, `divergence`, `transport`, `loss`."""
+        named = {f"cost/{i}": cost for i, cost in enumerate(self.costs)}
+        named |= {
+            f"penalty/{i}": penalty
+            for i, (penalty, weight) in enumerate(zip(self.penalties, self.penalty_weights, strict=True), start=1)
+            if weight > 0
+        }
+        return named | {"divergence": self.divergence, "transport": self.transport, "loss": self.loss}
+
+    @torch.no_grad()
+    def scalars(self) -> dict[str, float]:
+        """The terms, and each level's `spread/i` (standard deviation of z_i over the batch) and `variance/i` (of its encoder).
+
+        Both are means over the coordinates. A spread near 0 is a dead level, a variance near 0 a deterministic encoder.
+        Reads the device once.
+        """
+        named = {name: term.detach() for name, term in self.terms().items()}
+        for i, (q, z) in enumerate(zip(self.posteriors, self.codes, strict=True), start=1):
+            named[f"spread/{i}"] = z.detach().std(0, correction=0).mean()
+            named[f"variance/{i}"] = q.variance.detach().mean()
+        return dict(zip(named, torch.stack([value.float() for value in named.values()]).tolist(), strict=True))
+
+
+@dataclass
+class _Terms:
+    """The terms of Eq. 14 in the making, deepest last."""
+
+    costs: list[Tensor] = field(default_factory=list)
+    penalties: list[Tensor] = field(default_factory=list)
+    posteriors: list[Distribution] = field(default_factory=list)
+    codes: list[Tensor] = field(default_factory=list)
+    divergence: Tensor | None = None
+
+
+class Stack(nn.Module):
+    """A deep-latent hierarchy trained by stacked Wasserstein autoencoders (Eqs. 11 and 14).
+
+    Args:
+        levels: Bottom first; a bare layer stands for a level with the squared Euclidean cost.
+        divergence: Compares the aggregated posterior of the matched level with its prior.
+        weights: The products `w_1 … w_k` of Eq. 14, the last one the divergence's.
+        prior: The prior on the deepest level; standard normal unless given.
+        stacked: The level `k` to stop stacking at: the divergence compares `z_k` with its ancestral prior (Eq. 7). All of them
+            unless given; 1 is the plain WAE of Eq. 8. Encoders above level `k` then have no part in the objective.
+
+    Raises:
+        ConfigError: Shapes of neighbouring levels or of the prior do not fit, or the weights are not k usable numbers.
+
+    Calling it on data `x` (B, *x) gives the `Objective`. `stack[i:]` is the stack of the levels above `z_i`, sharing the modules,
+    and obeys `stack(x).transport == costs[0] + λ_1 · stack[1:](z_1).transport`.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[Level | LatentLayer],
+        *,
+        divergence: Divergence,
+        weights: Sequence[float],
+        prior: Prior | None = None,
+        stacked: int | None = None,
+    ) -> None:
+        super().__init__()
+        made = [level if isinstance(level, Level) else Level(level) for level in levels]
+        _check_shapes(made, prior)
+        self.levels = nn.ModuleList(made)
+        self.divergence = divergence
+        self.prior = StandardNormal(made[-1].layer.latent_shape) if prior is None else prior
+        self.stacked = len(made) if stacked is None else stacked
+        if not 1 <= self.stacked <= len(made):
+            raise ConfigError(f"stacked is {stacked}; with {len(made)} levels it can be 1 to {len(made)}")
+        self.multipliers = _multipliers(weights, self.stacked)
+        # Layers that lie beneath a slice: needed only by costs measured in data space. In a list of lists, to stay unregistered.
+        self._beneath: list[Sequence[LatentLayer]] = [()]
+        # Makes the matched sample global where several processes share a batch (set by the trainer).
+        self.gather: Callable[[Tensor], Tensor] = _identity
+
+    @property
+    def depth(self) -> int:
+        """The number of levels, N."""
+        return len(self.levels)
+
+    @property
+    def layers(self) -> list[LatentLayer]:
+        """The levels' layers, bottom first."""
+        return [level.layer for level in self.levels]  # pyright: ignore[reportReturnType] # ModuleList forgets its item type
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """`w_0 = 1, w_1, …, w_k`, the products of Eq. 14."""
+        return tuple(itertools.accumulate(self.multipliers, lambda w, multiplier: w * multiplier, initial=1.0))
+
+    @property
+    def matched_prior(self) -> Prior:
+        """The prior on the matched level: the deepest one's, or, where stacking stops earlier, the ancestral one (Eq. 7)."""
+        return Ancestral(self.layers[self.stacked :], self.prior) if self.stacked < self.depth else self.prior
+
+    def forward(self, x: Float[Tensor, "B *x"]) -> Objective:
+        terms = _Terms()
+        transport = self._transport(x, 0, terms)
+        assert terms.divergence is not None
+        penalty_weights = tuple(level.penalty for level in self._stacked_levels())
+        loss = transport
+        for weight, penalty in zip(penalty_weights, terms.penalties, strict=True):
+            if weight > 0:
+                loss = loss + weight * penalty
+        return Objective(
+            costs=tuple(terms.costs),
+            penalties=tuple(terms.penalties),
+            divergence=terms.divergence,
+            weights=self.weights,
+            penalty_weights=penalty_weights,
+            transport=transport,
+            loss=loss,
+            posteriors=tuple(terms.posteriors),
+            codes=tuple(terms.codes),
+        )
+
+    def _transport(self, z: Tensor, n: int, terms: _Terms) -> Tensor:
+        """`W_n(Q_n, P_n)` from draws `z` of `Q_n` (Eq. 11)."""
+        if n == self.stacked:
+            terms.divergence = self._match(z)
+            return terms.divergence
+        level = self._stacked_levels()[n]
+        q = level.layer.encode(z)
+        code = q.rsample()
+        cost = self._cost(level, n, z, level.layer.decode(code))
+        terms.costs.append(cost)
+        terms.penalties.append(self._penalty(level, q, cost))
+        terms.posteriors.append(q)
+        terms.codes.append(code)
+        return cost + self.multipliers[n] * self._transport(code, n + 1, terms)
+
+    def _match(self, z: Tensor) -> Tensor:
+        z = at_least_float32(self.gather(z))
+        with full_precision(z.device):
+            return self.divergence.to_prior(z, self.matched_prior)
+
+    def _cost(self, level: Level, n: int, z: Tensor, p: Distribution) -> Tensor:
+        if level.space == "data":
+            z, p = self._to_data(z, n), Dirac(self._to_data(p.rsample(), n))
+        with full_precision(z.device):
+            return level.cost.expected(at_least_float32(z), p).mean()
+
+    def _penalty(self, level: Level, q: Distribution, like: Tensor) -> Tensor:
+        if level.regulariser is None:
+            return like.new_zeros(())
+        with full_precision(like.device):
+            return level.regulariser(q).mean()
+
+    def _to_data(self, z: Tensor, n: int) -> Tensor:
+        """`G_n(z)`: a code of level n decoded down to the data by the decoders' means."""
+        for layer in reversed([*self._beneath[0], *self.layers[:n]]):
+            z = layer.decode(z).mean
+        return z
+
+    def _stacked_levels(self) -> list[Level]:
+        return list(self.levels)[: self.stacked]  # pyright: ignore[reportReturnType] # ModuleList forgets its item type
+
+    def __getitem__(self, index: slice) -> Stack:
+        start, stop, step = index.indices(self.depth)
+        if step != 1 or stop != self.depth or start >= self.stacked:
+            raise IndexError(f"a stack is cut from below, as stack[i:] with i < {self.stacked}, the level it is matched at")
+        upper = Stack.__new__(Stack)
+        nn.Module.__init__(upper)
+        upper.levels = self.levels[start:]
+        upper.divergence, upper.prior, upper.gather = self.divergence, self.prior, self.gather
+        upper.stacked = self.stacked - start
+        upper.multipliers = self.multipliers[start:]
+        upper._beneath = [[*self._beneath[0], *self.layers[:start]]]
+        return upper.train(self.training)
+
+    # Using a trained stack. None of these builds a graph unless gradients are enabled by the caller.
+
+    def encode(self, x: Float[Tensor, "B *x"], *, sample: bool = False) -> list[Tensor]:
+        """The codes `z_1 … z_N` of data: the encoders' means, or one draw of each where `sample` is true."""
+        codes = []
+        for layer in self.layers:
+            q = layer.encode(x)
+            x = q.rsample() if sample else q.mean
+            codes.append(x)
+        return codes
+
+    def decode(self, z: Float[Tensor, "B *z"], level: int | None = None, *, sample: bool = False) -> Tensor:
+        """Codes of a level (the deepest unless given, counted from 1) decoded to data, (B, *x).
+
+        By the decoders' means, or with their noise at every latent level where `sample` is true; at the bottom always the mean.
+        """
+        level = self.depth if level is None else level
+        if not 1 <= level <= self.depth:
+            raise ValueError(f"level is {level}; a stack of {self.depth} levels decodes from 1 to {self.depth}")
+        for n, layer in reversed(list(enumerate(self.layers[:level]))):
+            p = layer.decode(z)
+            z = p.rsample() if sample and n > 0 else p.mean
+        return z
+
+    def reconstruct(self, x: Float[Tensor, "B *x"], level: int | None = None, *, sample: bool = False) -> Tensor:
+        """Data encoded up to a level and decoded from it: "reconstruction through level k"; by means unless `sample` is true."""
+        level = self.depth if level is None else level
+        return self.decode(self.encode(x, sample=sample)[level - 1], level, sample=sample)
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """`n` ancestral samples of the model (Eq. 1), (n, *x): noise at every latent level, the mean at the bottom."""
+        return self.decode(self.prior.sample(n), sample=True)
+
+
+def _identity(z: Tensor) -> Tensor:
+    return z
+
+
+def _check_shapes(levels: Sequence[Level], prior: Prior | None) -> None:
+    if not levels:
+        raise ConfigError("a stack needs at least one level")
+    for i, (lower, upper) in enumerate(itertools.pairwise(levels)):
+        if tuple(lower.layer.latent_shape) != tuple(upper.layer.in_shape):
+            raise ConfigError(
+                f"level {i + 2} takes events of shape {tuple(upper.layer.in_shape)}, but level {i + 1} gives "
+                f"{tuple(lower.layer.latent_shape)}: build it with in_shape = {tuple(lower.layer.latent_shape)}"
+            )
+    top = tuple(levels[-1].layer.latent_shape)
+    if prior is not None and tuple(prior.shape) != top:
+        raise ConfigError(f"the prior has events of shape {tuple(prior.shape)}, the deepest level of {top}: build it with shape = {top}")
+
+
+def _multipliers(weights: Sequence[float], stacked: int) -> tuple[float, ...]:
+    """`λ_1 … λ_k` from the products `w_1 … w_k`."""
+    if len(weights) != stacked:
+        raise ConfigError(
+            f"{len(weights)} weights for a stack matched at level {stacked}; it takes {stacked}: w_1 … w_{stacked}, the last one the divergence's"
+        )
+    if bad := [w for w in weights if not (w >= 0 and math.isfinite(w))]:
+        raise ConfigError(f"weights hold {bad[0]}; each is a finite number, at least 0")
+    multipliers = []
+    below = 1.0
+    for i, w in enumerate(weights, start=1):
+        if below == 0 and w > 0:
+            raise ConfigError(f"w_{i} = {w} follows a zero: w_i is the product λ_1 … λ_i, so a zero cuts off everything deeper")
+        multipliers.append(w / below if below > 0 else 0.0)
+        below = float(w)
+    return tuple(multipliers)

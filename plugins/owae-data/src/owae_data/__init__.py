@@ -1,0 +1,8 @@
+"""Data sources for owae."""
+
+from owae.hooks import hookimpl
+
+
+@hookimpl
+def owae_components() -> list[type]:
+    return []

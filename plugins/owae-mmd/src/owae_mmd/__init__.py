@@ -1,0 +1,8 @@
+"""Maximum mean discrepancy for owae."""
+
+from owae.hooks import hookimpl
+
+
+@hookimpl
+def owae_components() -> list[type]:
+    return []
