@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from owae.distributions import Distribution
 from owae.hooks import hookimpl
-from owae.interfaces import Cost, LatentLayer, Prior, Shape
+from owae.interfaces import Cost, LatentLayer, Prior
 
 
 class SquaredEuclidean(Cost):

@@ -18,7 +18,8 @@ A whole plugin, a divergence by the distance of the means:
     def owae_components():
         return [MeanDistance]
 
-Declare its module in `pyproject.toml` under `[project.entry-points.owae]` and `divergence = { kind = "mean-distance", scale = 2.0 }`
+Declare its module in `pyproject.toml` under `[project.entry-points.owae]`, and
+`divergence = { kind = "mean-distance", scale = 2.0 }`
 works in every config.
 
 Shapes: `B` batch, `*x` the event below a level, `*z` the event above it. The constructor is the schema: what the engine

@@ -10,10 +10,13 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
+from torch import nn
 
 from owae.errors import Problem, suggestion
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
+
+_WITHOUT_OPTIONS = (object.__init__, nn.Module.__init__)  # the constructor of a class that wrote none
 
 
 @cache
@@ -25,6 +28,8 @@ def options_model(cls: type) -> type[BaseModel]:
     Raises:
         TypeError: An argument is neither positional-only nor keyword-only, or an annotation does not resolve.
     """
+    if cls.__init__ in _WITHOUT_OPTIONS:
+        return create_model(f"{cls.__name__}Options", __config__=STRICT)
     try:
         hints = get_type_hints(cls.__init__, include_extras=True)
     except NameError as error:
@@ -34,9 +39,10 @@ def options_model(cls: type) -> type[BaseModel]:
         if parameter.kind is parameter.KEYWORD_ONLY:
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hints.get(parameter.name, Any), default)
-        elif parameter.kind is not parameter.POSITIONAL_ONLY and cls.__init__ is not object.__init__:
+        elif parameter.kind is not parameter.POSITIONAL_ONLY:
             raise TypeError(
-                f"{cls.__name__}.__init__ takes '{parameter.name}', which is neither the engine's (before a '/') nor an option (after a '*')"
+                f"{cls.__name__}.__init__ takes '{parameter.name}', "
+                "which is neither the engine's (before a '/') nor an option (after a '*')"
             )
     return create_model(f"{cls.__name__}Options", __config__=STRICT, **fields)
 

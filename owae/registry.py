@@ -74,7 +74,9 @@ class Registry:
             only = os.environ[ONLY].split(",")
         wanted = None if only is None else {name.strip() for name in only if name.strip()}
         found: set[str] = set()
-        points = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda point: (point.dist.name if point.dist else "", point.name))
+        points = sorted(
+            metadata.entry_points(group=ENTRY_POINTS), key=lambda point: (point.dist.name if point.dist else "", point.name)
+        )
         for point in points:
             distribution, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
             if wanted is not None and not {point.name, distribution} & wanted:
@@ -151,7 +153,7 @@ class Registry:
             raise PluginError(f"{interface} '{name}' is claimed by {owners}; uninstall one, or set {ONLY} to the plugins you want")
         elsewhere = [entry.interface for entry in self.entries if entry.name == name]
         hint = f" ('{name}' is a {elsewhere[0]})" if elsewhere else ""
-        failed = "".join(f"\n  plugin '{f.plugin}' of {f.distribution or 'this program'} could not be used: {f.reason}" for f in self.failures)
+        failed = "".join(f"\n  plugin '{f.plugin}' of {f.distribution or 'this program'} failed: {f.reason}" for f in self.failures)
         raise PluginError(f"no {interface} is called '{name}'{hint}; {suggestion(name, self.names(interface))}{failed}")
 
     def create(self, interface: str, name: str, *engine: Any, **options: Any) -> Any:

@@ -311,14 +311,17 @@ def _check_shapes(levels: Sequence[Level], prior: Prior | None) -> None:
             )
     top = tuple(levels[-1].layer.latent_shape)
     if prior is not None and tuple(prior.shape) != top:
-        raise ConfigError(f"the prior has events of shape {tuple(prior.shape)}, the deepest level of {top}: build it with shape = {top}")
+        raise ConfigError(
+            f"the prior's events have shape {tuple(prior.shape)}, the deepest level's {top}: build it with shape = {top}"
+        )
 
 
 def _multipliers(weights: Sequence[float], stacked: int) -> tuple[float, ...]:
     """`λ_1 … λ_k` from the products `w_1 … w_k`."""
     if len(weights) != stacked:
         raise ConfigError(
-            f"{len(weights)} weights for a stack matched at level {stacked}; it takes {stacked}: w_1 … w_{stacked}, the last one the divergence's"
+            f"{len(weights)} weights for a stack matched at level {stacked}; "
+            f"it takes {stacked}: w_1 … w_{stacked}, the last one the divergence's"
         )
     if bad := [w for w in weights if not (w >= 0 and math.isfinite(w))]:
         raise ConfigError(f"weights hold {bad[0]}; each is a finite number, at least 0")
