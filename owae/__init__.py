@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from owae.interfaces import Prior as Prior
     from owae.interfaces import Regulariser as Regulariser
     from owae.interfaces import Shape as Shape
+    from owae.objective import Objective as Objective
     from owae.registry import Registry as Registry
     from owae.runs import Run as Run
     from owae.runs import open_run as open_run
     from owae.stack import Level as Level
-    from owae.stack import Objective as Objective
     from owae.stack import Stack as Stack
     from owae.training import fit as fit
 
@@ -49,9 +49,10 @@ _HOMES = {
     "errors": ["ConfigError", "DataError", "OwaeError", "PluginError", "TrainingError"],
     "hooks": ["hookimpl"],
     "interfaces": ["Component", "Cost", "DataSource", "Divergence", "LatentLayer", "Prior", "Regulariser", "Shape"],
+    "objective": ["Objective"],
     "registry": ["Registry"],
     "runs": ["Run", "open_run"],
-    "stack": ["Level", "Objective", "Stack"],
+    "stack": ["Level", "Stack"],
     "training": ["fit"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

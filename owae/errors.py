@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 
 class OwaeError(Exception):
-    """Something that whoever runs owae can mend: its message says what was found and what would work."""
+    """Something that whoever runs owae can mend: its message says what was found and what would work.
+
+    Attributes:
+        exit_code: What the command line ends with.
+    """
+
+    exit_code: int = 2
 
 
 class PluginError(OwaeError):
@@ -25,6 +31,14 @@ class DataError(OwaeError):
 
 class TrainingError(OwaeError):
     """Training cannot go on, or a run folder cannot be used."""
+
+
+class InterruptionError(OwaeError):
+    """A signal stopped training, after the step under way was finished and saved. `exit_code` is 128 + the signal's number."""
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -28,6 +27,7 @@ from owae.defaults import Ancestral, SquaredEuclidean, StandardNormal
 from owae.distributions import Dirac, Distribution, at_least_float32
 from owae.errors import ConfigError
 from owae.interfaces import Cost, Divergence, LatentLayer, Prior, Regulariser
+from owae.objective import Objective, Terms
 
 Space = Literal["latent", "data"]
 
@@ -61,67 +61,6 @@ class Level(nn.Module):
         self.regulariser = regulariser
         self.penalty = penalty if regulariser is not None else 0.0
         self.space: Space = space
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What one evaluation of a stack gives. All tensors are scalars unless said otherwise.
-
-    Attributes:
-        costs: `E c_i(z_i, z~_i)` for i = 0 … N−1, unweighted.
-        penalties: The regulariser's mean on the encoder of `z_i`, i = 1 … N, unweighted; 0 where there is none.
-        divergence: `D(Q_N, P_N)`, unweighted.
-        weights: `w_0 = 1, w_1, …, w_N`: the weights of the costs, then of the divergence (Eq. 14).
-        penalty_weights: `λ^Σ_1 … λ^Σ_N`.
-        transport: Eq. 14.
-        loss: `transport` plus the weighted penalties (Eq. 17): what training minimises.
-        posteriors: `q(z_i | z_{i−1})`, i = 1 … N.
-        codes: The draws `z_i`, i = 1 … N, each (B, *z_i).
-    """
-
-    costs: tuple[Tensor, ...]
-    penalties: tuple[Tensor, ...]
-    divergence: Tensor
-    weights: tuple[float, ...]
-    penalty_weights: tuple[float, ...]
-    transport: Tensor
-    loss: Tensor
-    posteriors: tuple[Distribution, ...]
-    codes: tuple[Tensor, ...]
-
-    def terms(self) -> dict[str, Tensor]:
-        """Every term by name: `cost/i` on z_i, `penalty/i` on the encoder of z_i, `divergence`, `transport`, `loss`."""
-        named = {f"cost/{i}": cost for i, cost in enumerate(self.costs)}
-        named |= {
-            f"penalty/{i}": penalty
-            for i, (penalty, weight) in enumerate(zip(self.penalties, self.penalty_weights, strict=True), start=1)
-            if weight > 0
-        }
-        return named | {"divergence": self.divergence, "transport": self.transport, "loss": self.loss}
-
-    @torch.no_grad()
-    def scalars(self) -> dict[str, float]:
-        """The terms, and each level's `spread/i` (standard deviation of z_i over the batch) and `variance/i` (of its encoder).
-
-        Both are means over the coordinates. A spread near 0 is a dead level, a variance near 0 a deterministic encoder.
-        Reads the device once.
-        """
-        named = {name: term.detach() for name, term in self.terms().items()}
-        for i, (q, z) in enumerate(zip(self.posteriors, self.codes, strict=True), start=1):
-            named[f"spread/{i}"] = z.detach().std(0, correction=0).mean()
-            named[f"variance/{i}"] = q.variance.detach().mean()
-        return dict(zip(named, torch.stack([value.float() for value in named.values()]).tolist(), strict=True))
-
-
-@dataclass
-class _Terms:
-    """The terms of Eq. 14 in the making, deepest last."""
-
-    costs: list[Tensor] = field(default_factory=list)
-    penalties: list[Tensor] = field(default_factory=list)
-    posteriors: list[Distribution] = field(default_factory=list)
-    codes: list[Tensor] = field(default_factory=list)
-    divergence: Tensor | None = None
 
 
 class Stack(nn.Module):
@@ -187,7 +126,7 @@ class Stack(nn.Module):
         return Ancestral(self.layers[self.stacked :], self.prior) if self.stacked < self.depth else self.prior
 
     def forward(self, x: Float[Tensor, "B *x"]) -> Objective:
-        terms = _Terms()
+        terms = Terms()
         transport = self._transport(x, 0, terms)
         assert terms.divergence is not None
         penalty_weights = tuple(level.penalty for level in self._stacked_levels())
@@ -207,7 +146,7 @@ class Stack(nn.Module):
             codes=tuple(terms.codes),
         )
 
-    def _transport(self, z: Tensor, n: int, terms: _Terms) -> Tensor:
+    def _transport(self, z: Tensor, n: int, terms: Terms) -> Tensor:
         """`W_n(Q_n, P_n)` from draws `z` of `Q_n` (Eq. 11)."""
         if n == self.stacked:
             terms.divergence = self._match(z)
