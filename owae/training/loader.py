@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -92,8 +93,9 @@ class Loader:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """The batches of an epoch (counted from 1), from batch `start` on."""
-        # One stream of random numbers for each pair; 2^32 epochs fit under a seed.
-        generator = torch.Generator().manual_seed((self.seed << 32 | epoch) & (2**63 - 1))
+        # torch seeds its CPU generator with 32 bits, so the pair is mixed down to them.
+        (mixed,) = np.random.SeedSequence([self.seed, epoch]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(mixed))
         order = torch.randperm(len(self.source), generator=generator)
         for chunk in order.split(self.batch_size)[start : self.batches]:
             yield examples(self.source, chunk, self.device)

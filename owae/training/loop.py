@@ -9,6 +9,7 @@ values, and a loop that is given it goes on to the bit, on one CPU.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,9 @@ from owae.interfaces import DataSource
 from owae.stack import Objective, Stack
 from owae.training.guards import check_data, check_gradients, check_objective, explain_failure
 from owae.training.loader import Loader, as_source
-from owae.training.optim import OptimizerSpec, ScheduleSpec, make_optimizer, make_schedule
+from owae.training.optim import OptimizerSpec, ScheduleSpec, fast_forward, make_optimizer, make_schedule
+
+logger = logging.getLogger(__name__)
 
 ADAM = {"name": "Adam", "lr": 1e-3}
 
@@ -139,6 +142,7 @@ class Fit:
             "rng": rng,
             "step": self.step,
             "steps_per_epoch": len(self.loader),
+            "total_steps": self.total_steps,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -153,9 +157,16 @@ class Fit:
                 "the data or the batch size have changed"
             )
         load_model(self.stack, state)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule is not None and state["schedule"] is not None:
-            self.schedule.load_state_dict(state["schedule"])
+        if self.schedule is None or state["schedule"] is None or state["total_steps"] == self.total_steps:
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.schedule is not None and state["schedule"] is not None:
+                self.schedule.load_state_dict(state["schedule"])
+        else:
+            logger.warning("the schedule spans %d steps now, instead of %d", self.total_steps, state["total_steps"])
+            rates = fast_forward(self.optimizer, self.schedule, state["step"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for group, scheduled in zip(self.optimizer.param_groups, rates, strict=True):
+                group.update(scheduled)
         self.step = state["step"]
         torch.set_rng_state(state["rng"]["cpu"].cpu())
         if self.device.type == "cuda" and "cuda" in state["rng"]:

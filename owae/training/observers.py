@@ -18,6 +18,7 @@ import torch
 from owae import pictures
 from owae.interfaces import DataSource
 from owae.stack import Stack
+from owae.training.checkpoint import write_durably
 from owae.training.loader import examples
 from owae.training.loop import Fit, Step
 
@@ -43,7 +44,7 @@ class Metrics:
         if path.exists():
             kept = [line for line in read_metrics(path) if line["step"] <= step]
             self.latest = kept[-1] if kept else {}
-            path.write_text("".join(_line(line) for line in kept))
+            write_durably(path, "".join(_line(line) for line in kept))
 
     def write(self, fit: Fit, step: Step) -> dict[str, Any]:
         values = step.objective.scalars() | fit.gradient_norms(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -10,25 +11,14 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from owae.errors import ConfigError, suggestion
+from owae.errors import ConfigError
+from owae.torch_options import KINDS
 
 OptimizerSpec = Mapping[str, Any] | Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 ScheduleSpec = Mapping[str, Any] | Callable[[torch.optim.Optimizer], LRScheduler]
 
 # The names under which torch's schedules take the number of steps they span; filled in where a spec leaves them out.
 _SPANS = ("total_steps", "T_max", "total_iters")
-
-
-def optimizer_names() -> list[str]:
-    return sorted(name for name, cls in vars(torch.optim).items() if _concrete(cls, torch.optim.Optimizer))
-
-
-def schedule_names() -> list[str]:
-    """Schedules that depend on nothing but the number of steps taken."""
-    found = vars(torch.optim.lr_scheduler)
-    return sorted(
-        name for name, cls in found.items() if _concrete(cls, LRScheduler) and name not in ("ReduceLROnPlateau", "LRScheduler")
-    )
 
 
 def make_optimizer(spec: OptimizerSpec, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
@@ -39,7 +29,7 @@ def make_optimizer(spec: OptimizerSpec, parameters: Iterable[Tensor]) -> torch.o
     if callable(spec):
         return spec(parameters)
     options = dict(spec)
-    cls = _class(options.pop("name", "Adam"), torch.optim, optimizer_names())
+    cls = KINDS["optimizer"].find(options.pop("name", "Adam"))
     if "fused" in inspect.signature(cls).parameters and not {"fused", "foreach", "capturable", "differentiable"} & set(options):
         options["fused"] = True
     return _call(cls, parameters, options)
@@ -53,7 +43,7 @@ def make_schedule(spec: ScheduleSpec, optimizer: torch.optim.Optimizer, total_st
     if callable(spec):
         return spec(optimizer)
     options = dict(spec)
-    cls = _class(options.pop("name", ""), torch.optim.lr_scheduler, schedule_names())
+    cls = KINDS["schedule"].find(options.pop("name", ""))
     for span in _SPANS:
         if span in inspect.signature(cls).parameters and not {span, "epochs", "steps_per_epoch"} & set(options):
             options[span] = total_steps
@@ -61,10 +51,15 @@ def make_schedule(spec: ScheduleSpec, optimizer: torch.optim.Optimizer, total_st
     return _call(cls, optimizer, options)
 
 
-def _class(name: str, module: object, names: list[str]) -> type:
-    if name not in names:
-        raise ConfigError(f"found '{name}'; {suggestion(name, names)}")
-    return getattr(module, name)
+def fast_forward(optimizer: torch.optim.Optimizer, schedule: LRScheduler, steps: int) -> list[dict[str, Any]]:
+    """Take a new schedule to where it stands after some steps: what it then sets in each parameter group."""
+    # The optimiser takes no step meanwhile, which torch would remark on.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(steps):
+            schedule.step()
+    scheduled = ("lr", "initial_lr", "momentum", "betas", "max_lr", "min_lr", "base_momentum", "max_momentum")
+    return [{key: group[key] for key in scheduled if key in group} for group in optimizer.param_groups]
 
 
 def _call(cls: type, first: object, options: dict[str, Any]) -> Any:
@@ -72,7 +67,3 @@ def _call(cls: type, first: object, options: dict[str, Any]) -> Any:
         return cast(Any, cls)(first, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{cls.__name__}({', '.join(f'{k}={v!r}' for k, v in options.items())}): {error}") from error
-
-
-def _concrete(cls: object, base: type) -> bool:
-    return isinstance(cls, type) and issubclass(cls, base) and cls is not base and not cls.__name__.startswith("_")

@@ -1,0 +1,47 @@
+# Everything below works on a machine with Python 3.11, make and a C++ compiler, and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := $(sort $(wildcard plugins/*))
+STAMP := .venv/.installed
+
+.PHONY: setup demo test lint types bench docs clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -c "import sys; sys.exit('owae needs Python 3.11 or newer, found ' + sys.version) if sys.version_info < (3, 11) else None"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' $(foreach plugin,$(PLUGINS),-e $(plugin))
+	touch $(STAMP)
+
+RUN := runs/quickstart
+
+demo: setup
+	$(BIN)/owae train examples/quickstart.toml --out $(RUN) --overwrite
+	@echo
+	@echo "Measured on the 1,000 held-out digits:"
+	$(BIN)/owae evaluate $(RUN)
+	@echo
+	@echo "Pictures:"
+	@$(BIN)/owae sample $(RUN) -n 100
+	@$(BIN)/owae traverse $(RUN)
+	@$(BIN)/owae reconstruct $(RUN)
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/pyright
+
+bench: setup
+	$(BIN)/python benchmarks/engine_overhead.py
+
+docs: setup
+	$(BIN)/python -m pytest -q docs README.md tests/test_docs.py
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,125 @@
+"""The house's rules that no type checker knows: who may import whom, and how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = sorted((ROOT / "owae").rglob("*.py"))
+# From the ground up. A module imports only from lower floors; modules of one package may import each other.
+FLOORS = [
+    {"errors", "distributions"},
+    {"checks"},
+    {"interfaces", "hooks"},
+    {"defaults", "options", "objective"},
+    {"registry", "stack", "torch_options"},
+    {"inference", "noise", "neighbours", "dry_run", "weights", "overrides", "reading", "schema"},
+    {"sections"},
+    {"config", "testing", "pictures"},
+    {"build"},
+    {"training"},
+    {"evaluation"},
+    {"runs"},
+    {"cli"},
+]
+FOREIGN = {"pykeops", "geomloss", "torchvision", "matplotlib", "optuna", "sklearn", "mlxtend", "ot", "scipy"}
+
+
+def module(path: Path) -> str:
+    """The name under owae: `stack` for owae/stack.py, `cli` for all of owae/cli."""
+    return path.relative_to(ROOT / "owae").parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, top_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text())
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor(name: str) -> int:
+    return next((i for i, names in enumerate(FLOORS) if name in names), -1)
+
+
+@pytest.mark.parametrize("path", [p for p in CORE if module(p) not in ("__init__", "__main__")], ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_imports_only_from_below(path: Path):
+    own = module(path)
+    assert floor(own) >= 0, f"{own} stands on no floor; give it one in FLOORS"
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "owae" or len(parts) < 2 or parts[1] == own or floor(parts[1]) < 0:
+            continue
+        assert floor(parts[1]) < floor(own), f"{path.relative_to(ROOT)} imports {name} from its own floor or a higher one"
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_core_knows_no_plugin(path: Path):
+    for name in imports(path):
+        top = name.split(".")[0]
+        assert top not in FOREIGN
+        assert not top.startswith("owae_"), f"{path} imports the plugin {top}"
+
+
+def test_registry_and_stack_do_not_know_each_other():
+    assert not any(name.startswith("owae.stack") for name in imports(ROOT / "owae" / "registry.py"))
+    assert not any(name.startswith("owae.registry") for name in imports(ROOT / "owae" / "stack.py"))
+
+
+@pytest.mark.parametrize("path", [p for p in CORE if floor(module(p)) < floor("weights")], ids=lambda p: p.name)
+def test_nothing_below_config_knows_toml(path: Path):
+    assert not any(name.split(".")[0] in ("tomllib", "tomli_w", "tomlkit") for name in imports(path))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "owae" / "cli").glob("*.py")), ids=lambda p: p.name)
+def test_commands_import_nothing_heavy_when_they_are_listed(path: Path):
+    for name in imports(path, top_only=True):
+        assert name.split(".")[0] not in {"torch", "numpy", "pydantic", "PIL", "jaxtyping", "safetensors"}, name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").glob("*/src/**/*.py")), ids=lambda p: p.name)
+def test_plugins_import_heavy_things_where_they_use_them(path: Path):
+    heavy = {"pykeops", "geomloss", "torchvision", "matplotlib", "sklearn", "mlxtend", "ot", "scipy", "umap"}
+    assert not {name.split(".")[0] for name in imports(path, top_only=True)} & heavy
+
+
+def test_no_file_is_long():
+    tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    paths = [ROOT / name for name in tracked] or [p for p in ROOT.rglob("*.py") if ".venv" not in p.parts]
+    long = {str(p): lines for p in paths if p.exists() and (lines := len(p.read_text().splitlines())) > 300}
+    assert not long
+
+
+@pytest.mark.parametrize("path", [*CORE, *sorted((ROOT / "plugins").glob("*/src/**/*.py"))], ids=lambda p: p.name)
+def test_no_pickle_is_loaded(path: Path):
+    names = set(imports(path))
+    assert not {name for name in names if name.split(".")[0] in ("pickle", "cloudpickle", "dill", "joblib")}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "load":
+            owner = node.func.value
+            assert not (isinstance(owner, ast.Name) and owner.id == "torch"), f"{path}: torch.load"
+            if isinstance(owner, ast.Name) and owner.id in ("np", "numpy"):
+                keywords = {k.arg: k.value for k in node.keywords}
+                allowed = keywords.get("allow_pickle")
+                assert isinstance(allowed, ast.Constant) and allowed.value is False, f"{path}: numpy.load must say allow_pickle=False"
+
+
+def test_the_core_works_without_any_plugin():
+    code = (
+        "import sys, torch, owae, owae.runs, owae.evaluation, owae.testing\n"
+        "registry = owae.Registry.discover()\n"
+        "assert registry.names('cost') == ['euclidean', 'squared-euclidean'], registry.names('cost')\n"
+        f"loaded = {{name.split('.')[0] for name in sys.modules}} & {FOREIGN!r}\n"
+        "assert not loaded, loaded\n"
+    )
+    environment = {"OWAE_PLUGINS": "", "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
