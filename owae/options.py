@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticSerializationError
 from torch import nn
 
-from owae.errors import Problem, suggestion
+from owae.errors import PluginError, Problem, suggestion
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
 
@@ -36,6 +37,8 @@ def options_model(cls: type) -> type[BaseModel]:
         raise TypeError(f"{cls.__name__}.__init__ has an annotation that does not resolve: {error}") from error
     fields: dict[str, Any] = {}
     for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+        if parameter.name == "kind":
+            raise TypeError(f"{cls.__name__}.__init__ takes 'kind', which in a config names the component itself")
         if parameter.kind is parameter.KEYWORD_ONLY:
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hints.get(parameter.name, Any), default)
@@ -56,6 +59,37 @@ def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = ""
         return None, list(_problems(error, model, values, place))
 
 
+def canonical(options: BaseModel) -> tuple[BaseModel, dict[str, Any]]:
+    """The options as a file can say them, defaults included, and the model read back from that.
+
+    A default that TOML cannot express (None, an infinity, an object) is left out; reading the file gives it again.
+
+    Raises:
+        PluginError: A default does not fit its own annotation.
+    """
+    values: dict[str, Any] = {}
+    for name in type(options).model_fields:
+        try:
+            value = options.model_dump(mode="json", include={name}, exclude_none=True, warnings=False).get(name)
+        except PydanticSerializationError:
+            continue
+        if name in options.model_fields_set or _expressible(value):
+            values[name] = value
+    try:
+        return type(options).model_validate_json(json.dumps(values)), values
+    except ValidationError as error:
+        faults = "; ".join(str(problem) for problem in _problems(error, type(options), values, ""))
+        raise PluginError(f"{type(options).__name__}: a default does not fit its own annotation: {faults}") from error
+
+
+def _expressible(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_expressible(item) for item in value.values())
+    if isinstance(value, list):
+        return all(_expressible(item) for item in value)
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+
+
 def join(place: str, *parts: str | int) -> str:
     """A place within a place.
 
@@ -68,14 +102,18 @@ def join(place: str, *parts: str | int) -> str:
 
 
 def _problems(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any], place: str) -> Iterator[Problem]:
-    seen: set[tuple[str, str]] = set()
+    # The members of a union each have their say about one place; a user reads them as one sentence.
+    said: dict[str, list[str]] = {}
     for detail in error.errors():
         # Pydantic adds the member of a union to the place; only the parts that exist in the values mean anything to a user.
         at = join(place, *_existing(detail["loc"], values, keep_last=detail["type"] in ("missing", "extra_forbidden")))
+        messages = said.setdefault(at, [])
         message = _message(detail, model)
-        if (at, message) not in seen:
-            seen.add((at, message))
-            yield Problem(at, message)
+        if message not in messages:
+            messages.append(message)
+    for at, messages in said.items():
+        found, _, _ = messages[0].partition("; ")
+        yield Problem(at, "; or ".join([messages[0], *(message.removeprefix(f"{found}; ") for message in messages[1:])]))
 
 
 def _existing(loc: tuple[str | int, ...], values: Any, *, keep_last: bool) -> list[str | int]:
@@ -94,16 +132,35 @@ def _existing(loc: tuple[str | int, ...], values: Any, *, keep_last: bool) -> li
 def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
-        name = str(detail["loc"][-1])
-        if len(detail["loc"]) > 1:
-            return f"unknown key '{name}'"
-        return f"unknown option '{name}'; {suggestion(name, model.model_fields)}"
+        *path, name = detail["loc"]
+        return f"unknown {'key' if path else 'option'}; {suggestion(str(name), _valid_keys(model, path))}"
     if kind == "missing":
         return "is missing; it has no default"
-    found = detail["input"]
+    found = shown(detail["input"])
     text = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
     if kind == "literal_error":
         expected = str(detail.get("ctx", {}).get("expected", ""))
         names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
-        return f"found {found!r}; {suggestion(str(found), names)}"
-    return f"found {found!r}; {text}"
+        return f"found {found}; {suggestion(str(detail['input']), names)}"
+    return f"found {found}; {text}"
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _valid_keys(model: type[BaseModel], path: list[str | int]) -> set[str]:
+    """The keys of the models that an option's annotation holds at a place within it."""
+    models = {model}
+    for part in path:
+        inner = {m for outer in models if part in outer.model_fields for m in _models(outer.model_fields[str(part)].annotation)}
+        models = inner or models  # an index or a union's member, which pydantic counts as a part, changes nothing
+    return {name for model in models for name in model.model_fields}
+
+
+def _models(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {model for argument in get_args(annotation) for model in _models(argument)}

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Any, cast
 
 import pluggy
 
 import owae.defaults
 import owae.hooks
+from owae.discovery import ONLY, declared, reason, wanted
 from owae.errors import PluginError, nearest, suggestion
-from owae.hooks import ENTRY_POINTS, PROJECT
+from owae.hooks import COMMANDS, ENTRY_POINTS, PROJECT
 from owae.interfaces import INTERFACES, Component
 from owae.options import options_model
-
-ONLY = "OWAE_PLUGINS"  # environment variable: comma-separated distributions or entry points to load; empty for none
 
 
 @dataclass(frozen=True)
@@ -70,18 +68,11 @@ class Registry:
                 and all where it is not set.
         """
         registry = cls()
-        if only is None and ONLY in os.environ:
-            only = os.environ[ONLY].split(",")
-        wanted = None if only is None else {name.strip() for name in only if name.strip()}
-        found: set[str] = set()
-        points = sorted(
-            metadata.entry_points(group=ENTRY_POINTS), key=lambda point: (point.dist.name if point.dist else "", point.name)
-        )
+        names = wanted() if only is None else {name.strip() for name in only if name.strip()}
+        points = declared(ENTRY_POINTS)
         for point in points:
-            distribution, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
-            if wanted is not None and not {point.name, distribution} & wanted:
+            if names is not None and not point.named_in(names):
                 continue
-            found |= {point.name, distribution}
             try:
                 # Plugins import libraries that print; stdout belongs to results.
                 with contextlib.redirect_stdout(sys.stderr):
@@ -89,28 +80,30 @@ class Registry:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a plugin may even call sys.exit while it is imported
-                registry.failures.append(Failure(point.name, distribution, version, f"{type(error).__name__}: {error}"))
+                registry.failures.append(Failure(point.name, point.distribution, point.version, reason(error)))
                 continue
-            registry.register(module, name=point.name, distribution=distribution, version=version)
-        for name in sorted((wanted or set()) - found):
-            close = nearest(name, {point.name for point in points} | {point.dist.name for point in points if point.dist})
-            hint = f"; did you mean '{close}'?" if close else ""
-            registry.failures.append(Failure(name, name, "", f"named in {ONLY}, but not installed{hint}"))
+            registry.register(module, name=point.name, distribution=point.distribution, version=point.version)
+        points += declared(COMMANDS)
+        for name in sorted(names or ()):
+            if not any(point.named_in([name]) for point in points):
+                close = nearest(name, {known for point in points for known in (point.name, point.distribution)})
+                hint = f"; did you mean '{close}'?" if close else ""
+                registry.failures.append(Failure(name, name, "", f"named in {ONLY}, but not installed{hint}"))
         return registry
 
     def register(self, plugin: object, *, name: str, distribution: str = "", version: str = "") -> None:
         """Add the components of a plugin: a module or object with an `owae_components` hook."""
         self.plugins.append((name, distribution, version))
 
-        def fail(reason: str) -> None:
-            self.failures.append(Failure(name, distribution, version, reason))
+        def fail(why: str) -> None:
+            self.failures.append(Failure(name, distribution, version, why))
 
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}:{len(self.plugins)}")
         except ValueError as error:
             return fail(str(error))
         except pluggy.PluginValidationError as error:
-            return fail(f"hook does not fit its specification: {error}")
+            return fail(f"hook does not fit its specification: {reason(error)}")
         hooks = self._manager.get_hookcallers(plugin) or []
         known = [hook for hook in hooks if hook.has_spec()]
         for hook in hooks:
@@ -122,16 +115,17 @@ class Registry:
             return None
         try:
             with contextlib.redirect_stdout(sys.stderr):
-                classes = list(plugin.owae_components())  # pyright: ignore[reportAttributeAccessIssue] # the hook was found on it
+                implementations = [hook for caller in known for hook in caller.get_hookimpls() if hook.plugin is plugin]
+                classes: list[Any] = [cls for hook in implementations for cls in cast(Iterable[Any], hook.function())]
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            return fail(f"owae_components() failed: {type(error).__name__}: {error}")
+            return fail(f"owae_components() failed: {reason(error)}")
         for cls in classes:
-            reason = _breach(cls)
-            if reason:
-                fail(reason)
-            else:
+            breach = _breach(cls)
+            if breach:
+                fail(breach)
+            elif all(entry.cls is not cls for entry in self.entries):
                 self.entries.append(Entry(cls.interface, cls.name, cls, name, distribution, version))
         return None
 

@@ -28,6 +28,7 @@ import owae
 from owae.build import Built, build, build_stack
 from owae.config import Config
 from owae.errors import InterruptionError, TrainingError
+from owae.files import clear_temporary, write_durably
 from owae.interfaces import DataSource, Shape
 from owae.registry import Registry
 from owae.stack import Stack
@@ -199,7 +200,8 @@ def _claimed(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> 
         except OSError as error:
             raise TrainingError(f"another process is training in {folder}; choose another folder with --out") from error
         _prepare(folder, config, resume=resume, overwrite=overwrite)
-        checkpoint.clear_temporary(folder / CHECKPOINTS)
+        for part in (folder, folder / CHECKPOINTS, folder / PICTURES):
+            clear_temporary(part)
         yield
     finally:
         os.close(lock)
@@ -257,5 +259,5 @@ def _describe(folder: Path, config: Config, registry: Registry, built: Built) ->
         "divergence": built.stack.divergence.describe(built.stack.matched_prior.shape),
         "config": _jsonable(config),
     }
-    checkpoint.write_durably(folder / CONFIG, config.to_toml())
-    checkpoint.write_durably(folder / INFO, json.dumps(info, indent=2) + "\n")
+    write_durably(folder / CONFIG, config.to_toml())
+    write_durably(folder / INFO, json.dumps(info, indent=2) + "\n")

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "owae").rglob("*.py"))
 # From the ground up. A module imports only from lower floors; modules of one package may import each other.
 FLOORS = [
-    {"errors", "distributions"},
+    {"errors", "distributions", "files"},
     {"checks"},
     {"interfaces", "hooks"},
     {"defaults", "options", "objective"},

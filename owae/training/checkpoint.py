@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from owae.errors import TrainingError
+from owae.files import replace_durably, temporary_for
 from owae.training.tree import digest, flatten, unflatten
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _KEY = "owae"  # the only metadata entry: the order of several would differ from one process to the next
-_TEMPORARY = ".writing-"
 
 
 def path_for(folder: Path, step: int) -> Path:
@@ -42,7 +41,7 @@ def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
     tensors, text = flatten(state)
     header = json.dumps({"format": FORMAT, "digest": digest(tensors, text), "tree": text})
     target = path_for(folder, state["step"])
-    temporary = folder / f"{_TEMPORARY}{target.name}"
+    temporary = temporary_for(target)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary, metadata={_KEY: header})
@@ -60,12 +59,6 @@ def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
 def paths(folder: Path) -> list[Path]:
     """The checkpoints in a folder, newest first."""
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
-
-
-def clear_temporary(folder: Path) -> None:
-    """Remove what an interrupted write left behind."""
-    for path in folder.glob(f"{_TEMPORARY}*"):
-        path.unlink(missing_ok=True)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -115,22 +108,3 @@ def load_newest(folder: Path, device: torch.device | str = "cpu") -> dict[str, A
     if failures:
         raise TrainingError("no checkpoint can be opened:\n" + "\n".join(f"  {failure}" for failure in failures))
     return None
-
-
-def replace_durably(temporary: Path, target: Path) -> None:
-    """Rename a finished file into place so that after a crash the name holds the old file or the new one, never part of one."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def write_durably(target: Path, content: str | bytes) -> None:
-    """Write a small file whole or not at all."""
-    temporary = target.with_name(f"{_TEMPORARY}{target.name}")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    replace_durably(temporary, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from owae.errors import TrainingError
@@ -39,17 +39,24 @@ def check_objective(objective: Objective, where: str) -> None:
         raise TrainingError(f"{where}: {_first_term(objective)}; {_ADVICE}")
 
 
-def check_gradients(stack: Stack, where: str) -> None:
-    """Stop if the gradient is not finite.
+def watched_parameters(stack: Stack) -> list[nn.Parameter]:
+    """The parameters whose gradients tell whether the whole gradient is finite: biases and norms, or all where there are none.
+
+    They are a thousandth of the parameters, and a gradient that is not finite anywhere along the encoders and decoders reaches
+    them; looking at every weight would cost some per cent of a step.
+    """
+    parameters = [p for p in stack.parameters() if p.requires_grad]
+    return [p for p in parameters if p.ndim <= 1] or parameters
+
+
+def check_gradients(stack: Stack, watched: list[nn.Parameter], where: str) -> None:
+    """Stop if the gradient is not finite, by a look at the `watched_parameters`.
 
     Raises:
         TrainingError: Names the place in training, the level and the parameter.
     """
-    # Biases and norms are a thousandth of the parameters, and a gradient that is not finite anywhere along the encoders and
-    # decoders reaches them; looking at every weight would cost some per cent of a step.
-    small = [p.grad for p in stack.parameters() if p.grad is not None and p.ndim <= 1]
-    watched = small or [p.grad for p in stack.parameters() if p.grad is not None]
-    if watched and not math.isfinite(get_total_norm(watched).item()):
+    gradients = [p.grad for p in watched if p.grad is not None]
+    if gradients and not math.isfinite(get_total_norm(gradients).item()):
         raise TrainingError(f"{where}: {_first_gradient(stack)}; {_ADVICE}")
 
 

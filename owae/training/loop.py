@@ -22,7 +22,7 @@ from owae.checks import unchecked
 from owae.errors import TrainingError
 from owae.interfaces import DataSource
 from owae.stack import Objective, Stack
-from owae.training.guards import check_data, check_gradients, check_objective, explain_failure
+from owae.training.guards import check_data, check_gradients, check_objective, explain_failure, watched_parameters
 from owae.training.loader import Loader, as_source
 from owae.training.optim import OptimizerSpec, ScheduleSpec, fast_forward, make_optimizer, make_schedule
 
@@ -76,6 +76,7 @@ class Fit:
         # A stack matched at a lower level leaves some encoders without a gradient; an optimiser skips those.
         self.optimizer = make_optimizer(ADAM if optimizer is None else optimizer, stack.parameters())
         self.schedule = None if schedule is None else make_schedule(schedule, self.optimizer, max(1, self.total_steps))
+        self._watched = watched_parameters(self.stack)
         self.step = 0  # steps taken
 
     def __len__(self) -> int:
@@ -91,8 +92,8 @@ class Fit:
         while self.step < self.total_steps:
             done, start = divmod(self.step, len(self.loader))
             for index, x in enumerate(self.loader.epoch(done + 1, start), start=start):
-                # Whoever iterates may have drawn pictures meanwhile.
-                self.stack.train()
+                if not self.stack.training:  # whoever iterates may have looked at the model meanwhile
+                    self.stack.train()
                 yield self._advance(x, done + 1, index + 1 == len(self.loader))
 
     def _advance(self, x: Tensor, epoch: int, last: bool) -> Step:
@@ -107,7 +108,7 @@ class Fit:
         check_objective(objective, where)
         objective.loss.backward()
         clipped = self._clip()
-        check_gradients(self.stack, where)
+        check_gradients(self.stack, self._watched, where)
         lr = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
         if self.schedule is not None and self.step + 1 < self.total_steps:

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from owae import pictures
+from owae.files import write_durably
 from owae.interfaces import DataSource
 from owae.stack import Stack
-from owae.training.checkpoint import write_durably
 from owae.training.loader import examples
 from owae.training.loop import Fit, Step
 

@@ -1,8 +1,17 @@
-"""Data sources for owae."""
+"""Data sources for owae, each in a module of its own: what ships with a library, what a user has, what is downloaded."""
+
+from __future__ import annotations
 
 from owae.hooks import hookimpl
+from owae_data.arrays import Arrays
+from owae_data.celeba import CelebA
+from owae_data.digits import Digits
+from owae_data.image_folder import ImageFolder
+from owae_data.mnist import Mnist
+from owae_data.mnist_5k import Mnist5k
+from owae_data.svhn import Svhn
 
 
 @hookimpl
 def owae_components() -> list[type]:
-    return []
+    return [Arrays, CelebA, Digits, ImageFolder, Mnist, Mnist5k, Svhn]

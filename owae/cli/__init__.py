@@ -1,0 +1,173 @@
+"""The command line. Commands are entry points of the group `owae.commands`, owae's own among them.
+
+So their names are known without importing anything, and a command is imported when it is used, or when `owae --help` lists it. One
+that cannot be imported, or that two distributions claim, stays in the list with the reason and stops no other.
+
+Exit codes: 0; 2 for what the user can mend (an `OwaeError`, a wrong option); 1 for a bug; 128 + n after signal n.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from owae.cli.log import set_up_logging
+from owae.discovery import Declared, declared, reason, wanted
+from owae.errors import OwaeError, PluginError, suggestion
+from owae.hooks import COMMANDS
+
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line (`sys.argv` unless given) and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue] # a terminal may lack a sign
+    try:
+        typer.main.get_command(app).main(args=arguments, prog_name="owae")
+    except OwaeError as error:
+        _tell(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception:
+        traceback.print_exc()
+        typer.echo("this is a bug in owae or in a plugin: please report it with the lines above", err=True)
+        sys.exit(1)
+    sys.exit(0)
+
+
+class Commands(TyperGroup):
+    """The commands of all installed distributions."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(available())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        owners = available().get(cmd_name)
+        return made(cmd_name, owners) if owners else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not args[0].startswith("-") and args[0] not in available():
+            ctx.fail(f"no such command '{args[0]}'; {suggestion(args[0], available())}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        # The usual list cuts each line to the terminal's width.
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(limit=1000)) for name, command in commands.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:  # which some versions of typer turn into exit code 1
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode=None, context_settings=_SETTINGS)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from owae import __version__
+
+        typer.echo(f"owae {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def owae(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Also log details.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Log warnings and errors only.")] = False,
+) -> None:
+    """Deep-latent hierarchies by stacking Wasserstein autoencoders.
+
+    Results go to stdout, logs to stderr. Commands and components can come from plugins: `owae plugins` lists them.
+    """
+    set_up_logging(verbose=verbose, quiet=quiet)
+
+
+def available() -> dict[str, list[Declared]]:
+    """The commands by name, each with the distributions that claim it; `OWAE_PLUGINS` restricts all but owae's own."""
+    names = wanted()
+    found: dict[str, list[Declared]] = {}
+    for point in declared(COMMANDS):
+        if names is None or point.distribution == "owae" or point.named_in(names):
+            found.setdefault(point.name, []).append(point)
+    return found
+
+
+def made(name: str, owners: Sequence[Declared]) -> Any:
+    """A command, ready to be run; one that can only say why, where it is not usable."""
+    try:
+        return loaded(name, owners)
+    except PluginError as error:
+        return _unusable(name, str(error))
+
+
+def loaded(name: str, owners: Sequence[Declared]) -> Any:
+    """A command, imported.
+
+    Raises:
+        PluginError: It cannot be, or has several owners.
+    """
+    if len(owners) > 1:
+        claims = " and ".join(f"'{owner.distribution}'" for owner in owners)
+        raise PluginError(f"command '{name}' is claimed by {claims}; uninstall one, or set OWAE_PLUGINS to the plugins you want")
+    (owner,) = owners
+    try:
+        # Plugins import libraries that print; stdout belongs to results.
+        with contextlib.redirect_stdout(sys.stderr):
+            return _command(name, owner.load())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit while it is imported
+        raise PluginError(f"command '{name}' of '{owner.distribution}' cannot be used: {reason(error)}") from error
+
+
+def _command(name: str, target: Any) -> Any:
+    if not isinstance(target, typer.Typer):
+        if not callable(target):
+            raise TypeError(f"{target!r} is neither a function nor a typer.Typer")
+        target = _app_of(target, name)
+    command = typer.main.get_command(target)
+    command.name = name
+    # What a Typer adds to a program of its own has no place in a command of ours.
+    command.params = [parameter for parameter in command.params if parameter.name not in ("install_completion", "show_completion")]
+    return command
+
+
+def _unusable(name: str, why: str) -> Any:
+    def refuse() -> None:
+        raise PluginError(why)
+
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    return typer.main.get_command(
+        _app_of(refuse, name, help=f"Unavailable: {why}", context_settings=settings, add_help_option=False)
+    )
+
+
+def _app_of(function: Any, name: str, **options: Any) -> typer.Typer:
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name, **{"context_settings": _SETTINGS, **options})(function)
+    return alone
+
+
+def _tell(error: OwaeError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False)
+    # Only a terminal has a width to wrap at; elsewhere a path is not to be cut in two.
+    console.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=not console.is_terminal)

@@ -1,0 +1,154 @@
+"""`owae check`: whether a config works, and what it amounts to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from owae.cli.configs import ConfigFile, Overrides
+
+if TYPE_CHECKING:
+    from owae.config import Config
+    from owae.registry import Registry
+    from owae.stack import Stack
+
+
+def command(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CxHxW", help="Take examples to have this shape, and leave the data, which may need a download, alone."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Check a config and print its levels: shapes, parameters, costs and effective weights. Nothing is trained or written."""
+    import contextlib
+    import json
+    import sys
+
+    from owae.cli.configs import load
+
+    # Components may use libraries that print; stdout belongs to the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        sizes = None if shape is None else _sizes(shape)
+        found = describe(*load(config, overrides), sizes)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        _print(found)
+
+
+def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """What a config amounts to: its data, levels bottom first, weights `w_0 … w_k` (Eq. 14), divergence and totals.
+
+    With a shape given, the data are not opened: their range is taken to be what their options say, and their number is not known.
+    """
+    from owae.build import build, build_stack
+
+    data: dict[str, Any] = {"kind": config.data.kind}
+    if shape is None:
+        built = build(config, registry)
+        stack, train = built.stack, built.train
+        data |= {"shape": list(train.shape), "value_range": list(train.value_range), "train": len(train), "test": len(built.test)}
+    else:
+        low, high = getattr(config.data.options, "value_range", (0.0, 1.0))
+        value_range = (low, high)
+        stack = build_stack(config, registry, shape, value_range)
+        data |= {"shape": list(shape), "value_range": list(value_range)}
+    return {
+        "config": config.source,
+        "data": data,
+        "levels": [_level(config, stack, i) for i in range(stack.depth)],
+        "stacked": stack.stacked,
+        "weights": list(stack.weights),
+        "divergence": stack.divergence.describe(stack.matched_prior.shape),
+        "prior": config.prior.kind,
+        "parameters": sum(parameter.numel() for parameter in stack.parameters()),
+        "epochs": config.train.epochs,
+        "batch_size": config.train.batch_size,
+    }
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    parts = text.lower().replace("×", "x").replace(",", "x").split("x")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"found '{text}'; write the sizes as 3x64x64", param_hint="--shape")
+    return tuple(map(int, parts))
+
+
+def _level(config: Config, stack: Stack, i: int) -> dict[str, Any]:
+    import math
+
+    level = config.levels[i]
+    layer, regulariser = stack.layers[i], level.regulariser or config.regulariser
+    made: Any = stack.levels[i]
+    summary = getattr(layer, "summary", None)
+    stacked = i < stack.stacked
+    return {
+        "level": i + 1,
+        "layer": level.layer.kind,
+        **({"summary": str(summary())} if callable(summary) else {}),
+        "in_shape": list(layer.in_shape),
+        "latent_shape": list(layer.latent_shape),
+        "dimension": math.prod(layer.latent_shape),
+        "parameters": sum(parameter.numel() for parameter in layer.parameters()),
+        "cost": (level.cost or config.cost).kind,
+        "space": level.space,
+        "weight": stack.weights[i] if stacked else None,
+        "regulariser": regulariser.kind if regulariser else None,
+        "penalty_weight": made.penalty if stacked and regulariser else None,
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    from owae.cli.tables import print_line, print_table
+
+    data, levels, k = found["data"], found["levels"], found["stacked"]
+    low, high = data["value_range"]
+    counts = f", {data['train']:,} to train on and {data['test']:,} to test on" if "train" in data else " (not opened)"
+    print_line(f"data: {data['kind']}{counts}, {_shape(data['shape'])} in [{low:g}, {high:g}]")
+    print_line()
+    headings = {
+        "level": lambda level: str(level["level"]),
+        "layer": lambda level: level["layer"],
+        "networks": lambda level: level.get("summary", ""),
+        "from": lambda level: _shape(level["in_shape"]),
+        "to": lambda level: _shape(level["latent_shape"]),
+        "dimension": lambda level: f"{level['dimension']:,}",
+        "parameters": lambda level: f"{level['parameters']:,}",
+        "cost": lambda level: f"{level['cost']} on z_{level['level'] - 1}" + (" in data space" if level["space"] == "data" else ""),
+        "weight": lambda level: _number(level["weight"]),
+        "regulariser": lambda level: level["regulariser"] or "",
+        "penalty": lambda level: _number(level["penalty_weight"]),
+    }
+    unused = {"networks"} if not any("summary" in level for level in levels) else set()
+    unused |= {"regulariser", "penalty"} if not any(level["regulariser"] for level in levels) else set()
+    shown = {heading: cell for heading, cell in headings.items() if heading not in unused}
+    rows = [[cell(level) for cell in shown.values()] for level in levels]
+    print_table(list(shown), rows, right={"level", "dimension", "parameters", "weight", "penalty"})
+    print_line()
+    described = ", ".join(f"{name} {_value(value)}" for name, value in found["divergence"].items() if name != "divergence")
+    print_line(
+        f"divergence at z_{k}: {found['divergence'].get('divergence', '')}, weight {_number(found['weights'][-1])}; {described}"
+    )
+    prior = found["prior"] if k == len(levels) else f"ancestral, through levels {k + 1} to {len(levels)}, from {found['prior']}"
+    print_line(f"prior at z_{k}: {prior}")
+    print_line(f"total: {found['parameters']:,} parameters, {found['epochs']:,} epochs in batches of {found['batch_size']}")
+
+
+def _shape(shape: list[int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,60 @@
+"""`owae plugins`: what is installed, whose it is, and whether it can be used."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+    """List components and commands: name, kind, distribution, version, status."""
+    import json
+
+    from owae.cli.tables import print_table
+    from owae.discovery import ONLY, wanted
+
+    rows = [*_components(), *_commands()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        headings = ("name", "kind", "distribution", "version", "status")
+        print_table(headings, [[row[heading] for heading in headings] for row in rows])
+    names = wanted()
+    if names is not None:
+        typer.echo(f"{ONLY} restricts plugins to: {', '.join(sorted(names)) or 'none'}", err=True)
+
+
+def _components() -> list[dict[str, str]]:
+    from owae.registry import Registry
+
+    registry = Registry.discover()
+    clashes = registry.clashes()
+    rows = []
+    for entry in sorted(registry.entries, key=lambda entry: (entry.interface, entry.name, entry.distribution)):
+        owners = [other.distribution or other.plugin for other in clashes.get((entry.interface, entry.name), []) if other != entry]
+        status = f"clash: also claimed by {', '.join(owners)}" if owners else "ok"
+        rows.append(_row(entry.name, entry.interface, entry.distribution, entry.version, status))
+    return rows + [
+        _row(failure.plugin, "plugin", failure.distribution, failure.version, f"failed: {failure.reason}")
+        for failure in registry.failures
+    ]
+
+
+def _commands() -> list[dict[str, str]]:
+    from owae.cli import available, loaded
+    from owae.errors import PluginError
+
+    rows = []
+    for name, owners in sorted(available().items()):
+        try:
+            loaded(name, owners)
+            status = "ok"
+        except PluginError as error:
+            status = f"clash: {error}" if len(owners) > 1 else f"failed: {error}"
+        rows += [_row(name, "command", owner.distribution, owner.version, status) for owner in owners]
+    return rows
+
+
+def _row(name: str, kind: str, distribution: str, version: str, status: str) -> dict[str, str]:
+    return {"name": name, "kind": kind, "distribution": distribution, "version": version, "status": status}

@@ -1,0 +1,40 @@
+"""`owae train`: from a config to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from owae.cli.configs import ConfigFile, Overrides
+
+
+def command(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run folder.", show_default="runs/<name of the config>")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to train: auto, cpu, cuda, …; the same as --set train.device=…", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+) -> None:
+    """Train what a config describes; prints the run folder."""
+    import contextlib
+    import sys
+
+    from owae.cli.configs import load
+
+    if resume and overwrite:
+        raise typer.BadParameter("contradicts --overwrite; choose one", param_hint="--resume")
+    chosen = [*(overrides or []), *([f"train.device={device}"] if device else [])]
+    # Components may use libraries that print; stdout belongs to the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        loaded, registry = load(config, chosen)
+        from owae.runs import train  # a config with mistakes is refused before this is waited for
+
+        run = train(loaded, registry, out=out, resume=resume, overwrite=overwrite)
+    typer.echo(run.folder)

@@ -1,0 +1,38 @@
+"""`owae traverse`: the deepest latent, laid out and decoded (Fig. 2b)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from owae.cli.arguments import RunFolder, Seed
+
+
+def command(
+    run: RunFolder,
+    side: Annotated[int, typer.Option(min=2, help="Points along each side of the grid.")] = 20,
+    extent: Annotated[float, typer.Option(help="How far the grid reaches each way, in standard deviations of the prior.")] = 2.0,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The figure's file, a .png.", show_default="RUN/figures/latent-grid.png")
+    ] = None,
+) -> None:
+    """Decode an even grid of the deepest latent: z[0] rightwards, z[1] upwards; of a random plane, where it has more dimensions."""
+    import math
+
+    from owae import pictures
+    from owae.cli.output import figure_path, write_figure
+    from owae.runs import open_run
+
+    if not (extent > 0 and math.isfinite(extent)):
+        raise typer.BadParameter(f"{extent} is no distance; a number above 0 would work", param_hint="--extent")
+    opened = open_run(run)
+    path = figure_path(opened.folder, "latent-grid", out, opened.shape)
+    write_figure(
+        path,
+        lambda: pictures.latent_grid(opened.model, opened.value_range, side, extent, seed),
+        lambda: pictures.decode_plane(opened.model, side, extent, seed),
+        f"rows from top to bottom, columns from left to right, then an example of shape {opened.shape}",
+    )

@@ -1,0 +1,42 @@
+"""Files that are written whole or not at all: under another name in the same folder, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_TEMPORARY = ".writing-"
+
+
+def temporary_for(target: Path) -> Path:
+    """The name under which a file is written before it gets its own."""
+    return target.with_name(f"{_TEMPORARY}{target.name}")
+
+
+def replace_durably(temporary: Path, target: Path) -> None:
+    """Rename a finished file into place: after a crash the name holds the old file or the new one, never a part of one."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_durably(target: Path, content: str | bytes) -> None:
+    """Write a small file whole or not at all; a failure (`OSError`) leaves nothing behind but the old file."""
+    temporary = temporary_for(target)
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        replace_durably(temporary, target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def clear_temporary(folder: Path) -> None:
+    """Remove what interrupted writes left in a folder."""
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        path.unlink(missing_ok=True)

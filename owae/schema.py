@@ -1,0 +1,134 @@
+"""The parts of a config, and how each is written back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import AfterValidator, BaseModel, Field
+
+from owae.options import STRICT, canonical
+from owae.registry import Registry
+
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A component as a config describes it.
+
+    Attributes:
+        interface: "layer", "cost", …
+        kind: Its name.
+        options: Its options, as `owae.options.options_model` of its class.
+        values: The same as TOML values.
+    """
+
+    interface: str
+    kind: str
+    options: BaseModel
+    values: dict[str, Any] = field(compare=False)
+
+    @classmethod
+    def within(cls, folder: Path, interface: str, kind: str, options: BaseModel) -> Spec:
+        """A spec whose relative paths are taken relative to a folder."""
+        return cls(interface, kind, *canonical(_absolute(options, folder)))
+
+    def create(self, registry: Registry, *engine: Any) -> Any:
+        """The component itself, from the engine's arguments and these options."""
+        options = {name: getattr(self.options, name) for name in type(self.options).model_fields}
+        return registry.create(self.interface, self.kind, *engine, **options)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, **self.values}
+
+
+class LevelOptions(BaseModel, frozen=True):
+    """The keys of a level with plain values; see `owae.stack.Level`."""
+
+    model_config = STRICT
+
+    space: Literal["latent", "data"] = "latent"
+
+
+@dataclass(frozen=True)
+class LevelConfig:
+    """One of [[levels]]; a cost or regulariser of None stands for the top-level one."""
+
+    layer: Spec
+    cost: Spec | None = None
+    regulariser: Spec | None = None
+    space: Literal["latent", "data"] = "latent"
+
+    def to_dict(self) -> dict[str, Any]:
+        specs = {"layer": self.layer, "cost": self.cost, "regulariser": self.regulariser}
+        return {name: spec.to_dict() for name, spec in specs.items() if spec} | {"space": self.space}
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        try:
+            torch.device(name)
+        except RuntimeError as error:
+            raise ValueError("should be 'auto', 'cpu', 'cuda', 'cuda:0', 'mps' or another device of torch") from error
+    return name
+
+
+def _at_least_two(size: int) -> int:
+    if size < 2:
+        raise ValueError("should be at least 2: batch norm and an unbiased divergence need two examples")
+    return size
+
+
+class TrainOptions(BaseModel, frozen=True):
+    """The keys of [train] with plain values.
+
+    Attributes:
+        epochs: Passes over the data.
+        batch_size: Examples a step.
+        seed: Of the parameters, the order of the examples and all noise.
+        device: "auto" or the name of a device of torch.
+        clip_gradients: Largest norm of the gradient, or None.
+        log_every: Steps between lines of the log.
+        pictures_every: Epochs between pictures; 0 for only at the end.
+        checkpoint_every: Epochs between checkpoints.
+        keep: Checkpoints kept, the newest.
+    """
+
+    model_config = STRICT
+
+    epochs: Count = 100
+    batch_size: Annotated[int, AfterValidator(_at_least_two)] = 128
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    clip_gradients: Annotated[float, Field(gt=0)] | None = None
+    log_every: Count = 20
+    pictures_every: Annotated[int, Field(ge=0)] = 5
+    checkpoint_every: Count = 1
+    keep: Count = 2
+
+
+class TrainConfig(TrainOptions, frozen=True):
+    """The table [train]. `optimizer` and `schedule` hold the `name` of a class of torch, and its arguments."""
+
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.model_dump(exclude_none=True)
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    """A value, or a model's values, with every relative path in it made absolute."""
+    if isinstance(value, Path):
+        return folder / os.path.expanduser(value)  # noqa: PTH111 # Path's own raises where there is no such user
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={name: _absolute(getattr(value, name), folder) for name in value.model_fields_set})
+    if isinstance(value, list | tuple):
+        return type(value)([_absolute(item, folder) for item in value])
+    if isinstance(value, dict):
+        return {key: _absolute(item, folder) for key, item in value.items()}
+    return value

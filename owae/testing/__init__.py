@@ -1,0 +1,22 @@
+"""The contract of `owae.interfaces` as checks that a plugin's author runs, in one line a component, in any test framework:
+
+    from owae.testing import check_divergence, check_layer
+
+    def test_contract():
+        check_divergence(MeanDistance(scale=2.0))
+        check_layer(MyLayer, in_shape=(1, 8, 8), latent=4)
+
+Each check goes through a list of laws. A component that breaks one raises `AssertionError`, whose message says which law, and what
+was found. Checks leave torch's random numbers and gradient mode as they found them.
+
+A component that breaks a law by intention, such as a divergence that is not 0 between equal samples, says so with a keyword of the
+check; it should say so in its docstring too.
+"""
+
+from owae.testing.costs import check_cost, check_regulariser
+from owae.testing.divergences import check_divergence
+from owae.testing.layers import check_layer
+from owae.testing.priors import check_prior
+from owae.testing.sources import check_source
+
+__all__ = ["check_cost", "check_divergence", "check_layer", "check_prior", "check_regulariser", "check_source"]

@@ -1,0 +1,213 @@
+"""The laws of `LatentLayer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from owae.distributions import Distribution
+from owae.interfaces import LatentLayer, Shape
+from owae.testing.laws import (
+    gradients,
+    require,
+    require_close,
+    require_equal,
+    require_finite,
+    require_round_trip,
+    require_schema,
+    run,
+    seeded,
+    strided,
+)
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class _Case:
+    make: Callable[[], LatentLayer]
+    in_shape: Shape
+    device: torch.device
+
+    def layer(self, *, seed: int = 0, training: bool = False) -> LatentLayer:
+        with seeded(seed):
+            return self.make().to(self.device).train(training)
+
+    def data(self, batch: int = BATCH, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.randn(batch, *self.in_shape, device=self.device, dtype=dtype)
+
+    def codes(self, layer: LatentLayer, batch: int = BATCH, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.randn(batch, *layer.latent_shape, device=self.device, dtype=dtype)
+
+    def ways(self, layer: LatentLayer, batch: int = BATCH) -> dict[str, tuple[Callable[[Tensor], Distribution], Tensor, Shape]]:
+        """Both directions: how to go, from what, to events of which shape."""
+        return {
+            "encode": (layer.encode, self.data(batch), tuple(layer.latent_shape)),
+            "decode": (layer.decode, self.codes(layer, batch), tuple(self.in_shape)),
+        }
+
+
+def check_layer(layer: Callable[..., LatentLayer], /, in_shape: Shape, *, device: str = "cpu", **options: Any) -> None:
+    """Check a layer against the laws of its interface.
+
+    Args:
+        layer: The class, or a function that makes an instance as the class would.
+        in_shape: Shape of one event below.
+        device: Where to try it.
+        options: The class's options.
+
+    Raises:
+        AssertionError: It breaks a law.
+    """
+    case = _Case(lambda: layer(tuple(in_shape), **options), tuple(in_shape), torch.device(device))
+    made = case.layer()
+    if not isinstance(made, LatentLayer):
+        raise AssertionError(f"{layer!r} makes {made!r}, which is no LatentLayer")
+    run(made, LAWS, case)
+
+
+def _schema(case: _Case) -> None:
+    """Its class can be registered, and it says its shapes: in_shape as given, latent_shape a tuple of positive integers."""
+    layer = case.layer()
+    require_schema(type(layer))
+    require(tuple(layer.in_shape) == case.in_shape, f"in_shape is {layer.in_shape}; it was made with {case.in_shape}")
+    shape = layer.latent_shape
+    fits = isinstance(shape, tuple) and len(shape) > 0 and all(isinstance(size, int) and size > 0 for size in shape)
+    require(fits, f"latent_shape is {shape!r}")
+
+
+def _moments(case: _Case) -> None:
+    """Both directions give distributions over the right events: mean, variance of at least 0 and draws, (B, *event), all finite."""
+    for training in (True, False):
+        layer = case.layer(training=training)
+        for what, (way, start, shape) in case.ways(layer).items():
+            for scale in (1, 0, 100):
+                p = way(scale * start)
+                require(
+                    bool((p.variance >= 0).all()),
+                    f"{what}(...).variance is not at least 0 everywhere, but {p.variance.min().item():.4g}",
+                )
+                for name, tensor in {"mean": p.mean, "variance": p.variance, "rsample()": p.rsample()}.items():
+                    where = f"{what}(...).{name} of inputs at scale {scale}, {'training' if training else 'evaluation'} mode,"
+                    require(
+                        tuple(tensor.shape) == (BATCH, *shape), f"{where} has shape {tuple(tensor.shape)}, not {(BATCH, *shape)}"
+                    )
+                    require_finite(where, tensor)
+
+
+def _draws(case: _Case) -> None:
+    """Draws have the mean and variance that the distribution says, are fresh each time and differentiable."""
+    layer, count = case.layer(), 400
+    for what, (way, start, _) in case.ways(layer, 4).items():
+        p = way(start)
+        draws = torch.stack([p.rsample() for _ in range(count)]).double()
+        mean, variance = p.mean.double(), p.variance.double()
+        off = ((draws.mean(0) - mean).abs() - 1e-6 * (1 + mean.abs())) / (variance / count + 1e-12).sqrt()
+        require(off.max().item() < 6, f"the mean of {count} draws of {what}(...) is off by {off.max().item():.3g} standard errors")
+        noisy = variance > 1e-6 * (1 + mean.square())
+        ratio = draws.var(0)[noisy] / variance[noisy]
+        if len(ratio):
+            low, high = ratio.min().item(), ratio.max().item()
+            require(low > 0.5 and high < 2, f"draws of {what}(...) have {low:.3g} to {high:.3g} times the variance it says")
+        require(p.rsample().requires_grad, f"{what}(...).rsample() is detached from the layer")
+
+
+def _gradients(case: _Case) -> None:
+    """Gradients reach every parameter and the input, and stay finite, for black images (zeros) too."""
+    layer = case.layer(training=True)
+    for scale in (1, 0):
+        x = (scale * case.data()).requires_grad_()
+        code = layer.encode(x).rsample()
+        p = layer.decode(code)
+        penalty = code.square().sum() + layer.encode(x).variance.log1p().sum()
+        value = p.mean.square().sum() + p.mean.sum() + p.variance.sum() + penalty
+        names = [name for name, parameter in layer.named_parameters() if parameter.requires_grad]
+        reached = gradients(value, x, *(parameter for parameter in layer.parameters() if parameter.requires_grad))
+        for name, gradient in zip(["the input", *names], reached, strict=True):
+            require_finite(f"the gradient of {name} for data at scale {scale}", gradient)
+            require(scale == 0 or bool(gradient is not None and gradient.any()), f"{name} has no effect: its gradient is 0")
+
+
+def _rows(case: _Case) -> None:
+    """In evaluation mode each row is on its own: a batch of one works and agrees with a larger one (N6), twice the same."""
+    layer = case.layer()
+    for what, (way, start, _) in case.ways(layer).items():
+        p, again, one = way(start), way(start), way(start[3:4])
+        require_equal(f"{what}(...).mean twice", p.mean, again.mean)
+        for name in ("mean", "variance"):
+            alone, among = getattr(one, name), getattr(p, name)[3:4]
+            require_close(f"{what}(...).{name} of a row alone against among {BATCH}", alone, among, rtol=1e-3, atol=1e-4)
+
+
+def _one(case: _Case) -> None:
+    """In training mode a batch of one works, or raises a ValueError that says why (N6)."""
+    layer = case.layer(training=True)
+    for what, (way, start, _) in case.ways(layer, 1).items():
+        try:
+            require_finite(f"{what}(...).mean", way(start).mean)
+        except ValueError as error:
+            require("batch" in str(error) and "Expected more than 1" not in str(error), f"{what} of one says: {error}")
+
+
+def _range(case: _Case) -> None:
+    """Its output_range, where it has one, holds the decoder's mean, whatever the code."""
+    layer = case.layer()
+    if layer.output_range is None:
+        return
+    low, high = layer.output_range
+    mean = layer.decode(100 * case.codes(layer)).mean
+    require(low < high, f"output_range is {layer.output_range}")
+    inside = bool((mean >= low).all() and (mean <= high).all())
+    require(inside, f"means from {mean.min().item():.4g} to {mean.max().item():.4g} leave output_range {layer.output_range}")
+
+
+def _precision(case: _Case) -> None:
+    """Moments are float32 under bfloat16 autocast, and follow the module to float64."""
+    for dtype in (torch.float32, torch.float64):
+        layer = case.layer().to(dtype)
+        for what, (way, start, _) in case.ways(layer).items():
+            with torch.autocast(case.device.type, dtype=torch.bfloat16, enabled=dtype == torch.float32):
+                p = way(start.to(dtype))
+                draw = p.rsample()
+            for name, tensor in {"mean": p.mean, "variance": p.variance, "rsample()": draw}.items():
+                require(tensor.dtype == dtype, f"{what}(...).{name} has dtype {tensor.dtype}; it should be {dtype}")
+
+
+def _inputs(case: _Case) -> None:
+    """How the input lies in memory does not matter, and it is not written to."""
+    layer = case.layer()
+    for what, (way, start, _) in case.ways(layer).items():
+        before = start.clone()
+        mean = way(start).mean
+        require_equal(f"the input of {what}, before and after", start, before)
+        require_close(f"{what} from strided memory", way(strided(start)).mean, mean, rtol=1e-3, atol=1e-4)
+
+
+def _seed(case: _Case) -> None:
+    """One seed, one layer and one draw, to the bit."""
+    first, second = case.layer(), case.layer()
+    for (name, value), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        require_equal(f"{name} of two layers made under one seed", value, other)
+    x = case.data()
+    draws = []
+    for layer in (first, second):
+        with seeded(1):
+            draws.append(layer.decode(layer.encode(x).rsample()).rsample())
+    require_equal("draws of two layers under one seed", *draws)
+
+
+def _state(case: _Case) -> None:
+    """Its state is tensors alone, saved without pickle, and makes another layer of the class its equal."""
+    layer, other = case.layer(training=True), case.layer(seed=1)
+    layer.decode(layer.encode(case.data()).rsample())  # so that running statistics are no longer the initial ones
+    require_round_trip(layer.eval(), other)
+    for (what, (way, start, _)), (theirs, _, _) in zip(case.ways(layer).items(), case.ways(other).values(), strict=True):
+        require_equal(f"{what}(...).mean after a round trip", way(start).mean, theirs(start).mean)
+        require_equal(f"{what}(...).variance after a round trip", way(start).variance, theirs(start).variance)
+
+
+LAWS = (_schema, _moments, _draws, _gradients, _rows, _one, _range, _precision, _inputs, _seed, _state)

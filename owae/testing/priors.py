@@ -1,0 +1,88 @@
+"""The laws of `Prior`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from owae.interfaces import Prior, Shape
+from owae.testing.laws import gradients, require, require_equal, require_finite, require_round_trip, require_schema, run, seeded
+
+
+@dataclass(frozen=True)
+class _Case:
+    make: Callable[[], Prior]
+    shape: Shape
+    device: torch.device
+
+    def prior(self, seed: int = 0) -> Prior:
+        with seeded(seed):
+            return self.make().to(self.device)
+
+
+def check_prior(prior: Callable[..., Prior], /, shape: Shape = (4,), *, device: str = "cpu", **options: Any) -> None:
+    """Check a prior against the laws of its interface.
+
+    Args:
+        prior: The class, or a function that makes an instance as the class would.
+        shape: Shape of the events to try it on.
+        device: Where to try it.
+        options: The class's options.
+
+    Raises:
+        AssertionError: It breaks a law.
+    """
+    case = _Case(lambda: prior(tuple(shape), **options), tuple(shape), torch.device(device))
+    made = case.prior()
+    if not isinstance(made, Prior):
+        raise AssertionError(f"{prior!r} makes {made!r}, which is no Prior")
+    run(made, LAWS, case)
+
+
+def _schema(case: _Case) -> None:
+    """Its class can be registered, and its shape is the one it was made with."""
+    prior = case.prior()
+    require_schema(type(prior))
+    require(getattr(prior, "shape", None) == case.shape, f"shape is {getattr(prior, 'shape', None)}; it was made with {case.shape}")
+
+
+def _draws(case: _Case) -> None:
+    """Draws are (n, *shape), finite, in the dtype the module was moved to, each row and each call another."""
+    for dtype in (torch.float32, torch.float64):
+        prior = case.prior().to(dtype)
+        for n in (1, 7):
+            first, second = prior.sample(n), prior.sample(n)
+            require(tuple(first.shape) == (n, *case.shape), f"sample({n}) has shape {tuple(first.shape)}")
+            require(first.dtype == dtype, f"moved to {dtype}, it draws {first.dtype}")
+            require(first.device.type == case.device.type, f"moved to {case.device}, it draws on {first.device}")
+            require_finite(f"sample({n})", first)
+            require(not torch.equal(first, second), "two calls give the same draws; they must be fresh")
+            require(n == 1 or not torch.equal(first[0], first[1]), "all rows of a draw are the same")
+
+
+def _gradients(case: _Case) -> None:
+    """Draws are differentiable with respect to the parameters, if there are any."""
+    prior = case.prior()
+    names = [name for name, parameter in prior.named_parameters() if parameter.requires_grad]
+    if names:
+        reached = gradients(prior.sample(16).square(), *(p for p in prior.parameters() if p.requires_grad))
+        for name, gradient in zip(names, reached, strict=True):
+            require_finite(f"the gradient of {name}", gradient)
+
+
+def _seed(case: _Case) -> None:
+    """Its randomness is torch's: one seed, one draw; and a state without pickle makes another instance its equal."""
+    prior, other = case.prior(), case.prior(seed=1)
+    require_round_trip(prior, other)
+    draws = []
+    for instance in (prior, prior, other):
+        with seeded(2):
+            draws.append(instance.sample(5))
+    require_equal("two draws under one seed", draws[0], draws[1])
+    require_equal("draws under one seed after a round trip", draws[0], draws[2])
+
+
+LAWS = (_schema, _draws, _gradients, _seed)

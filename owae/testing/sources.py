@@ -1,0 +1,141 @@
+"""The laws of `DataSource`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from owae.interfaces import DataSource
+from owae.testing.laws import require, require_equal, require_schema, run, seeded
+
+LOOKED_AT = 256  # examples of each split
+
+
+@dataclass(frozen=True)
+class _Case:
+    make: Callable[[str], DataSource]
+    shared: float
+
+    def splits(self) -> dict[str, DataSource]:
+        return {split: self.make(split) for split in ("train", "test")}
+
+
+def check_source(source: Callable[..., DataSource], /, *, shared: float = 0.0, **options: Any) -> None:
+    """Check a data source against the laws of its interface. Of a large one, a few hundred examples spread over each split.
+
+    Args:
+        source: The class, or a function that makes an instance as the class would.
+        shared: The share of test examples that may be equal to a training example, for data that hold the same picture twice.
+        options: The class's options.
+
+    Raises:
+        AssertionError: It breaks a law.
+    """
+    case = _Case(lambda split: source(split, **options), shared)
+    made = case.make("train")
+    if not isinstance(made, DataSource):
+        raise AssertionError(f"{source!r} makes {made!r}, which is no DataSource")
+    run(made, LAWS, case)
+
+
+def _spread(source: DataSource) -> Tensor:
+    return torch.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).round().long().unique()
+
+
+def _schema(case: _Case) -> None:
+    """Its class can be registered, and both splits hold examples."""
+    for split, source in case.splits().items():
+        require_schema(type(source))
+        require(len(source) > 0, f"the {split} split is empty")
+
+
+def _examples(case: _Case) -> None:
+    """Every example has the source's shape, is float32 or uint8, finite and within value_range; both splits agree on these."""
+    splits = case.splits()
+    train, test = splits["train"], splits["test"]
+    require(tuple(train.shape) == tuple(test.shape), f"train has shape {train.shape}, test {test.shape}")
+    require(train.value_range == test.value_range, f"train has value_range {train.value_range}, test {test.value_range}")
+    low, high = train.value_range
+    require(low < high, f"value_range is {train.value_range}")
+    for split, source in splits.items():
+        for index in _spread(source).tolist():
+            example = source[index]
+            where = f"{split} example {index}"
+            require(isinstance(example, Tensor), f"{where} is a {type(example).__name__}, not a Tensor")
+            require(tuple(example.shape) == tuple(source.shape), f"{where} has shape {tuple(example.shape)}, not {source.shape}")
+            require(example.dtype in (torch.float32, torch.uint8), f"{where} has dtype {example.dtype}, not float32 or uint8")
+            if example.dtype == torch.float32:
+                inside = bool((example >= low).all() and (example <= high).all())
+                limits = f"{example.min().item():.4g} to {example.max().item():.4g}"
+                require(inside, f"{where} holds values from {limits}, outside value_range {source.value_range}, or NaN")
+
+
+def _batches(case: _Case) -> None:
+    """`batch` gives the examples one by one, for indices in any order, repeated or alone."""
+    for split, source in case.splits().items():
+        indices = _spread(source).flip(0)[:32]
+        for chosen in (indices, indices[:1], indices[[0, 0]]):
+            batch = source.batch(chosen)
+            require(
+                tuple(batch.shape) == (len(chosen), *source.shape),
+                f"a {split} batch of {len(chosen)} has shape {tuple(batch.shape)}",
+            )
+            single = torch.stack([source[index] for index in chosen.tolist()])
+            require(batch.dtype == single.dtype, f"a {split} batch has dtype {batch.dtype}, an example {single.dtype}")
+            require_equal(f"a {split} batch and the examples one by one", batch, single)
+
+
+def _end(case: _Case) -> None:
+    """Past the end there is an IndexError, so that a loop over the source ends."""
+    for split, source in case.splits().items():
+        for index in (len(source), len(source) + 10):
+            try:
+                source[index]
+            except IndexError:
+                continue
+            raise AssertionError(f"{split} example {index} of {len(source)} exists, or fails otherwise than by an IndexError")
+
+
+def _labels(case: _Case) -> None:
+    """Labels, where there are any, are one integer an example."""
+    for split, source in case.splits().items():
+        labels = source.labels
+        if labels is not None:
+            require(isinstance(labels, Tensor), f"{split} labels are a {type(labels).__name__}, not a Tensor")
+            require(
+                tuple(labels.shape) == (len(source),), f"{split} labels have shape {tuple(labels.shape)} for {len(source)} examples"
+            )
+            require(not labels.is_floating_point(), f"{split} labels have dtype {labels.dtype}; classes are integers")
+
+
+def _determinism(case: _Case) -> None:
+    """The same source, made again, holds the same examples, whatever the seed of the program."""
+    for split in ("train", "test"):
+        with seeded(1):
+            first = case.make(split)
+        with seeded(2):
+            second = case.make(split)
+        require(len(first) == len(second), f"{split} had {len(first)} examples, then {len(second)}")
+        indices = _spread(first)
+        require_equal(f"{split} examples of two instances", first.batch(indices), second.batch(indices))
+        if first.labels is not None and second.labels is not None:
+            require_equal(f"{split} labels of two instances", first.labels, second.labels)
+
+
+def _disjoint(case: _Case) -> None:
+    """No test example is a training example."""
+    splits = case.splits()
+    train, test = splits["train"], splits["test"]
+    seen = {train[index].numpy().tobytes() for index in range(len(train))}
+    found = [index for index in _spread(test).tolist() if test[index].numpy().tobytes() in seen]
+    allowed = case.shared * len(_spread(test))
+    require(
+        len(found) <= allowed, f"{len(found)} of {len(_spread(test))} test examples, the first one number {found[:1]}, are in train"
+    )
+
+
+LAWS = (_schema, _examples, _batches, _end, _labels, _determinism, _disjoint)

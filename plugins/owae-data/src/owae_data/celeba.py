@@ -1,0 +1,173 @@
+"""CelebA: 202,599 faces of celebrities, aligned (Liu et al., 2015), from its archive or from a folder of its pictures."""
+
+from __future__ import annotations
+
+import io
+import logging
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from owae.errors import DataError, suggestion
+from owae_data.base import Extent, Fraction, StoredSource, ValueRange, quiet
+from owae_data.picture_sets import Pictures, decoded, is_picture, picture_names
+from owae_data.pictures import Form
+from owae_data.shelf import Remote, Shelf
+from owae_data.splits import held_out
+from owae_data.store import Decoded, fingerprint, writable_root
+
+FOLDER = "img_align_celeba"
+ARCHIVE = "img_align_celeba.zip"
+PARTITION = "list_eval_partition.txt"
+ATTRIBUTES = "list_attr_celeba.txt"
+OFFICIAL = {"train": 0, "test": 2}  # numbers of the splits in the partition; 1 is for validation, and stays unused
+
+log = logging.getLogger(__name__)
+
+
+class CelebA(StoredSource):
+    """Faces, cropped to their middle and resized, (3, 64, 64) unless told otherwise.
+
+    Pictures are looked for in `celeba` in the data folder and in that folder itself: a folder `img_align_celeba`, the archive
+    `img_align_celeba.zip`, or pictures that lie there openly, as few as they may be. They are decoded once, into `decoded` in the
+    data folder. The splits are the official ones (162,770 to train on, 19,962 to test on) where `list_eval_partition.txt` (or the
+    `.csv` that goes about) lies beside them or can be had, and held out where not.
+
+    Args:
+        root: The data folder; by default that in the environment variable `OWAE_DATA`, or else the user's cache folder.
+        download: Whether to download what is missing (the archive is 1.4 GB).
+        verify: Whether the archive must have the official checksum (downloads must in any case).
+        size: Height and width to resize to, antialiased.
+        crop: Height and width of the middle part to keep before that; the pictures are 218 high and 178 wide.
+        attribute: One of the 40 attributes, such as "Smiling", to be the label: 1 where it holds, else 0.
+        holdout: The share to hold out where there is no partition.
+        skip_broken: Leave pictures that cannot be read out, with a warning, instead of refusing them.
+        value_range: What black and white stand for.
+    """
+
+    name = "celeba"
+
+    def __init__(
+        self,
+        split: Literal["train", "test"],
+        /,
+        *,
+        root: Path | None = None,
+        download: bool = True,
+        verify: bool = True,
+        size: Extent = (64, 64),
+        crop: Extent = (140, 140),
+        attribute: str | None = None,
+        holdout: Fraction = 0.1,
+        skip_broken: bool = False,
+        value_range: ValueRange = (-1.0, 1.0),
+    ) -> None:
+        shelf = Shelf(self.name, root, download=download, verify=verify)
+        pictures, archive = _pictures(shelf)
+        files = [(name, pictures.open(name)) for name in pictures.names] if archive is None else [(archive.name, archive)]
+        key = {"size": list(size), "crop": list(crop), "files": fingerprint(files), "verify": verify}
+        file = Decoded(writable_root(root), self.name, key)
+        if archive is not None and not file.path.is_file():
+            shelf.check(archive, lambda: _remote(shelf, ARCHIVE))
+        form = Form(3, (size[0], size[1]), (crop[0], crop[1]))
+        # Kept, since the other split finds it decoded as long as it lives.
+        self._album = decoded(pictures, form, file, skip_broken=skip_broken, keep=True)
+
+        good = self._album.good.nonzero()[:, 0]
+        stems = [Path(pictures.names[row]).stem for row in good.tolist()]
+        own = _split(shelf, stems, split, holdout, archive)
+        labels = None if attribute is None else _attribute(shelf, [stems[row] for row in own.tolist()], attribute)
+        super().__init__(self._album.examples, rows=good[own], labels=labels, value_range=value_range)
+
+
+def _remote(shelf: Shelf, name: str) -> Remote:
+    with quiet():
+        from torchvision.datasets import CelebA as Official
+
+    drive, md5 = next((drive, md5) for drive, md5, file in Official.file_list if file == name)
+    else_put = f", or put the pictures into the folder {shelf.home / FOLDER}" if name == ARCHIVE else ""
+    return Remote(name, md5, "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html", drive=drive, else_put=else_put)
+
+
+def _pictures(shelf: Shelf) -> tuple[Pictures, Path | None]:
+    """The pictures, and the archive that they are in, if they are in one."""
+    for folder in shelf.folders:
+        for place, below in ((folder / FOLDER, True), (folder, False)):
+            names = picture_names(place, below=below)
+            if names:
+                log.info("%d of CelebA's 202599 pictures found in %s", len(names), place)
+                return Pictures(names, place.joinpath, str(place)), None
+    path = shelf.obtain(lambda: _remote(shelf, ARCHIVE), ARCHIVE)
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise shelf.unfit(path, lambda: _remote(shelf, ARCHIVE), f"is no zip archive ({error})") from error
+    names = sorted(name for name in archive.namelist() if is_picture(name.rsplit("/", 1)[-1]))
+    if not names:
+        raise shelf.unfit(path, lambda: _remote(shelf, ARCHIVE), "has no pictures in it")
+    return Pictures(names, lambda name: io.BytesIO(archive.read(name)), str(path)), path
+
+
+def _split(
+    shelf: Shelf, stems: list[str], split: Literal["train", "test"], holdout: float, archive: Path | None
+) -> Int[Tensor, " N"]:
+    """Which of the pictures are in a split: by the official partition, or held out."""
+    path = shelf.find(*_names(PARTITION))
+    if path is None and archive is not None and shelf.download:
+        try:
+            path = shelf.obtain(lambda: _remote(shelf, PARTITION), PARTITION)
+        except DataError as error:
+            log.warning("%s", error)
+    if path is None:
+        log.warning(
+            "%s: there is no %s beside the pictures, so %g of them are held out for testing", *(shelf.home, PARTITION, holdout)
+        )
+        return held_out(len(stems), holdout)[split]
+    _, table = _table(shelf, path, PARTITION)
+    parts = torch.tensor([table.get(stem, [-1])[0] for stem in stems])
+    if (parts < 0).any():
+        log.warning("%d pictures are not in %s, and stay unused", int((parts < 0).sum()), path)
+    if any(not (parts == number).any() for number in OFFICIAL.values()):
+        log.warning("%s leaves a split of these %d pictures empty, so %g of them are held out instead", path, len(stems), holdout)
+        return held_out(len(stems), holdout)[split]
+    return (parts == OFFICIAL[split]).nonzero()[:, 0]
+
+
+def _attribute(shelf: Shelf, stems: list[str], attribute: str) -> Int[Tensor, " N"]:
+    path = shelf.obtain(lambda: _remote(shelf, ATTRIBUTES), *_names(ATTRIBUTES))
+    columns, table = _table(shelf, path, ATTRIBUTES)
+    if attribute not in columns:
+        raise DataError(f"{path} has no attribute '{attribute}'; {suggestion(attribute, columns)}")
+    missing = [stem for stem in stems if stem not in table]
+    if missing:
+        raise DataError(
+            f"{path} does not list {len(missing)} of the pictures, such as {missing[0]}; leave the option attribute out"
+        )
+    column = columns.index(attribute)
+    return torch.tensor([int(table[stem][column] > 0) for stem in stems])
+
+
+def _names(name: str) -> tuple[str, str]:
+    return name, name.replace(".txt", ".csv")
+
+
+def _table(shelf: Shelf, path: Path, name: str) -> tuple[list[str], dict[str, list[int]]]:
+    """A list of the data set: names of the columns, and the numbers of each picture, by the stem of its file's name."""
+    columns: list[str] = []
+    rows: dict[str, list[int]] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            first, *rest = line.replace(",", " ").split() or [""]
+            if is_picture(first):
+                rows[Path(first).stem] = [int(value) for value in rest]
+            elif rest:
+                columns = rest if first == "image_id" else [first, *rest]
+        if not rows or any(len(row) != max(len(columns), 1) for row in rows.values()):
+            raise ValueError("wanted are a name and a number for each column in each line")
+    except ValueError as error:
+        raise shelf.unfit(path, lambda: _remote(shelf, name), f"is no list of pictures ({error})") from error
+    return columns, rows

@@ -1,0 +1,110 @@
+"""A folder of a user's own pictures."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from owae.errors import DataError
+from owae_data.base import Extent, Fraction, StoredSource, ValueRange
+from owae_data.picture_sets import Pictures, decoded, picture_names
+from owae_data.pictures import SUFFIXES, Form
+from owae_data.splits import held_out
+from owae_data.store import Decoded, data_root, fingerprint
+
+log = logging.getLogger(__name__)
+
+
+class ImageFolder(StoredSource):
+    """The PNG, JPEG, BMP, GIF, TIFF and WebP pictures in a folder and its sub-folders, (C, H, W).
+
+    Folders `train` and `test` in it are the splits; otherwise a part is held out. If every picture is in a sub-folder (of the
+    splits, where there are any) and there are at least two of those, they are its classes, numbered by their sorted names. Hidden
+    files and folders are passed over. How modes, depths, transparency and orientation are read stands in `owae_data.pictures`.
+
+    The pictures are decoded into memory. Beyond 2 GiB they are decoded once into a file in the data folder (`OWAE_DATA`, by default
+    the user's cache folder), which is mapped.
+
+    Args:
+        path: The folder.
+        channels: 1 for grey, 3 for RGB; by default 1 if all pictures are grey, else 3.
+        size: Height and width to resize to, antialiased and without regard to the aspect; by default their own, which must agree.
+        crop: Height and width of the middle part to keep before resizing.
+        holdout: The share to hold out for testing, at least one picture, where there are no folders `train` and `test`.
+        skip_broken: Leave pictures that cannot be read out, with a warning, instead of refusing them.
+        value_range: What black and white stand for.
+
+    Attributes:
+        classes: Names of the classes, or None.
+    """
+
+    name = "image-folder"
+
+    def __init__(
+        self,
+        split: Literal["train", "test"],
+        /,
+        *,
+        path: Path,
+        channels: Literal[1, 3] | None = None,
+        size: Extent | None = None,
+        crop: Extent | None = None,
+        holdout: Fraction = 0.1,
+        skip_broken: bool = False,
+        value_range: ValueRange = (0.0, 1.0),
+    ) -> None:
+        folder = path.expanduser().absolute()
+        if not folder.is_dir():
+            found = "is a file" if folder.is_file() else "does not exist"
+            raise DataError(f"{folder} {found}; a folder of pictures is wanted")
+        names = picture_names(folder)
+        if not names:
+            raise DataError(f"{folder} has no pictures in it; looked for {', '.join(sorted(SUFFIXES))}, not for hidden files")
+        parts = _splits(folder, names)
+        if parts is not None:
+            names = [*parts["train"], *parts["test"]]
+        self.classes, labels = _classes([name.split("/")[0 if parts is None else 1 :] for name in names])
+        form = Form(channels, size and (size[0], size[1]), crop and (crop[0], crop[1]))
+        key = {**asdict(form), "folder": str(folder), "files": fingerprint((name, folder / name) for name in names)}
+        file = Decoded(data_root(), self.name, key)
+        # Kept, since the other split finds it decoded as long as it lives.
+        self._album = decoded(Pictures(names, folder.joinpath, str(folder)), form, file, skip_broken=skip_broken)
+
+        good = self._album.good.nonzero()[:, 0]
+        if parts is None:
+            rows = good[held_out(len(good), holdout, None if labels is None else labels[good])[split]]
+        else:
+            rows = good[(good < len(parts["train"])) == (split == "train")]
+        if not len(rows):
+            raise DataError(f"{folder}: no picture of the {split} split can be read")
+        labels = None if labels is None else labels[rows]
+        super().__init__(self._album.examples, rows=rows, labels=labels, value_range=value_range)
+
+
+def _splits(folder: Path, names: list[str]) -> dict[str, list[str]] | None:
+    """The names in the folders `train` and `test`, or None where there are no such two."""
+    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
+        return None
+    parts = {part: [name for name in names if name.startswith(f"{part}/")] for part in ("train", "test")}
+    for part, found in parts.items():
+        if not found:
+            raise DataError(f"{folder} has folders 'train' and 'test', but there are no pictures in '{part}'")
+    others = len(names) - sum(map(len, parts.values()))
+    if others:
+        log.warning("%s: %d pictures outside 'train' and 'test' are passed over", folder, others)
+    return parts
+
+
+def _classes(paths: list[list[str]]) -> tuple[list[str] | None, Int[Tensor, " N"] | None]:
+    """Names of the classes, and the class of each picture, from paths below the split; None if there are not two at least."""
+    classes = sorted({path[0] for path in paths})
+    if len(classes) < 2 or any(len(path) == 1 for path in paths):
+        return None, None
+    number = {name: index for index, name in enumerate(classes)}
+    return classes, torch.tensor([number[path[0]] for path in paths])

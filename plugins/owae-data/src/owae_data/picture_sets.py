@@ -1,0 +1,202 @@
+"""Many pictures as one tensor of bytes: in memory where they are few, through a file that is built once where they are many."""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from PIL import UnidentifiedImageError
+from torch import Tensor
+
+from owae.errors import DataError
+from owae_data import base
+from owae_data.pictures import SUFFIXES, Form, Source, read, survey
+from owae_data.progress import progress
+from owae_data.store import Block, Decoded, Recipe
+
+RUN = 512  # pictures decoded between two writes
+LISTED = 10  # files that a message names
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A set of picture files.
+
+    Attributes:
+        names: Their names, in order.
+        open: What Pillow is given for a name: a path, or a stream out of an archive.
+        place: How messages name the set.
+    """
+
+    names: Sequence[str]
+    open: Callable[[str], Source]
+    place: str
+
+
+def picture_names(folder: Path, *, below: bool = True) -> list[str]:
+    """The picture files in a folder, by their suffix, as sorted paths relative to it with forward slashes; none that is hidden.
+
+    Args:
+        folder: Where to look; nothing is found where there is none.
+        below: Whether to look into sub-folders, links to folders included.
+    """
+    return sorted(path.relative_to(folder).as_posix() for path in _walk(folder, below))
+
+
+def _walk(folder: Path, below: bool) -> Iterator[Path]:
+    seen: set[str] = set()
+    for at, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(at)
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if below and not name.startswith(".")]
+        yield from (Path(at, name) for name in files if is_picture(name))
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture, and it is not hidden."""
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+
+
+class Album:
+    """The pictures of a set, decoded.
+
+    Attributes:
+        examples: One row for each name; blank for those that could not be read.
+        good: Which rows could be read.
+    """
+
+    def __init__(self, examples: UInt8[Tensor, "N C H W"], good: Bool[Tensor, " N"]) -> None:
+        self.examples = examples
+        self.good = good
+
+
+# The train and the test split are views of one album: whoever opens the second while the first lives need not decode again.
+_open_albums: weakref.WeakValueDictionary[str, Album] = weakref.WeakValueDictionary()
+
+
+def decoded(pictures: Pictures, form: Form, file: Decoded, *, skip_broken: bool, keep: bool = False) -> Album:
+    """The pictures in one form.
+
+    Args:
+        pictures: The set.
+        form: What each becomes; what it leaves open is taken from the pictures.
+        file: Where decoded bytes are looked for, and kept if they are many.
+        skip_broken: Whether pictures that cannot be read are left out, and logged, instead of refused.
+        keep: Whether to keep even a few.
+
+    Raises:
+        DataError: Pictures cannot be read, or differ in size though `form` gives none; the message names up to ten.
+    """
+    album = _open_albums.get(str(file.path))
+    if album is None:
+        examples, broken = _stored(file) or _decode(pictures, form, file, keep)
+        if broken:
+            _report(broken, pictures, skip_broken and len(broken) < len(pictures.names))
+        album = Album(examples, torch.tensor([name not in broken for name in pictures.names]))
+        _open_albums[str(file.path)] = album
+    elif not skip_broken and not album.good.all():
+        bad = [name for name, good in zip(pictures.names, album.good.tolist(), strict=True) if not good]
+        _report(dict.fromkeys(bad, "cannot be read"), pictures, skip_broken)
+    return album
+
+
+def _stored(file: Decoded) -> tuple[Tensor, dict[str, str]] | None:
+    examples = file.load()
+    return None if examples is None else (examples, file.notes()["broken"])
+
+
+def _decode(pictures: Pictures, form: Form, file: Decoded, keep: bool) -> tuple[Tensor, dict[str, str]]:
+    shape, broken = _common_shape(pictures, form)
+    form = replace(form, channels=shape[0])
+    recipe = Recipe((len(pictures.names), *shape), lambda: _blocks(pictures, form, shape, broken), lambda: {"broken": broken})
+    if keep or prod(recipe.shape) > base.LARGE:
+        examples = file.make(recipe)
+        return examples, file.notes()["broken"] if file.path.is_file() else broken
+    return recipe.in_memory(), broken
+
+
+def _common_shape(pictures: Pictures, form: Form) -> tuple[tuple[int, int, int], dict[str, str]]:
+    """The shape of all pictures, and those of which not even that can be told."""
+    found: list[tuple[int, int, int] | Exception] = []
+    for run in _attempts(lambda source: survey(source, form), pictures, "looking at pictures"):
+        found += run
+    broken = {name: _reason(one) for name, one in zip(pictures.names, found, strict=True) if isinstance(one, Exception)}
+    shapes = {name: one for name, one in zip(pictures.names, found, strict=True) if not isinstance(one, Exception)}
+    if not shapes:
+        _report(broken, pictures, skip_broken=False)
+    sizes = Counter((height, width) for _, height, width in shapes.values())
+    (height, width), most = sizes.most_common(1)[0]
+    if form.size is None and len(sizes) > 1:
+        odd = [f"{name} ({h}x{w})" for name, (_, h, w) in shapes.items() if (h, w) != (height, width)]
+        raise DataError(
+            f"{pictures.place}: pictures differ in size (height x width): {most} are {height}x{width}, but not "
+            f"{_listed(odd, ', ')}; set size = [{height}, {width}], or another, to resize them all"
+        )
+    return (max(channels for channels, _, _ in shapes.values()), *(form.size or (height, width))), broken
+
+
+def _blocks(pictures: Pictures, form: Form, shape: tuple[int, int, int], broken: dict[str, str]) -> Iterator[Block]:
+    """All pictures in runs, with those that cannot be read left blank and added to `broken`."""
+    names = iter(pictures.names)
+    for run in _attempts(lambda source: read(source, form), pictures, "decoding pictures"):
+        block = np.zeros((len(run), *shape), np.uint8)
+        for row, (name, one) in enumerate(zip(names, run, strict=False)):
+            if isinstance(one, Exception):
+                broken.setdefault(name, _reason(one))
+            elif one.shape != shape:
+                broken.setdefault(name, f"decodes to {one.shape}, not {shape} as it says")
+            elif name not in broken:
+                block[row] = one
+        yield block
+
+
+def _attempts(function: Callable[[Source], Any], pictures: Pictures, title: str) -> Iterator[list[Any]]:
+    """What the function makes of each picture, or the exception that it raised, in runs; by several threads."""
+
+    def attempt(name: str) -> Any:
+        try:
+            return function(pictures.open(name))
+        except Exception as error:  # a damaged file can lead Pillow into any error
+            return error
+
+    threads = min(8, os.cpu_count() or 1)
+    with base.quiet(), progress(title, len(pictures.names)) as advance, ThreadPoolExecutor(threads) as pool:
+        for at in range(0, len(pictures.names), RUN):
+            run = list(pool.map(attempt, pictures.names[at : at + RUN]))
+            advance(len(run))
+            yield run
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "no picture of a known format"
+    return str(error) or type(error).__name__
+
+
+def _report(broken: dict[str, str], pictures: Pictures, skip_broken: bool) -> None:
+    listed = _listed([f"{name}: {reason}" for name, reason in broken.items()], "\n  ")
+    text = f"{pictures.place}: {len(broken)} of {len(pictures.names)} pictures cannot be used"
+    if not skip_broken:
+        raise DataError(f"{text}; mend or remove them, or leave them out by skip_broken = true\n  {listed}")
+    log.warning("%s and are left out\n  %s", text, listed)
+
+
+def _listed(items: list[str], separator: str) -> str:
+    more = [] if len(items) <= LISTED else [f"and {len(items) - LISTED} more"]
+    return separator.join(items[:LISTED] + more)

@@ -1,0 +1,184 @@
+"""What every data source of this plugin keeps, over a table of sources on small files in their true formats."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from owae import DataSource, Registry
+from owae.options import options_model, validated
+from owae_data import owae_components
+from owae_data.arrays import Arrays
+from owae_data.celeba import CelebA
+from owae_data.digits import Digits
+from owae_data.image_folder import ImageFolder
+from owae_data.mnist import Mnist
+from owae_data.mnist_5k import Mnist5k
+from owae_data.samples import write_celeba, write_mnist, write_svhn
+from owae_data.svhn import Svhn
+
+Case = Callable[[Path], tuple[Any, dict[str, Any]]]
+
+
+def _random(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _folder(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    for number, pixels in enumerate(_random(12, 45, 33, 3)):
+        (tmp_path / "cats" if number % 3 else tmp_path / "dogs").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / ("cats" if number % 3 else "dogs") / f"{number}.png")
+    return ImageFolder, {"path": tmp_path, "value_range": (-1.0, 1.0)}
+
+
+def _bytes(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    np.save(tmp_path / "x.npy", _random(30, 5, 7))
+    return Arrays, {"path": tmp_path / "x.npy"}
+
+
+def _floats(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(30, 5, 7, 3)), y=rng.integers(0, 4, 30))
+    return Arrays, {"path": tmp_path / "x.npz"}
+
+
+def _pairs(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    images = _random(30, 6)
+    np.savez(tmp_path / "x.npz", x_train=images[:20], y_train=np.arange(20), x_test=images[20:], y_test=np.arange(10))
+    return Arrays, {"path": tmp_path / "x.npz"}
+
+
+def _mnist(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    write_mnist(tmp_path)
+    return Mnist, {"root": tmp_path, "verify": False}
+
+
+def _svhn(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    write_svhn(tmp_path / "svhn")
+    return Svhn, {"root": tmp_path, "verify": False, "parts": "both", "value_range": (-1.0, 1.0)}
+
+
+def _celeba(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    write_celeba(tmp_path / "celeba")
+    return CelebA, {"root": tmp_path, "verify": False, "attribute": "Smiling"}
+
+
+CASES: dict[str, Case] = {
+    "digits": lambda _: (Digits, {}),
+    "mnist-5k": lambda _: (Mnist5k, {"value_range": (-1.0, 1.0)}),
+    "image-folder": _folder,
+    "arrays of bytes": _bytes,
+    "arrays of floats": _floats,
+    "arrays in two splits": _pairs,
+    "mnist": _mnist,
+    "svhn": _svhn,
+    "celeba": _celeba,
+}
+
+
+@pytest.fixture(params=CASES)
+def sources(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, DataSource]:
+    monkeypatch.setenv("OWAE_DATA", str(tmp_path / "store"))
+    cls, options = CASES[request.param](tmp_path)
+    return {split: cls(split, **options) for split in ("train", "test")}
+
+
+def _all(source: DataSource) -> torch.Tensor:
+    return source.batch(torch.arange(len(source)))
+
+
+def test_examples_have_the_shape_and_keep_the_range(sources: dict[str, DataSource]) -> None:
+    assert sources["train"].shape == sources["test"].shape
+    assert sources["train"].value_range == sources["test"].value_range
+    for source in sources.values():
+        examples = _all(source)
+        assert examples.shape == (len(source), *source.shape)
+        assert len(source) > 0
+        assert examples.dtype in (torch.uint8, torch.float32)
+        if examples.dtype == torch.float32:
+            assert source.value_range[0] <= examples.min()
+            assert examples.max() <= source.value_range[1]
+        assert examples.float().std() > 0
+
+
+def test_splits_share_no_example(sources: dict[str, DataSource]) -> None:
+    seen = {example.numpy().tobytes() for example in _all(sources["train"])}
+    assert not seen & {example.numpy().tobytes() for example in _all(sources["test"])}
+
+
+def test_a_batch_is_its_examples_in_order(sources: dict[str, DataSource]) -> None:
+    source = sources["train"]
+    indices = torch.tensor([3, 0, -1, 3, len(source) - 1])
+    assert torch.equal(source.batch(indices), torch.stack([source[int(index)] for index in indices]))
+    assert torch.equal(source.batch(indices[:0]), torch.empty(0, *source.shape, dtype=source[0].dtype))
+
+
+def test_indices_behave_as_in_a_list(sources: dict[str, DataSource]) -> None:
+    source = sources["test"]
+    assert torch.equal(source[-1], source[len(source) - 1])
+    assert torch.equal(source[-len(source)], source[0])
+    for index in (len(source), -len(source) - 1):
+        with pytest.raises(IndexError):
+            source[index]
+    assert len(list(source)) == len(source)  # pyright: ignore[reportArgumentType] # the old iteration protocol
+
+
+def test_writing_to_an_example_leaves_the_source_alone(sources: dict[str, DataSource]) -> None:
+    source = sources["train"]
+    before = _all(source)
+    source[0].zero_()
+    source.batch(torch.tensor([0, 1])).zero_()
+    assert torch.equal(_all(source), before)
+
+
+def test_labels_go_with_the_examples(sources: dict[str, DataSource]) -> None:
+    for source in sources.values():
+        if source.labels is not None:
+            assert source.labels.shape == (len(source),)
+            assert source.labels.dtype == torch.int64
+    assert (sources["train"].labels is None) == (sources["test"].labels is None)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_two_openings_are_equal_and_print_nothing(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OWAE_DATA", str(tmp_path / "store"))
+    cls, options = case(tmp_path)
+    first = cls("test", **options)
+    first_examples, first_labels = _all(first), first.labels
+    del first
+    second = cls("test", **options)
+    assert torch.equal(first_examples, _all(second))
+    assert first_labels is None or (second.labels is not None and torch.equal(first_labels, second.labels))
+    assert "examples of shape" in repr(second)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_options_come_from_a_config(case: Case, tmp_path: Path) -> None:
+    cls, options = case(tmp_path)
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    model, problems = validated(options_model(cls), values)
+    assert not problems
+    assert {name: getattr(model, name) for name in options} == options
+    _, problems = validated(options_model(cls), {**values, "value_range": [1, 0]})
+    assert "below the second" in problems[0].message
+
+
+def test_every_source_is_registered_without_complaint() -> None:
+    registry = Registry.discover(["owae-data"])
+    assert not registry.failures
+    assert {cls.name for cls in owae_components()} == set(registry.names("data"))
+
+
+def test_a_source_survives_the_way_to_a_worker(sources: dict[str, DataSource]) -> None:
+    source = pickle.loads(pickle.dumps(sources["test"]))  # noqa: S301 # what a spawned worker is sent; nothing is read from disk
+    assert torch.equal(_all(source), _all(sources["test"]))

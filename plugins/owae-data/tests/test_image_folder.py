@@ -1,0 +1,335 @@
+"""What `image-folder` makes of every kind of picture, folder and damage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from owae import DataError
+from owae_data import base
+from owae_data.image_folder import ImageFolder
+
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    monkeypatch.setenv("OWAE_DATA", str(folder))
+    return folder
+
+
+def _save(path: Path, *shape: int, **options: Any) -> np.ndarray:
+    pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return pixels
+
+
+def _whole(path: Path, **options: Any) -> torch.Tensor:
+    sources = [ImageFolder(split, path=path, **options) for split in SPLITS]
+    return torch.cat([source.batch(torch.arange(len(source))) for source in sources])
+
+
+def _twice(folder: Path, name: str, picture: Image.Image, **options: Any) -> torch.Tensor:
+    """What a folder of one picture, two times, is read as."""
+    for copy in ("a", "b"):
+        (folder / copy).mkdir(exist_ok=True)
+        picture.save(folder / copy / name, **options)
+    return _whole(folder)[0]
+
+
+# --- formats, modes, depths ---
+
+RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+WHEEL = np.stack([RAMP, RAMP.T, 255 - RAMP], 2)
+
+
+@pytest.mark.parametrize("suffix", ["png", "PNG", "bmp", "tif", "tiff", "webp"])
+def test_lossless_formats_give_the_very_pixels(tmp_path: Path, suffix: str) -> None:
+    read = _twice(tmp_path, f"x.{suffix}", Image.fromarray(WHEEL), **({"lossless": True} if suffix == "webp" else {}))
+    assert np.array_equal(read.numpy(), WHEEL.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.JPEG"])
+def test_jpegs_come_close(tmp_path: Path, name: str) -> None:
+    smooth = np.stack([np.full_like(RAMP, 40), np.full_like(RAMP, 90), np.full_like(RAMP, 200)], 2)
+    read = _twice(tmp_path, name, Image.fromarray(smooth), quality=100)
+    assert np.abs(read.numpy().astype(int) - smooth.transpose(2, 0, 1)).max() <= 3
+
+
+GREY: dict[str, Image.Image] = {
+    "8 bits": Image.fromarray(RAMP),
+    "16 bits": Image.fromarray(RAMP.astype(np.uint16) * 257),
+    "palette": Image.fromarray(RAMP).convert("P"),
+    "alpha": Image.merge("LA", [Image.fromarray(RAMP), Image.new("L", (16, 16), 255)]),
+}
+
+
+@pytest.mark.parametrize("kind", GREY)
+def test_grey_pictures_have_one_channel(tmp_path: Path, kind: str) -> None:
+    assert np.array_equal(_twice(tmp_path, "x.png", GREY[kind]).numpy(), RAMP[None])
+
+
+def test_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
+    values = np.array([[0, 128, 129, 256, 257], [32768, 40000, 65000, 65534, 65535]], np.uint16)
+    expected = np.rint(values / 257)
+    for suffix in ("png", "tif"):
+        assert np.array_equal(_twice(tmp_path, f"x.{suffix}", Image.fromarray(values))[0].numpy(), expected)
+
+
+def test_black_and_white_pictures_use_the_whole_range(tmp_path: Path) -> None:
+    assert set(_twice(tmp_path, "x.png", Image.fromarray(RAMP > 99)).flatten().tolist()) == {0, 255}
+
+
+TRANSPARENT: dict[str, Callable[[], tuple[Image.Image, dict[str, Any]]]] = {
+    "alpha": lambda: (Image.new("RGBA", (4, 4), (10, 20, 30, 0)), {}),
+    "grey alpha": lambda: (Image.new("LA", (4, 4), (10, 0)), {}),
+    "colour key": lambda: (Image.new("RGB", (4, 4), (10, 20, 30)), {"transparency": (10, 20, 30)}),
+    "palette": lambda: (Image.new("P", (4, 4), 0), {"transparency": 0}),
+}
+
+
+@pytest.mark.parametrize("kind", TRANSPARENT)
+def test_what_is_transparent_is_white(tmp_path: Path, kind: str) -> None:
+    picture, options = TRANSPARENT[kind]()
+    assert (_twice(tmp_path, "x.png", picture, **options) == 255).all()
+
+
+def test_half_transparent_black_is_grey(tmp_path: Path) -> None:
+    assert set(_twice(tmp_path, "x.png", Image.new("RGBA", (4, 4), (0, 0, 0, 128))).flatten().tolist()) == {127}
+
+
+def test_inks_become_colours(tmp_path: Path) -> None:
+    read = _twice(tmp_path, "x.tif", Image.new("CMYK", (4, 4), (255, 0, 0, 0)))
+    assert read[:, 0, 0].tolist() == [0, 255, 255]
+    (tmp_path / "jpeg").mkdir()
+    read = _twice(tmp_path / "jpeg", "x.jpg", Image.new("CMYK", (8, 8), (0, 0, 0, 255)), quality=100)
+    assert read.max() <= 3
+
+
+def test_colours_of_a_palette_are_looked_up(tmp_path: Path) -> None:
+    read = _twice(tmp_path, "x.gif", Image.fromarray(WHEEL).quantize(4))
+    assert read.shape[0] == 3
+    assert np.abs(read.numpy().astype(int) - WHEEL.transpose(2, 0, 1)).mean() < 60
+
+
+def test_the_first_picture_of_an_animation_counts(tmp_path: Path) -> None:
+    frames = [Image.new("L", (6, 5), value) for value in (0, 255)]
+    assert (_twice(tmp_path, "x.gif", frames[0], save_all=True, append_images=frames[1:]) == 0).all()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_orientation_is_respected(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: what is stored as the left edge is the top
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[:, :15] = 255
+    read = _twice(tmp_path, f"x.{suffix}", Image.fromarray(pixels), exif=exif)
+    assert read.shape == (3, 30, 20)
+    assert read[:, :14].min() > 240
+    assert read[:, 16:].max() < 15
+
+
+def test_pixels_without_an_agreed_white_are_refused(tmp_path: Path) -> None:
+    for values in (RAMP.astype(np.float32), RAMP.astype(np.int32) * 1_000_000):
+        with pytest.raises(DataError, match="agreed white"):
+            _twice(tmp_path, "x.tif", Image.fromarray(values))
+
+
+# --- size, crop, channels ---
+
+
+def test_odd_sizes_stay(tmp_path: Path) -> None:
+    pixels = [_save(tmp_path / f"{i}.png", 45, 33, 3) for i in range(6)]
+    read = _whole(tmp_path)
+    assert sorted(row.numpy().tobytes() for row in read) == sorted(one.transpose(2, 0, 1).tobytes() for one in pixels)
+
+
+def test_differing_sizes_are_named(tmp_path: Path) -> None:
+    for i in range(5):
+        _save(tmp_path / f"{i}.png", 8, 6, 3)
+    _save(tmp_path / "odd.png", 8, 7, 3)
+    with pytest.raises(DataError, match=r"5 are 8x6, but not odd\.png \(8x7\); set size = \[8, 6\]"):
+        ImageFolder("train", path=tmp_path)
+    assert _whole(tmp_path, size=(4, 5)).shape == (6, 3, 4, 5)
+    assert _whole(tmp_path, crop=(6, 6)).shape == (6, 3, 6, 6)
+    with pytest.raises(DataError, match="smaller than the crop 8x7"):
+        ImageFolder("train", path=tmp_path, crop=(8, 7))
+
+
+def test_the_crop_is_the_middle_and_resizing_averages(tmp_path: Path) -> None:
+    pixels = np.full((20, 30), 255, np.uint8)
+    pixels[5:15, 10:20] = np.indices((10, 10)).sum(0) % 2 * 200  # a chequerboard, which without antialiasing would alias
+    for name in ("a.png", "b.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    assert torch.equal(_whole(tmp_path, crop=(10, 10))[0, 0], torch.from_numpy(pixels[5:15, 10:20]))
+    small = _whole(tmp_path, crop=(10, 10), size=(2, 2))
+    assert (small.int() - 100).abs().max() <= 12
+
+
+def test_one_coloured_picture_makes_all_coloured(tmp_path: Path) -> None:
+    _save(tmp_path / "a.png", 5, 5)
+    _save(tmp_path / "b.png", 5, 5)
+    assert _whole(tmp_path).shape == (2, 1, 5, 5)
+    _save(tmp_path / "c.png", 5, 5, 3)
+    assert _whole(tmp_path).shape == (3, 3, 5, 5)
+    assert _whole(tmp_path, channels=1).shape == (3, 1, 5, 5)
+
+
+# --- folders ---
+
+
+def test_hidden_and_foreign_files_are_passed_over(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "deep/er/c.png"):
+        _save(tmp_path / name, 4, 4, 3)
+    for name in (".foo.png", "._a.png", ".DS_Store", "Thumbs.db", "notes.txt", ".trash/d.png", "__MACOSX/._a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("nothing to look at")
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    assert len(_whole(tmp_path)) == 3
+
+
+def test_holding_out_is_spread_and_leaves_one_at_least(tmp_path: Path) -> None:
+    for i in range(10):
+        Image.new("L", (3, 3), i).save(tmp_path / f"{i}.png")
+    held = {share: [int(x.max()) for x in ImageFolder("test", path=tmp_path, holdout=share)] for share in (0.001, 0.2, 0.999)}  # pyright: ignore[reportGeneralTypeIssues] # the old iteration protocol
+    assert held == {0.001: [5], 0.2: [2, 7], 0.999: held[0.999]}
+    assert len(held[0.999]) == 9
+
+
+def test_sub_folders_are_classes(tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / f"class {i % 3}" / "more").mkdir(parents=True, exist_ok=True)
+        Image.new("L", (3, 3), i).save(tmp_path / f"class {i % 3}" / "more" / f"{i}.png")
+    for split in SPLITS:
+        source = ImageFolder(split, path=tmp_path, holdout=0.25)
+        assert source.classes == ["class 0", "class 1", "class 2"]
+        assert source.labels is not None
+        assert torch.equal(source.batch(torch.arange(len(source)))[:, 0, 0, 0].long() % 3, source.labels)
+        assert set(source.labels.tolist()) == {0, 1, 2}
+    Image.new("L", (3, 3)).save(tmp_path / "outside.png")
+    assert ImageFolder("train", path=tmp_path).labels is None
+
+
+def test_folders_train_and_test_are_the_splits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # Class "b" is in the training set alone: numbers must still agree.
+    for name in ("train/a/1", "train/b/2", "train/c/3", "test/a/4", "test/c/6", "7"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (3, 3), int(path.stem)).save(path)
+    train, test = (ImageFolder(split, path=tmp_path) for split in SPLITS)
+    assert [int(x.max()) for x in train] == [1, 2, 3]  # pyright: ignore[reportGeneralTypeIssues] # the old iteration protocol
+    assert [int(x.max()) for x in test] == [4, 6]  # pyright: ignore[reportGeneralTypeIssues] # the old iteration protocol
+    assert train.labels is not None
+    assert test.labels is not None
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [0, 2])
+    assert "1 pictures outside" in caplog.text
+
+
+def test_relative_paths_start_at_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pics/a.png", "pics/b.png"):
+        _save(tmp_path / name, 4, 4)
+    monkeypatch.chdir(tmp_path)
+    assert len(_whole(Path("pics"))) == 2
+
+
+def test_useless_paths_are_named(tmp_path: Path) -> None:
+    for path, match in [(tmp_path, "no pictures in it"), (tmp_path / "none", "does not exist")]:
+        with pytest.raises(DataError, match=match):
+            ImageFolder("train", path=path)
+    _save(tmp_path / "a.png", 4, 4)
+    with pytest.raises(DataError, match="is a file"):
+        ImageFolder("train", path=tmp_path / "a.png")
+    with pytest.raises(DataError, match="one must be held out"):
+        ImageFolder("train", path=tmp_path)
+    _save(tmp_path / "train" / "a.png", 4, 4)
+    (tmp_path / "test").mkdir()
+    with pytest.raises(DataError, match="no pictures in 'test'"):
+        ImageFolder("train", path=tmp_path)
+
+
+# --- damage ---
+
+
+def _damage(folder: Path, good: int = 20) -> list[str]:
+    names = []
+    for suffix in ("png", "jpg", "bmp", "gif", "tif", "webp"):
+        for i in range(good):
+            _save(folder / f"good{i}.{suffix}", 40, 30, 3)
+        whole = (folder / f"good0.{suffix}").read_bytes()
+        (folder / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
+        (folder / f"page.{suffix}").write_text("<!DOCTYPE html>")
+        (folder / f"empty.{suffix}").touch()
+        names += [f"cut.{suffix}", f"page.{suffix}", f"empty.{suffix}"]
+    return names
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_broken_files_are_named_or_left_out(
+    tmp_path: Path, large: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if large:
+        monkeypatch.setattr(base, "LARGE", 100)
+    broken = _damage(tmp_path, 2)
+    for split in SPLITS:
+        with pytest.raises(DataError, match="skip_broken = true") as caught:
+            ImageFolder(split, path=tmp_path)
+        text = str(caught.value)
+        assert "18 of 30" in text
+        assert sum(name in text for name in broken) == 10
+        assert "and 8 more" in text
+    assert len(_whole(tmp_path, skip_broken=True)) == 12
+    assert "left out" in caplog.text
+    kept = ImageFolder("train", path=tmp_path, skip_broken=True)
+    with pytest.raises(DataError, match="18 of 30"):
+        ImageFolder("test", path=tmp_path)
+    assert len(kept) == 11
+    for name in tmp_path.iterdir():
+        if "good" in name.name:
+            name.unlink()
+    with pytest.raises(DataError, match="18 of 18"):
+        ImageFolder("train", path=tmp_path, skip_broken=True)
+
+
+# --- the decoded file ---
+
+
+def test_many_pictures_are_decoded_once_and_mapped(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(7):
+        _save(tmp_path / ("ab"[i % 2]) / f"{i}.png", 9, 8, 3)
+    small = _whole(tmp_path)
+    assert not list(store.rglob("*"))
+    monkeypatch.setattr(base, "LARGE", 100)
+    assert torch.equal(_whole(tmp_path), small)
+    (file,) = store.rglob("*.npy")
+    assert not list(store.rglob("*.part"))
+
+    def no_decoding(*_: Any, **__: Any) -> None:
+        raise AssertionError("decoded again")
+
+    with monkeypatch.context() as context:
+        context.setattr("owae_data.picture_sets._decode", no_decoding)
+        assert torch.equal(_whole(tmp_path), small)
+    file.write_bytes(file.read_bytes()[:300])  # as a full disk or a crash leaves it
+    assert torch.equal(_whole(tmp_path), small)
+    _save(tmp_path / "a" / "0.png", 9, 8, 3)
+    assert not torch.equal(_whole(tmp_path), small)
+    assert len(list(store.rglob("*.npy"))) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(3):
+        _save(tmp_path / "pics" / f"{i}.png", 9, 8, 3)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OWAE_DATA", str(tmp_path / "file"))
+    monkeypatch.setattr(base, "LARGE", 100)
+    with pytest.raises(DataError, match="set OWAE_DATA to a folder"):
+        ImageFolder("train", path=tmp_path / "pics")

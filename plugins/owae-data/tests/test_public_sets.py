@@ -1,0 +1,253 @@
+"""`mnist`, `svhn` and `celeba` on small files in their true formats."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from owae import DataError
+from owae_data import base
+from owae_data.celeba import CelebA
+from owae_data.mnist import Mnist
+from owae_data.samples import write_celeba, write_mnist, write_svhn
+from owae_data.svhn import Svhn
+
+SOURCES: dict[str, Any] = {"mnist": Mnist, "svhn": Svhn, "celeba": CelebA}
+WRITERS: dict[str, Any] = {"mnist": write_mnist, "svhn": write_svhn, "celeba": write_celeba}
+
+
+@pytest.fixture(autouse=True)
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    monkeypatch.setenv("OWAE_DATA", str(tmp_path / "default"))
+
+
+def _all(source: Any) -> torch.Tensor:
+    return source.batch(torch.arange(len(source)))
+
+
+# --- MNIST ---
+
+
+@pytest.mark.parametrize("folder", ["mnist", "MNIST/raw", "."])
+@pytest.mark.parametrize("packed", [True, False])
+def test_mnist_is_read_from_idx_files(tmp_path: Path, folder: str, packed: bool) -> None:
+    made = write_mnist(tmp_path / folder, packed=packed)
+    for split in ("train", "test"):
+        source = Mnist(split, root=tmp_path, verify=False)
+        images, labels = made[split]
+        assert source.shape == (1, 28, 28)
+        assert source.labels is not None
+        assert np.array_equal(_all(source)[:, 0].numpy(), images)
+        assert np.array_equal(source.labels.numpy(), labels)
+
+
+def test_mnist_by_the_names_with_a_dot(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "mnist", packed=False)
+    for path in (tmp_path / "mnist").iterdir():
+        path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    assert len(Mnist("test", root=tmp_path)) == 10
+
+
+def test_damaged_idx_files_are_named(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "mnist")
+    path = tmp_path / "mnist" / "t10k-images-idx3-ubyte.gz"
+    whole = path.read_bytes()
+    for data, said in [(whole[:2000], "cannot be read"), (b"<html>", "a web page"), (whole[:-8] + b"12345678", "cannot be read")]:
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=said) as caught:
+            Mnist("test", root=tmp_path, verify=False)
+        assert str(path) in str(caught.value)
+    labels = tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(labels.read_bytes())
+    with pytest.raises(DataError, match="IDX file of bytes with 3 axes"):
+        Mnist("test", root=tmp_path, verify=False)
+    path.write_bytes(whole)
+    labels.write_bytes((tmp_path / "mnist" / "train-labels-idx1-ubyte.gz").read_bytes())
+    with pytest.raises(DataError, match="30 labels for the 10 images"):
+        Mnist("test", root=tmp_path, verify=False)
+
+
+# --- SVHN ---
+
+
+@pytest.mark.parametrize(("parts", "names"), [("train", ["train"]), ("extra", ["extra"]), ("both", ["train", "extra"])])
+def test_svhn_is_read_from_mat_files(tmp_path: Path, parts: Any, names: list[str]) -> None:
+    made = write_svhn(tmp_path / "svhn")
+    for split, wanted in (("train", names), ("test", ["test"])):
+        source: Any = Svhn(split, root=tmp_path, parts=parts, verify=False)  # pyright: ignore[reportArgumentType] # one of the two
+        assert np.array_equal(_all(source).numpy(), np.concatenate([made[name][0] for name in wanted]))
+        assert np.array_equal(source.labels.numpy(), np.concatenate([made[name][1] for name in wanted]))
+        assert source.shape == (3, 32, 32)
+
+
+def test_damaged_mat_files_are_named(tmp_path: Path) -> None:
+    write_svhn(tmp_path)
+    path = tmp_path / "test_32x32.mat"
+    for data, said in [(path.read_bytes()[:3000], "cannot be read"), (b"<html>" * 100, "a web page"), (b"", "cannot be read")]:
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=said) as caught:
+            Svhn("test", root=tmp_path, verify=False)
+        assert str(path) in str(caught.value)
+
+
+# --- CelebA ---
+
+
+@pytest.mark.parametrize("archive", [True, False])
+@pytest.mark.parametrize("folder", ["celeba", "."])
+def test_celeba_is_cropped_resized_and_split_officially(tmp_path: Path, archive: bool, folder: str) -> None:
+    write_celeba(tmp_path / folder, archive=archive)
+    train, test = (CelebA(split, root=tmp_path, verify=False, attribute="Smiling") for split in ("train", "test"))  # pyright: ignore[reportArgumentType] # one of the two
+    assert (len(train), len(test)) == (16, 6)
+    assert train.shape == (3, 64, 64)
+    assert train.value_range == (-1, 1)
+    assert train.labels is not None
+    assert test.labels is not None
+    assert train.labels.tolist() == [0, 1] * 8
+    assert test.labels.tolist() == [0, 1] * 3
+    for source in (train, test):
+        spread = _all(source)[:, :, 2:-2, 2:-2].float().flatten(2).std(2)
+        assert spread.max() < 2  # the middle alone: its colour, without the black around
+
+
+def test_a_folder_of_100_pictures_and_nothing_else_will_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_celeba(tmp_path, train=100, valid=0, test=0, archive=False, lists=False)
+    for place in (tmp_path / "img_align_celeba", tmp_path):  # the pictures' folder itself, or the one it is in
+        train, test = (CelebA(split, root=place) for split in ("train", "test"))  # pyright: ignore[reportArgumentType] # one of the two
+        assert (len(train), len(test)) == (90, 10)
+        assert train.labels is None
+    assert "held out" in caplog.text
+    # The first hundred of the official partition are all for training.
+    names = [f"{number:06}.jpg" for number in range(1, 101)]
+    (tmp_path / "list_eval_partition.txt").write_text("".join(f"{name} 0\n" for name in names))
+    assert len(CelebA("test", root=tmp_path, holdout=0.2)) == 20
+    assert "leaves a split of these 100 pictures empty" in caplog.text
+
+
+def test_celeba_in_the_tables_that_go_about(tmp_path: Path) -> None:
+    names = write_celeba(tmp_path, archive=False, lists=False)
+    (tmp_path / "img_align_celeba").rename(tmp_path / "inner")
+    (tmp_path / "img_align_celeba").mkdir()
+    (tmp_path / "inner").rename(tmp_path / "img_align_celeba" / "img_align_celeba")
+    (tmp_path / "list_eval_partition.csv").write_text(
+        "image_id,partition\n" + "".join(f"{n},{i % 3}\n" for i, n in enumerate(names))
+    )
+    (tmp_path / "list_attr_celeba.csv").write_text(
+        "image_id,Bald,Young\n" + "".join(f"{n},-1,{i % 2 * 2 - 1}\n" for i, n in enumerate(names))
+    )
+    test = CelebA("test", root=tmp_path, attribute="Young")
+    assert test.labels is not None
+    assert test.labels.tolist() == [i % 2 for i in range(2, len(names), 3)]
+
+
+def test_a_web_page_named_as_the_archive_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "celeba" / "img_align_celeba.zip"
+    path.parent.mkdir()
+    path.write_text("<!DOCTYPE html><title>Google Drive - Quota exceeded</title>")
+    for verify in (True, False):
+        with pytest.raises(DataError, match="it is a web page") as caught:
+            CelebA("train", root=tmp_path, verify=verify)
+        assert str(path) in str(caught.value)
+        assert "mmlab.ie.cuhk.edu.hk" in str(caught.value)
+
+
+def test_an_archive_that_is_not_the_official_one_is_told(tmp_path: Path) -> None:
+    write_celeba(tmp_path)
+    with pytest.raises(DataError, match=r"not 00d2c5bc6d35e252742224ab0c1e8fcb(?s:.*)verify = false"):
+        CelebA("train", root=tmp_path)
+
+
+def test_an_archive_alone_is_held_out_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_celeba(tmp_path, lists=False)
+    assert len(CelebA("test", root=tmp_path, verify=False)) == 3
+    assert "list_eval_partition.txt cannot be downloaded" in caplog.text
+
+
+def test_attributes_are_looked_up_by_name(tmp_path: Path) -> None:
+    names = write_celeba(tmp_path, archive=False)
+    with pytest.raises(DataError, match="did you mean 'Smiling'"):
+        CelebA("train", root=tmp_path, attribute="smilng")
+    attributes = tmp_path / "list_attr_celeba.txt"
+    attributes.write_text("".join(line for line in attributes.read_text().splitlines(keepends=True) if names[0] not in line))
+    with pytest.raises(DataError, match="such as 000001"):
+        CelebA("train", root=tmp_path, attribute="Young")
+    attributes.write_text("<html>")
+    with pytest.raises(DataError, match="a web page"):
+        CelebA("train", root=tmp_path, attribute="Young")
+    attributes.unlink()
+    with pytest.raises(DataError, match=r"list_attr_celeba\.txt cannot be downloaded"):
+        CelebA("train", root=tmp_path, attribute="Young")
+
+
+def test_small_or_broken_faces_are_named(tmp_path: Path) -> None:
+    write_celeba(tmp_path, archive=False)
+    Image.new("RGB", (64, 64)).save(tmp_path / "img_align_celeba" / "000003.jpg")
+    (tmp_path / "img_align_celeba" / "000004.jpg").write_text("<html>")
+    with pytest.raises(DataError, match=r"000003\.jpg: 64x64 is smaller(?s:.*)000004\.jpg"):
+        CelebA("train", root=tmp_path)
+    assert len(CelebA("train", root=tmp_path, skip_broken=True)) == 14
+
+
+# --- all three ---
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_without_files_or_network_the_message_says_what_to_put_where(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"name resolution(?s:.*)get it by hand") as caught:
+        SOURCES[name]("train")
+    assert str(tmp_path / "default" / name) in str(caught.value)
+    with pytest.raises(DataError, match=r"download = false") as caught:
+        SOURCES[name]("train", root=tmp_path / "here", download=False)
+    assert str(tmp_path / "here" / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("large", [False, True])
+def test_all_is_decoded_once(tmp_path: Path, name: str, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if large:
+        monkeypatch.setattr(base, "LARGE", 100)
+    WRITERS[name](tmp_path / name)
+    first = _all(SOURCES[name]("train", root=tmp_path, verify=False))
+    files = list((tmp_path / "decoded").glob("*.npy"))
+    assert len(files) == 1
+    monkeypatch.setattr("owae_data.store.Decoded.make", None)
+    again = SOURCES[name]("train", root=tmp_path, verify=False)
+    assert torch.equal(_all(again), first)
+    assert not list((tmp_path / "decoded").glob(".*.part"))
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_other_files_are_decoded_anew(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path / name)
+    first = _all(SOURCES[name]("train", root=tmp_path, verify=False))
+    WRITERS[name](tmp_path / name, seed=1)
+    assert not torch.equal(_all(SOURCES[name]("train", root=tmp_path, verify=False)), first)
+
+
+def test_a_full_disk_is_loud_for_much_and_survived_for_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = write_mnist(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    source = Mnist("train", root=tmp_path, verify=False)
+    assert np.array_equal(_all(source)[:, 0].numpy(), made["train"][0])
+    assert "No space left" in caplog.text
+    monkeypatch.setattr(base, "LARGE", 100)
+    with pytest.raises(DataError, match=r"No space left(?s:.*)set OWAE_DATA"):
+        Mnist("train", root=tmp_path, verify=False)
+    assert not list((tmp_path / "decoded").glob("*.npy"))
+    assert not list((tmp_path / "decoded").glob(".*.part"))

@@ -1,0 +1,31 @@
+"""Every pair at once in ordinary torch: the plain statement of the sum, with as many numbers in memory as pairs times scales.
+
+The reference for the other backends, and the only one that can be differentiated twice.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from owae_mmd.distances import exact_products, prepared, squared_distances
+from owae_mmd.kernels import Kernel
+from owae_mmd.pairs import Side, Weights
+
+
+def pair_sum(kernel: Kernel, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], weights: Weights) -> Float[Tensor, ""]:
+    """`V` of `owae_mmd.pairs`."""
+    points = prepared(kernel, torch.cat([x, y]))
+    (left_x, left_y), (right_x, right_y) = (factor.split([len(x), len(y)]) for factor in (points.left, points.right))
+
+    def pairs(left: Tensor, right: Tensor) -> Tensor:
+        return kernel(squared_distances(left, right, points.direct, points.floor))
+
+    def rows(side: Side, within: Tensor, across: Tensor) -> Tensor:
+        own = 0.0 if side.diagonal else kernel.at_zero
+        return side.scale * (side.within * (within.sum(1) - own) - side.across * across.sum(1)).sum()
+
+    with exact_products():
+        across = pairs(left_x, right_y)
+        return rows(weights.x, pairs(left_x, right_x), across) + rows(weights.y, pairs(left_y, right_y), across.T)

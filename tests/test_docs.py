@@ -1,0 +1,61 @@
+"""What the documents show, run: README's Python, its pip lines' paths, its links and its tables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from owae.testing import check_divergence
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_readmes_training_runs(capsys: pytest.CaptureFixture[str]):
+    names: dict = {}
+    exec(blocks(README, "python")[0], names)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert names["images"].shape == (16, 1, 8, 8)
+    assert [code.shape for code in names["codes"]] == [(512, 8), (512, 2)]
+    assert names["blurred"].shape == (512, 1, 8, 8)
+
+
+def test_the_readmes_divergence_is_one():
+    block = blocks(README, "python")[1]
+    names: dict = {}
+    exec(block, names)
+    (cls,) = names["owae_components"]()
+    x, y = torch.randn(200, 3), torch.randn(200, 3) + 1
+    assert cls()(x, y) > cls()(x, x.flip(0))
+    assert cls(scale=2.0)(x, y) == pytest.approx(2 * cls()(x, y).item(), rel=1e-5)
+    check_divergence(cls())
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path):
+    for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_table_of_examples_is_whole():
+    listed = set(re.findall(r"\(examples/(\w+\.toml)\)", README))
+    assert listed == {path.name for path in (ROOT / "examples").glob("*.toml")}
+
+
+def test_every_command_and_hook_is_documented():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "docs" / "cli.md").read_text()
+    for name in project["entry-points"]["owae.commands"]:
+        assert f"owae {name}" in text
+    assert "owae_components" in (ROOT / "docs" / "plugins.md").read_text()
