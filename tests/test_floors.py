@@ -50,7 +50,9 @@ def floor(name: str) -> int:
     return next((i for i, names in enumerate(FLOORS) if name in names), -1)
 
 
-@pytest.mark.parametrize("path", [p for p in CORE if module(p) not in ("__init__", "__main__")], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in CORE if module(p) not in ("__init__", "__main__")], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_a_module_imports_only_from_below(path: Path):
     own = module(path)
     assert floor(own) >= 0, f"{own} stands on no floor; give it one in FLOORS"
@@ -109,7 +111,9 @@ def test_no_pickle_is_loaded(path: Path):
             if isinstance(owner, ast.Name) and owner.id in ("np", "numpy"):
                 keywords = {k.arg: k.value for k in node.keywords}
                 allowed = keywords.get("allow_pickle")
-                assert isinstance(allowed, ast.Constant) and allowed.value is False, f"{path}: numpy.load must say allow_pickle=False"
+                assert isinstance(allowed, ast.Constant) and allowed.value is False, (
+                    f"{path}: numpy.load must say allow_pickle=False"
+                )
 
 
 def test_the_core_works_without_any_plugin():

@@ -169,7 +169,9 @@ def test_a_training_that_fails_keeps_the_last_good_checkpoint(tmp_path: Path, re
     path = tiny.config(tmp_path, images_=array)
     with pytest.raises(TrainingError, match=r"epoch 1, step \d: level 1, term cost/0"):
         train(Config.load(path, registry), registry, out=tmp_path / "run")
-    for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines() if (tmp_path / "run" / "metrics.jsonl").exists() else []:
+    for line in (
+        (tmp_path / "run" / "metrics.jsonl").read_text().splitlines() if (tmp_path / "run" / "metrics.jsonl").exists() else []
+    ):
         json.loads(line)
     diverging = tiny.config(tmp_path)
     overrides = ["train.epochs=200", 'train.optimizer.name="SGD"', "train.optimizer.lr=0.01"]
@@ -258,7 +260,9 @@ def test_an_older_checkpoint_serves_where_the_newest_is_damaged(make, caplog: py
 
 def test_only_the_newest_checkpoints_are_kept(make):
     run = make("run", "train.epochs=5", "train.keep=3")
-    assert [path.name for path in checkpoint.paths(run.folder / "checkpoints")] == [f"step-{n:09d}.safetensors" for n in (20, 16, 12)]
+    assert [path.name for path in checkpoint.paths(run.folder / "checkpoints")] == [
+        f"step-{n:09d}.safetensors" for n in (20, 16, 12)
+    ]
 
 
 def test_a_failed_write_is_loud_and_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

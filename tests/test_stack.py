@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from torch import nn
-from toys import Affine, Moments, Spread
+from torch import Tensor, nn
+from toys import Affine, Bounded, Moments, Spread
 
 from owae.checks import unchecked
 from owae.defaults import StandardNormal
@@ -156,3 +156,30 @@ def test_all_black_images_train():
         nn.utils.clip_grad_norm_(made.parameters(), 1.0, error_if_nonfinite=True)
         optimiser.step()
     assert made(torch.zeros(8, *IMAGES)).loss.isfinite()
+
+
+def test_costs_penalties_and_divergences_see_no_autocast():
+    seen = {}
+
+    def note(what: str) -> Tensor:
+        product = torch.ones(2, 2) @ torch.ones(2, 2)  # autocast would make it bfloat16
+        seen[what] = product.dtype
+        return product.sum()
+
+    class NotedCost(Bounded):
+        def expected(self, x, p):
+            return super().expected(x, p) + 0 * note("cost")
+
+    class NotedPenalty(Spread):
+        def forward(self, q):
+            return super().forward(q) + 0 * note("penalty")
+
+    class NotedDivergence(Moments):
+        def to_prior(self, x, prior):
+            return super().to_prior(x, prior) + 0 * note("divergence")
+
+    level = Level(Affine(IMAGES, latent=2), cost=NotedCost(), regulariser=NotedPenalty())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        Stack([level], divergence=NotedDivergence(), weights=[1.0])(torch.rand(4, *IMAGES))
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    assert seen == dict.fromkeys(["cost", "penalty", "divergence"], torch.float32)

@@ -27,7 +27,13 @@ def parameters(stack: Stack) -> list[torch.Tensor]:
 def test_steps_are_numbered_and_lower_the_loss():
     stack = tiny.stack()
     steps = list(fit(stack, tiny.images(), epochs=30, batch_size=16))
-    assert [(s.epoch, s.step, s.last) for s in steps[:5]] == [(1, 1, False), (1, 2, False), (1, 3, False), (1, 4, True), (2, 5, False)]
+    assert [(s.epoch, s.step, s.last) for s in steps[:5]] == [
+        (1, 1, False),
+        (1, 2, False),
+        (1, 3, False),
+        (1, 4, True),
+        (2, 5, False),
+    ]
     assert len(steps) == 120
     assert steps[-1].objective.loss < 0.8 * steps[0].objective.loss
 
@@ -103,7 +109,9 @@ def test_a_last_batch_of_two_is_used():
     assert [s.last for s in fit(tiny.stack(), tiny.images(18), epochs=1, batch_size=8)] == [False, False, True]
 
 
-@pytest.mark.parametrize(("count", "batch_size", "words"), [(17, 1, "batch_size is 1"), (1, 8, "at least 2"), (17, 0, "batch_size is 0")])
+@pytest.mark.parametrize(
+    ("count", "batch_size", "words"), [(17, 1, "batch_size is 1"), (1, 8, "at least 2"), (17, 0, "batch_size is 0")]
+)
 def test_batches_of_one_are_refused_at_once(count: int, batch_size: int, words: str):
     with pytest.raises(DataError, match=words):
         fit(tiny.stack(), tiny.images(count), epochs=1, batch_size=batch_size)
@@ -158,7 +166,10 @@ class RootOfNothing(Divergence):
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda bottom, top: Stack([bottom, Level(top, regulariser=Broken())], divergence=MMD(), weights=[1, 1]), "level 2, term penalty/2"),
+        (
+            lambda bottom, top: Stack([bottom, Level(top, regulariser=Broken())], divergence=MMD(), weights=[1, 1]),
+            "level 2, term penalty/2",
+        ),
         (lambda bottom, top: Stack([bottom, top], divergence=RootOfNothing(), weights=[1, 1]), "term gradient of"),
         (lambda bottom, top: Stack([bottom, top], divergence=MMD(scales=(1.0,)), weights=[1e38, 3e38]), "term loss|term gradient"),
     ],

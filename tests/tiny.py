@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from owae_layers.mlp import MLP
-from owae_mmd.mmd import MMD
 from torch import Tensor
 
 from owae.stack import Stack
+from owae_layers.mlp import MLP
+from owae_mmd.mmd import MMD
 
 
 def images(count: int = 64, shape: tuple[int, ...] = (1, 8, 8), seed: int = 0) -> Tensor:

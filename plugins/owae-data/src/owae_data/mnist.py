@@ -78,7 +78,7 @@ def _read(shelf: Shelf, path: Path, axes: int) -> UInt8[np.ndarray, "N ..."]:
     """The bytes in an IDX file: two zero bytes, the dtype (8 for bytes), the number of axes, their lengths, and the entries."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            data = file.read()
+            data = bytearray(file.read())  # torch wants memory that it may write to
         if data[:4] != bytes([0, 0, 8, axes]):
             raise ValueError(f"does not begin like an IDX file of bytes with {axes} axes")
         lengths = np.frombuffer(data, ">i4", axes, 4)

@@ -19,7 +19,9 @@ from owae_mmd.kernels import Kernel
 
 ALWAYS_DIRECT = 4  # dimensions up to which differences cost no more than the matrix product
 DIRECT_FOR_KINKS = 64  # dimensions up to which kernels with a kink at 0 get exact distances
-TOLERANCE = 256  # largest max‖z‖² / s for the expanded form: then the kernel errs by at most 512 ε, and that only at near points far out
+TOLERANCE = (
+    256  # largest max‖z‖² / s for the expanded form: then the kernel errs by at most 512 ε, and that only at near points far out
+)
 
 
 @dataclass(frozen=True)
