@@ -75,12 +75,13 @@ class Commands(TyperGroup):
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode=None, context_settings=_SETTINGS)
 
 
-def _print_version(value: bool) -> None:
+def _print_version(value: bool) -> bool:
     if value:
         from owae import __version__
 
         typer.echo(f"owae {__version__}")
         raise typer.Exit
+    return value
 
 
 @app.callback()

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from owae.errors import OwaeError
+from owae.files import write_durably
 from owae.interfaces import Shape
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
@@ -128,8 +129,6 @@ def write(path: Path, content: bytes) -> Path:
     Raises:
         OwaeError: It cannot be written.
     """
-    from owae.training.checkpoint import write_durably  # training draws pictures, so it cannot stand below them
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, content)

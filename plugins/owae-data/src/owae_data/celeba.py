@@ -78,7 +78,7 @@ class CelebA(StoredSource):
         self._album = decoded(pictures, form, file, skip_broken=skip_broken, keep=True)
 
         good = self._album.good.nonzero()[:, 0]
-        stems = [Path(str(pictures.names[row])).stem for row in good.tolist()]
+        stems = [Path(pictures.names[row]).stem for row in good.tolist()]
         own = _split(shelf, stems, split, holdout, archive)
         labels = None if attribute is None else _attribute(shelf, [stems[row] for row in own.tolist()], attribute)
         super().__init__(self._album.examples, rows=good[own], labels=labels, value_range=value_range)

@@ -6,7 +6,7 @@ import logging
 import os
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
@@ -41,7 +41,7 @@ class Pictures:
         place: How messages name the set.
     """
 
-    names: Sequence[str]
+    names: list[str]
     open: Callable[[str], Source]
     place: str
 

@@ -15,12 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from owae_mmd import block
 from owae_mmd.distances import Points, exact_products, prepared, squared_distances
 from owae_mmd.kernels import Kernel
 from owae_mmd.pairs import Gradients, Weights, by_gradients
 
 # A few tiles of float32 stay in a core's second-level cache.
 ROWS, COLUMNS = 256, 256
+ONE_BLOCK = 512
 
 
 def evaluate(
@@ -31,19 +33,16 @@ def evaluate(
         value, (by_y, _) = evaluate(kernel, y, x, Weights(weights.y, weights.x), (True, False))
         return value, (None, by_y)
     n = len(x)
+    graded = (n + len(y) if needed[1] else n) if needed[0] else 0
+    points = prepared(kernel, torch.cat([x, y]))
     with exact_products():
-        value, gradient = _swept(kernel, prepared(kernel, torch.cat([x, y])), n, weights, _count(needed, n, len(y)))
+        value, gradient = (block.evaluate if len(points.left) <= ONE_BLOCK else _swept)(kernel, points, n, weights, graded)
     if not needed[0]:
         return value, (None, None)
     return value, (gradient[:n], gradient[n:] if needed[1] else None)
 
 
 pair_sum = by_gradients(evaluate)
-
-
-def _count(needed: tuple[bool, bool], n: int, m: int) -> int:
-    """How many of the points, from the first on, need a gradient."""
-    return (n + m if needed[1] else n) if needed[0] else 0
 
 
 def _swept(kernel: Kernel, points: Points, n: int, weights: Weights, graded: int) -> tuple[Tensor, Tensor]:
@@ -63,9 +62,8 @@ def _swept(kernel: Kernel, points: Points, n: int, weights: Weights, graded: int
         last = min(columns.stop, graded)
         if columns.start < last:
             sums[columns.start : last].addmm_(slope[:, : last - columns.start].T, affine[rows])
-    z = points.coordinates[:graded]
     value = weights.x.scale * witness[:n].sum() + weights.y.scale * witness[n:].sum()
-    return value, (z * sums[:, -1:]).sub_(sums[:, :-1]).mul_(4 * weights.x.scale)
+    return value, block.combined(points, sums, weights)
 
 
 def _tile(
