@@ -192,23 +192,30 @@ def _range_faults(config: Config, registry: Registry, layer: LatentLayer, value_
     )
 
 
-def _fitting(spec: Spec, registry: Registry, shape: Shape, value_range: Range) -> Iterator[str]:
-    """The choices of single options with which a layer's output range is that of the data, or else unbounded."""
-    unbounded = []
-    for name, field in type(spec.options).model_fields.items():
-        for choice in get_args(field.annotation) if get_origin(field.annotation) is Literal else ():
-            other = Spec(spec.interface, spec.kind, spec.options.model_copy(update={name: choice}), {})
-            try:
-                with torch.device("meta"):  # nothing is allocated or drawn
-                    found = other.create(registry, shape).output_range
-            except _REFUSALS:
-                continue
-            option = f'{name} = "{choice}"'
-            if found is None:
-                unbounded.append(option)
-            elif _same(found, value_range):
-                yield option
-    yield from unbounded
+def _fitting(spec: Spec, registry: Registry, shape: Shape, value_range: Range) -> list[str]:
+    """The choices of an option with which a layer's output range is that of the data, or else unbounded."""
+    choices = {
+        name: get_args(field.annotation)
+        for name, field in type(spec.options).model_fields.items()
+        if get_origin(field.annotation) is Literal
+    }
+    for name in sorted(choices, key=lambda name: "output" not in name):  # the likeliest first, for each takes a layer to see
+        ranges = {choice: _range_with(spec, registry, shape, {name: choice}) for choice in choices[name]}
+        fits = [choice for choice, found in ranges.items() if isinstance(found, tuple) and _same(found, value_range)]
+        fits += [choice for choice, found in ranges.items() if found is None]
+        if fits:
+            return [f'{name} = "{choice}"' for choice in fits]
+    return []
+
+
+def _range_with(spec: Spec, registry: Registry, shape: Shape, changes: dict[str, Any]) -> Range | Literal["refused"] | None:
+    """The output range of a layer whose options are changed."""
+    changed = Spec(spec.interface, spec.kind, spec.options.model_copy(update=changes), {})
+    try:
+        with torch.device("meta"):  # nothing is allocated or drawn
+            return changed.create(registry, shape).output_range
+    except _REFUSALS:
+        return "refused"
 
 
 def _same(one: Range, other: Range) -> bool:

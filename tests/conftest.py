@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -17,3 +19,30 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return torch.device(name)
+
+
+@pytest.fixture(scope="session")
+def registry():
+    """Every installed plugin's components. Imports stand inside, for what is imported before the type checker is not checked."""
+    from owae.registry import Registry
+
+    return Registry.discover()
+
+
+@pytest.fixture
+def make(tmp_path: Path, registry):
+    """Trains the tiny stack in `tmp_path/<name>`."""
+
+    import tiny
+
+    from owae.config import Config
+    from owae.runs import train
+
+    def made(name: str = "run", *overrides: str, resume: bool = False, overwrite: bool = False):
+        path = tmp_path / "tiny.toml"
+        if not path.exists():
+            tiny.config(tmp_path)
+        config = Config.load(path, registry, overrides)
+        return train(config, registry, out=tmp_path / name, resume=resume, overwrite=overwrite)
+
+    return made

@@ -173,6 +173,7 @@ def test_a_failed_plugin_is_told_where_its_component_is_missing(run, tmp_path: P
     assert "'owae-p-misspelt' of owae-p-misspelt failed: unknown hook 'owae_component'" in err
 
 
+@pytest.mark.slow
 def test_training_goes_on_beside_broken_plugins(folder: Path, tmp_path: Path) -> None:
     config = tiny.config(tmp_path, epochs=1)
     ran = owae("train", str(config), "--set", "divergence.kind=p-flat", "--out", str(tmp_path / "run"), path=folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,8 +16,10 @@ from owae_data import base
 from owae_data.celeba import CelebA
 from owae_data.mnist import Mnist
 from owae_data.samples import write_celeba, write_mnist, write_svhn
+from owae_data.shelf import Remote, Shelf
 from owae_data.svhn import Svhn
 
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 SOURCES: dict[str, Any] = {"mnist": Mnist, "svhn": Svhn, "celeba": CelebA}
 WRITERS: dict[str, Any] = {"mnist": write_mnist, "svhn": write_svhn, "celeba": write_celeba}
 
@@ -107,7 +109,7 @@ def test_damaged_mat_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["celeba", "."])
 def test_celeba_is_cropped_resized_and_split_officially(tmp_path: Path, archive: bool, folder: str) -> None:
     write_celeba(tmp_path / folder, archive=archive)
-    train, test = (CelebA(split, root=tmp_path, verify=False, attribute="Smiling") for split in ("train", "test"))  # pyright: ignore[reportArgumentType] # one of the two
+    train, test = (CelebA(split, root=tmp_path, verify=False, attribute="Smiling") for split in SPLITS)
     assert (len(train), len(test)) == (16, 6)
     assert train.shape == (3, 64, 64)
     assert train.value_range == (-1, 1)
@@ -123,14 +125,14 @@ def test_celeba_is_cropped_resized_and_split_officially(tmp_path: Path, archive:
 def test_a_folder_of_100_pictures_and_nothing_else_will_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_celeba(tmp_path, train=100, valid=0, test=0, archive=False, lists=False)
     for place in (tmp_path / "img_align_celeba", tmp_path):  # the pictures' folder itself, or the one it is in
-        train, test = (CelebA(split, root=place) for split in ("train", "test"))  # pyright: ignore[reportArgumentType] # one of the two
+        train, test = (CelebA(split, root=place) for split in SPLITS)
         assert (len(train), len(test)) == (90, 10)
         assert train.labels is None
     assert "held out" in caplog.text
     # The first hundred of the official partition are all for training.
     names = [f"{number:06}.jpg" for number in range(1, 101)]
     (tmp_path / "list_eval_partition.txt").write_text("".join(f"{name} 0\n" for name in names))
-    assert len(CelebA("test", root=tmp_path, holdout=0.2)) == 20
+    assert len(CelebA("train", root=tmp_path, holdout=0.2)) == 80
     assert "leaves a split of these 100 pictures empty" in caplog.text
 
 
@@ -161,16 +163,25 @@ def test_a_web_page_named_as_the_archive_is_told(tmp_path: Path) -> None:
         assert "mmlab.ie.cuhk.edu.hk" in str(caught.value)
 
 
-def test_an_archive_that_is_not_the_official_one_is_told(tmp_path: Path) -> None:
-    write_celeba(tmp_path)
-    with pytest.raises(DataError, match=r"not 00d2c5bc6d35e252742224ab0c1e8fcb(?s:.*)verify = false"):
-        CelebA("train", root=tmp_path)
-
-
 def test_an_archive_alone_is_held_out_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_celeba(tmp_path, lists=False)
     assert len(CelebA("test", root=tmp_path, verify=False)) == 3
-    assert "list_eval_partition.txt cannot be downloaded" in caplog.text
+    CelebA("train", root=tmp_path, verify=False)
+    assert f"for the official splits put list_eval_partition.txt into {tmp_path / 'celeba'}" in caplog.text
+
+
+def test_a_download_brings_the_partition_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_celeba(tmp_path / "server")
+    asked = []
+
+    def download(shelf: Shelf, remote: Remote) -> Path:
+        asked.append(remote.name)
+        shelf.home.mkdir(exist_ok=True, parents=True)
+        return (tmp_path / "server" / remote.name).rename(shelf.home / remote.name)
+
+    monkeypatch.setattr(Shelf, "_downloaded", download)
+    assert [len(CelebA(split, root=tmp_path / "here", verify=False)) for split in SPLITS] == [16, 6]
+    assert asked == ["img_align_celeba.zip", "list_eval_partition.txt"]
 
 
 def test_attributes_are_looked_up_by_name(tmp_path: Path) -> None:
@@ -203,12 +214,20 @@ def test_small_or_broken_faces_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_without_files_or_network_the_message_says_what_to_put_where(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"name resolution(?s:.*)get it by hand") as caught:
+    with pytest.raises(DataError, match=r"name resolution(?s:.*)Get it by hand") as caught:
         SOURCES[name]("train")
     assert str(tmp_path / "default" / name) in str(caught.value)
     with pytest.raises(DataError, match=r"download = false") as caught:
         SOURCES[name]("train", root=tmp_path / "here", download=False)
     assert str(tmp_path / "here" / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_files_that_are_not_the_official_ones_are_told(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path / name)
+    SOURCES[name]("train", root=tmp_path, verify=False)  # which must not count as checked
+    with pytest.raises(DataError, match=r"has MD5 [0-9a-f]{32}, not [0-9a-f]{32}; (?s:.*)verify = false"):
+        SOURCES[name]("train", root=tmp_path)
 
 
 @pytest.mark.parametrize("name", SOURCES)

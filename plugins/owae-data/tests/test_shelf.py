@@ -116,7 +116,7 @@ def test_without_a_network_the_message_says_what_to_put_where(shelf: Shelf, monk
 
 def test_nothing_is_downloaded_if_that_is_not_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = _serve(monkeypatch, {"a.example": DATA})
-    with pytest.raises(DataError, match="download = false; get it by hand"):
+    with pytest.raises(DataError, match=r"download = false\nGet it by hand"):
         Shelf("set", tmp_path, download=False, verify=True).obtain(lambda: REMOTE, "file.bin")
     assert not server.requests
 

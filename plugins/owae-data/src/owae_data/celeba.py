@@ -35,7 +35,7 @@ class CelebA(StoredSource):
     Pictures are looked for in `celeba` in the data folder and in that folder itself: a folder `img_align_celeba`, the archive
     `img_align_celeba.zip`, or pictures that lie there openly, as few as they may be. They are decoded once, into `decoded` in the
     data folder. The splits are the official ones (162,770 to train on, 19,962 to test on) where `list_eval_partition.txt` (or the
-    `.csv` that goes about) lies beside them or can be had, and held out where not.
+    `.csv` that goes about) lies beside them, as it does after a download, and held out where not.
 
     Args:
         root: The data folder; by default that in the environment variable `OWAE_DATA`, or else the user's cache folder.
@@ -79,7 +79,7 @@ class CelebA(StoredSource):
 
         good = self._album.good.nonzero()[:, 0]
         stems = [Path(pictures.names[row]).stem for row in good.tolist()]
-        own = _split(shelf, stems, split, holdout, archive)
+        own = _split(shelf, stems, split, holdout)
         labels = None if attribute is None else _attribute(shelf, [stems[row] for row in own.tolist()], attribute)
         super().__init__(self._album.examples, rows=good[own], labels=labels, value_range=value_range)
 
@@ -101,7 +101,11 @@ def _pictures(shelf: Shelf) -> tuple[Pictures, Path | None]:
             if names:
                 log.info("%d of CelebA's 202599 pictures found in %s", len(names), place)
                 return Pictures(names, place.joinpath, str(place)), None
-    path = shelf.obtain(lambda: _remote(shelf, ARCHIVE), ARCHIVE)
+    path = shelf.find(ARCHIVE)
+    if path is None:
+        path = shelf.obtain(lambda: _remote(shelf, ARCHIVE), ARCHIVE)
+        # With the archive or never: the splits must not depend on the network of the moment.
+        shelf.obtain(lambda: _remote(shelf, PARTITION), *_names(PARTITION))
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
@@ -112,28 +116,22 @@ def _pictures(shelf: Shelf) -> tuple[Pictures, Path | None]:
     return Pictures(names, lambda name: io.BytesIO(archive.read(name)), str(path)), path
 
 
-def _split(
-    shelf: Shelf, stems: list[str], split: Literal["train", "test"], holdout: float, archive: Path | None
-) -> Int[Tensor, " N"]:
+def _split(shelf: Shelf, stems: list[str], split: Literal["train", "test"], holdout: float) -> Int[Tensor, " N"]:
     """Which of the pictures are in a split: by the official partition, or held out."""
+    level = logging.WARNING if split == "train" else logging.DEBUG  # both splits are opened as a rule; once is enough
     path = shelf.find(*_names(PARTITION))
-    if path is None and archive is not None and shelf.download:
-        try:
-            path = shelf.obtain(lambda: _remote(shelf, PARTITION), PARTITION)
-        except DataError as error:
-            log.warning("%s", error)
     if path is None:
-        log.warning(
-            "%s: there is no %s beside the pictures, so %g of them are held out for testing", *(shelf.home, PARTITION, holdout)
-        )
+        text = "%g of the pictures are held out for testing; for the official splits put %s into %s"
+        log.log(level, text, holdout, PARTITION, shelf.home)
         return held_out(len(stems), holdout)[split]
     _, table = _table(shelf, path, PARTITION)
     parts = torch.tensor([table.get(stem, [-1])[0] for stem in stems])
-    if (parts < 0).any():
-        log.warning("%d pictures are not in %s, and stay unused", int((parts < 0).sum()), path)
     if any(not (parts == number).any() for number in OFFICIAL.values()):
-        log.warning("%s leaves a split of these %d pictures empty, so %g of them are held out instead", path, len(stems), holdout)
+        text = "%s leaves a split of these %d pictures empty, so %g of them are held out for testing instead"
+        log.log(level, text, path, len(stems), holdout)
         return held_out(len(stems), holdout)[split]
+    if (parts < 0).any():
+        log.log(level, "%d pictures are not in %s, and stay unused", int((parts < 0).sum()), path)
     return (parts == OFFICIAL[split]).nonzero()[:, 0]
 
 

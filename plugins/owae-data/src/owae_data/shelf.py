@@ -133,11 +133,11 @@ class Shelf:
             what = "a web page" if _is_page(part) else f"a file with MD5 {found}, not {remote.md5},"
             failures.append(f"{title}: {what} came instead")
             part.unlink()
-        raise self._missing(remote, "cannot be downloaded\n  " + "\n  ".join(failures) + "\n")
+        raise self._missing(remote, "cannot be downloaded\n  " + "\n  ".join(failures))
 
     def _missing(self, remote: Remote, reason: str) -> DataError:
         return DataError(
-            f"{self.name}: {remote.name} {reason}; get it by hand from {remote.page} and put it at {self.home / remote.name} "
+            f"{self.name}: {remote.name} {reason}\nGet it by hand from {remote.page} and put it at {self.home / remote.name} "
             f"(MD5 {remote.md5}){remote.else_put}, or set root or {ROOT} to a folder that has it"
         )
 

