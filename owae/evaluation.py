@@ -19,6 +19,7 @@ from owae.errors import DataError, TrainingError
 from owae.inference import evaluating
 from owae.interfaces import DataSource, Shape
 from owae.neighbours import Neighbours
+from owae.noise import noise_floor
 from owae.stack import Stack
 from owae.training.loader import examples
 
@@ -199,9 +200,10 @@ def _match(stack: Stack, codes: Tensor) -> Matching:
     try:
         with full_precision(codes.device):
             value = stack.divergence.to_prior(codes, prior).item()
+        floor = noise_floor(stack.divergence, prior, len(codes), repeats=16)
     except ValueError as error:
         raise TrainingError(f"the codes z_{stack.stacked} cannot be compared with their prior: {error}") from error
-    return Matching(stack.stacked, len(codes), value, None, None, stack.divergence.describe(tuple(prior.shape)))
+    return Matching(stack.stacked, len(codes), value, floor.mean, floor.deviation, stack.divergence.describe(tuple(prior.shape)))
 
 
 def _plain(value: Any) -> Any:

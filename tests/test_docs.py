@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from owae.config import Config
+from owae.registry import Registry
+from owae.runs import train
 from owae.testing import check_divergence
 
 ROOT = Path(__file__).parent.parent
@@ -60,3 +63,20 @@ def test_every_command_and_hook_is_documented():
     for name in project["entry-points"]["owae.commands"]:
         assert f"owae {name}" in text
     assert "owae_components" in (ROOT / "docs" / "plugins.md").read_text()
+
+
+@pytest.mark.parametrize("path", [p for p in DOCUMENTS if p.name != "README.md"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_python_in_the_documents_runs(path: Path):
+    for block in blocks(path.read_text(), "python"):
+        exec(block, {})
+
+
+def test_the_config_of_the_documents_trains(tmp_path: Path, registry: Registry):
+    (config,) = blocks((ROOT / "docs" / "config.md").read_text(), "toml")
+    (tmp_path / "documented.toml").write_text(config)
+    assert train(Config.load(tmp_path / "documented.toml", registry), registry, out=tmp_path / "run").epoch == 2
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)
+def test_every_example_is_a_config(path: Path, registry: Registry):
+    assert Config.load(path, registry).levels

@@ -2,8 +2,12 @@
 
 The points `z = (x, y)` are taken together. Each block of rows meets the columns from its own first one onwards, so every pair is
 met once and serves its row and its column. With `S = w · k'(u)` on a tile, the gradient is `∂V/∂z_i = 4a Σ_j S_ij (z_i − z_j)` from the
-tile's rows and the same with `Sᵀ` from its columns: two matrix products with `(z, 1)`, summed up as `(Σ S z, Σ S)`. Slopes are computed only where a gradient is asked for, so pairs among prior draws
-cost their values alone. A sample that fits one tile takes two dozen operations in all, which is what makes small batches quick.
+tile's rows and the same with `Sᵀ` from its columns: two matrix products with `(z, 1)`, summed up as `(Σ S z, Σ S)`. Slopes are computed
+only where a gradient is asked for, so pairs among prior draws cost their values alone. A small sample is one block (`owae_mmd.block`).
+
+On a CPU plain torch is fast as long as a few tiles stay in the second-level cache. Fusing a tile's operations by `torch.compile` makes
+it about twice as fast again but takes several seconds once, so it is done for large samples only; on a GPU, where operations
+wait for memory, wherever there is more than one block.
 """
 
 from __future__ import annotations
@@ -17,12 +21,33 @@ from torch import Tensor
 
 from owae_mmd import block
 from owae_mmd.distances import Points, exact_products, prepared, squared_distances
+from owae_mmd.fusion import Fused, obstacle
 from owae_mmd.kernels import Kernel
 from owae_mmd.pairs import Gradients, Weights, by_gradients
 
-# A few tiles of float32 stay in a core's second-level cache.
-ROWS, COLUMNS = 256, 256
-ONE_BLOCK = 512
+
+
+class Sizes(NamedTuple):
+    """Rows and columns of a tile, and how many points are few enough for one block or many enough to compile for."""
+
+    rows: int
+    columns: int
+    one_block: int
+    fused_from: int
+    fused_rows: int
+    fused_columns: int
+
+
+def sizes(device: torch.device) -> Sizes:
+    """The sizes for a device; none depends on the data, so that the same run takes the same path each time."""
+    if device.type == "cpu":
+        return Sizes(256, 256 * min(torch.get_num_threads(), 8), 512, 8192, 512, 1024)
+    return Sizes(2048, 4096, 2048, 2049, 2048, 4096)
+
+
+def fuses(count: int, device: torch.device) -> bool:
+    """Whether so many points are worth compiling for, and a compiler is there."""
+    return count >= sizes(device).fused_from and not obstacle(device)
 
 
 def evaluate(
@@ -32,11 +57,12 @@ def evaluate(
     if needed == (False, True):
         value, (by_y, _) = evaluate(kernel, y, x, Weights(weights.y, weights.x), (True, False))
         return value, (None, by_y)
-    n = len(x)
-    graded = (n + len(y) if needed[1] else n) if needed[0] else 0
+    n, count = len(x), len(x) + len(y)
+    graded = (count if needed[1] else n) if needed[0] else 0
     points = prepared(kernel, torch.cat([x, y]))
     with exact_products():
-        value, gradient = (block.evaluate if len(points.left) <= ONE_BLOCK else _swept)(kernel, points, n, weights, graded)
+        method = block.evaluate if count <= sizes(x.device).one_block else swept
+        value, gradient = method(kernel, points, n, weights, graded)
     if not needed[0]:
         return value, (None, None)
     return value, (gradient[:n], gradient[n:] if needed[1] else None)
@@ -45,15 +71,23 @@ def evaluate(
 pair_sum = by_gradients(evaluate)
 
 
-def _swept(kernel: Kernel, points: Points, n: int, weights: Weights, graded: int) -> tuple[Tensor, Tensor]:
-    """`V`, and its gradient in the first `graded` points."""
+def swept(
+    kernel: Kernel, points: Points, n: int, weights: Weights, graded: int
+) -> tuple[Float[Tensor, ""], Float[Tensor, "graded d"]]:
+    """`V` of the first `n` points against the others, and its gradient in the first `graded`: none, those `n`, or all."""
     left, right = points.left, points.right
     witness = _own_pairs(kernel, left, n, weights)
     sums = left.new_zeros(graded, left.shape[1] - 1)
     affine = left[:, :-1]  # (z, 1)
-    for tile in _tiles(left, n, weights):
+    fused = fuses(len(left), left.device)
+    for tile in _tiles(left, n, weights, fused):
         rows, columns = tile.rows, tile.columns
-        by_row, by_column, slope = _tile(kernel, points.direct, points.floor, left[rows], right[columns], tile, rows.start < graded)
+        slopes = rows.start < graded
+        # Values alone are quick enough, and not worth a second compilation.
+        evaluate_tile = _fused_tile if fused and slopes else _tile
+        by_row, by_column, slope = evaluate_tile(
+            kernel, points.direct, points.floor, left[rows], right[columns], tile.by_row, tile.by_column, tile.by_slope, slopes
+        )
         witness[rows] += by_row
         witness[columns] += by_column
         if slope is None:
@@ -67,12 +101,22 @@ def _swept(kernel: Kernel, points: Points, n: int, weights: Weights, graded: int
 
 
 def _tile(
-    kernel: Kernel, direct: bool, floor: Tensor | None, left: Tensor, right: Tensor, tile: _Tile, slopes: bool
+    kernel: Kernel,
+    direct: bool,
+    floor: Tensor | None,
+    left: Tensor,
+    right: Tensor,
+    by_row: Tensor,
+    by_column: Tensor,
+    by_slope: Tensor,
+    slopes: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The tile's weighted sums over rows and over columns, and `S`."""
     value, slope = kernel.evaluate(squared_distances(left, right, direct, floor), slopes=slopes)
-    by_row, by_column = torch.mv(value, tile.by_row), value.sum(0).mul_(tile.by_column)
-    return by_row, by_column, None if slope is None else slope.mul_(tile.by_slope)
+    return torch.mv(value, by_row), value.sum(0).mul_(by_column), None if slope is None else slope.mul_(by_slope)
+
+
+_fused_tile = Fused(_tile, "the kernel of a tile")
 
 
 def _own_pairs(kernel: Kernel, points: Tensor, n: int, weights: Weights) -> Tensor:
@@ -94,7 +138,9 @@ class _Tile(NamedTuple):
     by_slope: Tensor
 
 
-def _tiles(points: Tensor, n: int, weights: Weights) -> Iterator[_Tile]:
+def _tiles(points: Tensor, n: int, weights: Weights, fused: bool) -> Iterator[_Tile]:
+    size = sizes(points.device)
+    height, width = (size.fused_rows, size.fused_columns) if fused else (size.rows, size.columns)
     total = len(points)
     x, y = weights.x, weights.y
     by_row = torch.cat([points.new_full((n,), x.within), points.new_full((total - n,), -x.across)])
@@ -103,10 +149,10 @@ def _tiles(points: Tensor, n: int, weights: Weights) -> Iterator[_Tile]:
     # Gradients are kept in units of the first sample's scale.
     slope_y = within_y * (y.scale / x.scale)
     for low, high, of_columns in ((0, n, (by_row, by_column, by_row)), (n, total, (within_y, within_y, slope_y))):
-        for start in range(low, high, ROWS):
-            rows = slice(start, min(start + ROWS, high))
-            for first in range(start, total, COLUMNS):
-                columns = slice(first, min(first + COLUMNS, total))
+        for start in range(low, high, height):
+            rows = slice(start, min(start + height, high))
+            for first in range(start, total, width):
+                columns = slice(first, min(first + width, total))
                 yield _Tile(rows, columns, *(_halved(weight[columns], rows.stop - first) for weight in of_columns))
 
 
