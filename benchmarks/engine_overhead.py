@@ -1,7 +1,7 @@
 """What the engine and the training loop cost over a loop written by hand: the paper's MNIST networks, batch 128.
 
 Both sides do the same mathematics (Eq. 14 with the MMD at the top) on equal networks, step in turn, A B B A …, and the ratio is
-the median over pairs. The hand-written side knows no owae: plain `nn.Sequential`s, the costs and the kernel in line, one fused Adam.
+the median over pairs. The hand-written side knows no owae: plain `nn.Sequential`s, costs and kernel in line, one fused Adam.
 
     python benchmarks/engine_overhead.py [--steps 60] [--small]
 """

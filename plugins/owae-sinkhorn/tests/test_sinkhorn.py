@@ -19,14 +19,7 @@ from owae.testing import check_divergence
 from owae_sinkhorn import Sinkhorn
 from owae_sinkhorn import sinkhorn as module
 
-TABLE = [
-    {},
-    {"p": 1},
-    {"blur": 0.5},
-    {"blur": 0.5, "scaling": 0.8},
-    {"reach": 1.0},
-    {"p": 1, "reach": 1.0},
-]
+TABLE = [{}, {"p": 1}, {"blur": 0.5}, {"blur": 0.5, "scaling": 0.8}, {"reach": 1.0}, {"p": 1, "reach": 1.0}]
 everyone = pytest.mark.parametrize("options", TABLE, ids=str)
 
 
