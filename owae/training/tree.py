@@ -88,5 +88,5 @@ def digest(tensors: dict[str, Tensor], text: str) -> str:
     state = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         state.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}".encode())
-        state.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        state.update(tensors[name].reshape(-1).view(torch.uint8).numpy())  # pyright: ignore[reportArgumentType] # an array is a buffer
     return state.hexdigest()

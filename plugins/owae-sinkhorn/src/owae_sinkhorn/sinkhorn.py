@@ -143,15 +143,15 @@ class Sinkhorn(Divergence):
             backend, why = self._auto(dimension, pairs)
         else:
             backend, why = self.backend, "asked for"
-        if backend != "tensorized" and keops_missing():
-            raise PluginError(
-                f"sinkhorn on {len(x)} x {len(y)} points by backend '{backend}': {keops_missing()}. "
-                f'Or take backend = "tensorized", which holds {len(x)} x {len(y)} matrices'
-            )
         if backend == "multiscale" and dimension > MULTISCALE_DIMENSIONS:
             raise PluginError(
                 f"sinkhorn's backend 'multiscale' works in up to {MULTISCALE_DIMENSIONS} dimensions, "
                 f'and these events have {dimension}; take backend = "online"'
+            )
+        if backend != "tensorized" and keops_missing():
+            raise PluginError(
+                f"sinkhorn on {len(x)} x {len(y)} points by backend '{backend}': {keops_missing()}. "
+                f'Or take backend = "tensorized", which holds {len(x)} x {len(y)} matrices'
             )
         message = f"sinkhorn: backend '{backend}' in {dimension} dimensions ({why})"
         if message not in self._logged:
