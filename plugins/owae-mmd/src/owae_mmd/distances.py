@@ -19,9 +19,8 @@ from owae_mmd.kernels import Kernel
 
 ALWAYS_DIRECT = 4  # dimensions up to which differences cost no more than the matrix product
 DIRECT_FOR_KINKS = 64  # dimensions up to which kernels with a kink at 0 get exact distances
-TOLERANCE = (
-    256  # largest max‖z‖² / s for the expanded form: then the kernel errs by at most 512 ε, and that only at near points far out
-)
+# Largest max‖z‖² / s for the expanded form: then the kernel errs by at most 512 ε, and that only at near points far out.
+TOLERANCE = 256
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,8 @@ def squared_distances(
     left: Float[Tensor, "n e"], right: Float[Tensor, "m e"], direct: bool, floor: Float[Tensor, ""] | None
 ) -> Float[Tensor, "n m"]:
     """`‖a − b‖²` between two sets of rows of one `Points`; differentiable, with derivative 0 between equal points."""
-    if direct:
-        # The points are recovered from the factors; halving is exact.
-        u = _from_differences(left[:, :-2], right[:, :-2] / -2)
-    else:
-        u = left @ right.T
+    # The points are recovered from the factors; halving is exact.
+    u = _from_differences(left[:, :-2], right[:, :-2] / -2) if direct else left @ right.T
     if floor is not None:
         return torch.where(u > floor, u, 0.0)
     return u if direct else u.clamp_min(0)

@@ -10,8 +10,8 @@ import contextlib
 import importlib.util
 import logging
 import sys
-from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -83,7 +83,7 @@ def _reduced(kernel: Kernel, rows: Tensor, columns: Tensor, by_column: Tensor) -
 
 
 @lru_cache(maxsize=32)
-def _reduction(kernel: Kernel, dimension: int, dtype: torch.dtype, device: torch.device) -> Callable[..., Tensor]:
+def _reduction(kernel: Kernel, dimension: int, dtype: torch.dtype, device: torch.device) -> Any:
     log.info(
         "compiling… a KeOps formula for %s, %d dimensions, %s on %s, if its cache has none yet",
         type(kernel).__name__,

@@ -194,6 +194,15 @@ class Energy(Kernel):
         return spectra.energy()
 
 
+def make(name: str, scales: tuple[float, ...], alpha: float) -> Kernel:
+    """The kernel of that name, as configs spell it."""
+    if name == "rational-quadratic":
+        return RationalQuadratic(scales, alpha)
+    if name == "energy":
+        return Energy(())
+    return {"imq": InverseMultiquadratic, "gaussian": Gaussian, "laplacian": Laplacian}[name](scales)
+
+
 def _total(terms: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, terms)
 

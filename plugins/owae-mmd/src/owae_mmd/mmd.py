@@ -2,36 +2,59 @@
 
     MMD²(Q, P) = E k(x, x') + E k(y, y') − 2 E k(x, y)      x, x' ~ Q,  y, y' ~ P
 
-with `k(a, b) = Σ_s C_s / (C_s + ‖a − b‖²)`, `C_s = 2 · s · d` and `d` the number of elements of an event. Two draws of N(0, I_d)
-are at a mean squared distance of 2d, so `s = 1` is a kernel as wide as the prior, whatever its dimension.
+The default kernel is the paper's, `k(a, b) = Σ_s C_s / (C_s + ‖a − b‖²)`, `C_s = 2 · s · d`, with `d` the number of elements of an event of
+the matched level. Two draws of N(0, I_d) are at a mean squared distance of 2d, so `s = 1` is a kernel as wide as the prior, whatever
+its dimension; the other kernels take their scales in the same unit (`owae_mmd.kernels`).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import logging
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
+from owae.defaults import StandardNormal
 from owae.errors import ConfigError
-from owae.interfaces import Divergence, Shape
+from owae.interfaces import Divergence, Prior, Shape
+from owae_mmd import backends, closed_form, pairs
+from owae_mmd.kernels import make
+
+log = logging.getLogger(__name__)
 
 PAPER_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+MEDIAN_POINTS = 1024  # of each sample, that the median distance is taken of
+
+KernelName = Literal["imq", "gaussian", "rational-quadratic", "laplacian", "energy"]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class MMD(Divergence):
     """The squared maximum mean discrepancy, without a root: 0 in the mean where the distributions agree.
 
-    The estimator is unbiased, so its value is negative for about half of all pairs of samples of one distribution: that is
-    right, and nothing is clamped. A single row has no pair with itself; its term is then taken as `k(x, x)`, so that two equal
-    points are at distance 0. Events are flattened.
+    The unbiased estimate is negative for about half of all pairs of samples of one distribution: that is right, and nothing is
+    clamped. A sample of a single row has no pair with itself; its term is then taken as `k(x, x)`, so that two equal points are at
+    distance 0. Events are flattened.
 
     Args:
-        kernel: "imq", the inverse multiquadratic `Σ_s C_s / (C_s + ‖a − b‖²)` with `C_s = 2 · s · d`.
-        scales: The scales `s`, in units of the prior's own spread.
-        estimator: "unbiased".
-        backend: "dense".
+        kernel: "imq", the inverse multiquadratic `Σ_s C_s / (C_s + ‖a − b‖²)` with `C_s = 2 · s · d`; "gaussian",
+            "rational-quadratic", "laplacian" with the same scales; or "energy", the energy distance, which has none.
+        scales: The scales `s`, in units of the prior's own spread or of the `bandwidth`.
+        alpha: The exponent of the rational quadratic kernel; 1 is the imq.
+        bandwidth: The unit of the scales: "prior" (2d) or "median", the median squared distance between the two samples.
+        estimator: "unbiased" (Gretton et al. 2012, Eq. 3), "biased" (Eq. 5, never negative), or "closed-form": against a standard
+            normal prior the expectations over it are computed, not sampled; unbiased, and against anything else sampled.
+        backend: "dense" holds all pairs; "tiled" holds O(n) numbers in forward and backward; "keops" leaves the tiles to KeOps; "auto"
+            chooses by size, device and what is installed, and logs which and why. All give the same numbers.
+
+    Raises:
+        ConfigError: Options that do not go together.
+        PluginError: The backend cannot be used here (when called); says what to install.
     """
 
     name = "mmd"
@@ -39,53 +62,72 @@ class MMD(Divergence):
     def __init__(
         self,
         *,
-        kernel: Literal["imq"] = "imq",
-        scales: tuple[float, ...] = PAPER_SCALES,
-        estimator: Literal["unbiased"] = "unbiased",
-        backend: Literal["dense"] = "dense",
+        kernel: KernelName = "imq",
+        scales: Sequence[Positive] = PAPER_SCALES,
+        alpha: Positive = 1.0,
+        bandwidth: Literal["prior", "median"] = "prior",
+        estimator: Literal["unbiased", "biased", "closed-form"] = "unbiased",
+        backend: Literal["auto", "dense", "tiled", "keops"] = "auto",
     ) -> None:
         super().__init__()
-        if not scales or any(not 0 < scale < float("inf") for scale in scales):
-            raise ConfigError(f"scales is {scales}; an mmd takes one or more positive numbers, such as {PAPER_SCALES}")
-        self.kernel, self.scales, self.estimator, self.backend = kernel, tuple(scales), estimator, backend
+        if not scales or not all(0 < scale < math.inf for scale in scales):
+            raise ConfigError(f"scales is {tuple(scales)}; an mmd takes one or more positive numbers, such as {PAPER_SCALES}")
+        if not 0 < alpha < math.inf:
+            raise ConfigError(f"alpha is {alpha}; the exponent of a rational quadratic kernel is a positive number")
+        if estimator == "closed-form" and bandwidth == "median":
+            raise ConfigError('bandwidth = "median" depends on draws, which estimator = "closed-form" has none of; take "prior"')
+        self.kernel, self.scales, self.bandwidth = kernel, tuple(scales), bandwidth
+        self.estimator, self.backend = estimator, backend
+        self._kernel = make(kernel, self.scales, alpha)
+        self._said: set[str] = set()
 
     def forward(self, x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> Float[Tensor, ""]:
-        x, y = _standardised(x.flatten(1), y.flatten(1))
-        n, m = len(x), len(y)
-        within = self._within(x) + self._within(y)
-        return within - 2 / (n * m) * self._kernel(_squared_distances(x, y)).sum()
+        x, y = x.flatten(1), y.flatten(1)
+        centre = (x.detach().sum(0) + y.detach().sum(0)) / (len(x) + len(y))
+        x, y = x - centre, y - centre
+        weigh = pairs.biased if self.estimator == "biased" else pairs.unbiased
+        return self._pairs(x, y, weigh(len(x), len(y)), self._unit(x, y))
 
-    def _within(self, x: Tensor) -> Tensor:
-        n = len(x)
-        if n == 1:
-            return x.sum() * 0 + len(self.scales)
-        kernel = self._kernel(_squared_distances(x, x))
-        return (kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))
+    def to_prior(self, x: Float[Tensor, "n *z"], prior: Prior) -> Float[Tensor, ""]:
+        """Against a standard normal with estimator "closed-form": no draws, O(n²) for the sample's own pairs and O(n) for the rest."""
+        if self.estimator != "closed-form" or not isinstance(prior, StandardNormal):
+            return super().to_prior(x, prior)
+        x = self.checked(x).flatten(1)
+        d = x.shape[1]
+        moved = x - x.detach().mean(0)
+        within = self._pairs(moved, x.new_zeros(0, d), pairs.unbiased(len(x), 0), (2 * d) ** -0.5)
+        own = closed_form.standard_normal(self._kernel, d).self_mean
+        return within + (own - 2 * closed_form.mean_embedding(self._kernel, x)) * (2 * d) ** self._kernel.degree
 
-    def _kernel(self, squared: Tensor) -> Tensor:
-        total = torch.zeros_like(squared)
-        for scale in self.scales:
-            total = total + scale / (scale + squared)
-        return total
+    def _pairs(self, x: Tensor, y: Tensor, weights: pairs.Weights, unit: float) -> Tensor:
+        name, why = backends.choose(self.backend, len(x) + len(y), x.device)
+        message = f"mmd: backend '{name}' ({why})"
+        if message not in self._said:
+            self._said.add(message)
+            log.info("%s", message)
+        value = backends.pair_sum(name)(self._kernel, x * unit, y * unit, weights)
+        return value * unit ** (-2 * self._kernel.degree) if self._kernel.degree else value
+
+    def _unit(self, x: Tensor, y: Tensor) -> float:
+        """The factor that turns `‖a − b‖²` into the kernels' `u`, rooted."""
+        prior = (2 * x.shape[1]) ** -0.5
+        if self.bandwidth == "prior":
+            return prior
+        some_x, some_y = (sample.detach()[:MEDIAN_POINTS] for sample in (x, y))
+        median = torch.cdist(some_x, some_y, compute_mode="donot_use_mm_for_euclid_dist").median().item()
+        return 1 / median if median > 0 else prior  # equal samples have no distance; any unit will do
 
     def describe(self, shape: Shape) -> dict[str, str | float | list[float]]:
+        unit = "the prior's: 2d = " + str(2 * math.prod(shape)) if self.bandwidth == "prior" else "the median squared distance"
+        scales: dict[str, str | float | list[float]] = (
+            {} if self.kernel == "energy" else {"scales": list(self.scales), "unit": unit}
+        )
         return {
             "divergence": self.name,
             "kernel": self.kernel,
-            "scales": list(self.scales),
+            **scales,
             "estimator": self.estimator,
-            "root": "no: a squared distance, negative for about half of all null draws",
+            "root": "no: a squared distance"
+            + ("" if self.estimator == "biased" else ", negative for about half of all null draws"),
             "backend": self.backend,
         }
-
-
-def _standardised(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Both clouds about their common centre, in units in which two draws of N(0, I) are at mean squared distance 1."""
-    centre = (x.detach().mean(0) * len(x) + y.detach().mean(0) * len(y)) / (len(x) + len(y))
-    unit = (2 * x.shape[1]) ** -0.5
-    return (x - centre) * unit, (y - centre) * unit
-
-
-def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    expanded = a.square().sum(1)[:, None] + b.square().sum(1)[None, :] - 2 * a @ b.T
-    return expanded.clamp_min(0)

@@ -26,7 +26,6 @@ from owae_mmd.kernels import Kernel
 from owae_mmd.pairs import Gradients, Weights, by_gradients
 
 
-
 class Sizes(NamedTuple):
     """Rows and columns of a tile, and how many points are few enough for one block or many enough to compile for."""
 

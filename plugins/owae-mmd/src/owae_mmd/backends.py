@@ -1,0 +1,28 @@
+"""Which way of summing over pairs serves where. All compute the same number (`owae_mmd.pairs`)."""
+
+from __future__ import annotations
+
+import torch
+
+from owae_mmd import dense, keops, tiled
+from owae_mmd.pairs import PairSum
+
+_PAIR_SUMS: dict[str, PairSum] = {"dense": dense.pair_sum, "tiled": tiled.pair_sum, "keops": keops.pair_sum}
+
+
+def pair_sum(name: str) -> PairSum:
+    """The pair sum of a backend: "dense", "tiled" or "keops"."""
+    return _PAIR_SUMS[name]
+
+
+def choose(asked: str, count: int, device: torch.device) -> tuple[str, str]:
+    """The backend for so many points in both samples together, and why."""
+    if asked != "auto":
+        return asked, "asked for"
+    if count <= tiled.sizes(device).one_block:
+        return "tiled", "the points fit one block"
+    if tiled.fuses(count, device):
+        return "tiled", f"{count:,} points, tiles fused by torch.compile"
+    if device.type == "cuda" and not keops.obstacle():
+        return "keops", f"{count:,} points on a GPU, and nothing to fuse tiles with"
+    return "tiled", f"{count:,} points in tiles of plain torch"
