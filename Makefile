@@ -39,6 +39,8 @@ types: setup
 
 bench: setup
 	$(BIN)/python benchmarks/engine_overhead.py
+	$(BIN)/python benchmarks/divergence_targets.py
+	$(BIN)/python benchmarks/divergence_peers.py
 
 docs: setup
 	$(BIN)/python -m pytest -q docs README.md tests/test_docs.py

@@ -30,6 +30,7 @@ from owae.config import Config
 from owae.errors import InterruptionError, TrainingError
 from owae.files import clear_temporary, write_durably
 from owae.interfaces import DataSource, Shape
+from owae.noise import NoiseFloor, noise_floor
 from owae.registry import Registry
 from owae.stack import Stack
 from owae.training import checkpoint
@@ -163,7 +164,7 @@ def _train(folder: Path, config: Config, built: Built, interrupts: Interrupts) -
     if steps.step >= len(steps):
         logger.info("%s is complete: %d steps; raise train.epochs to train longer", folder, steps.step)
         return
-    metrics = Metrics(folder / METRICS, steps.step)
+    metrics = Metrics(folder / METRICS, steps.step, _floor(built, options.batch_size))
     drawn = Pictures(folder / PICTURES, built.stack, built.test, options.seed)
     health = Health()
     saved = steps.step
@@ -182,6 +183,18 @@ def _train(folder: Path, config: Config, built: Built, interrupts: Interrupts) -
                 if saved != step.step:
                     checkpoint.save(folder / CHECKPOINTS, steps.state(), keep=options.keep)
                 raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", interrupts.received)
+
+
+def _floor(built: Built, batch_size: int) -> NoiseFloor | None:
+    """The divergence's noise floor, said before training; None for an ancestral prior, which training moves."""
+    stack = built.stack
+    meaning = ", ".join(f"{key} {value}" for key, value in stack.divergence.describe(stack.matched_prior.shape).items())
+    if stack.stacked < stack.depth:
+        logger.info("%s", meaning)
+        return None
+    floor = noise_floor(stack.divergence, stack.prior, min(batch_size, len(built.train)))
+    logger.info("%s; between equal distributions, n = %d: %s", meaning, floor.n, floor)
+    return floor
 
 
 @contextmanager

@@ -34,7 +34,18 @@ def test_a_run_folder_holds_what_it_says(make, registry: Registry):
     assert Config.load(run.folder / "config.toml", registry) == run.config
     lines = read_metrics(run.folder / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 9))
-    assert {"cost/0", "cost/1", "divergence", "spread/1", "variance/2", "gradient/2", "loss", "lr", "epoch"} <= set(lines[0])
+    assert {
+        "cost/0",
+        "cost/1",
+        "divergence",
+        "spread/1",
+        "variance/2",
+        "gradient/2",
+        "loss",
+        "lr",
+        "epoch",
+        "divergence_floor_sd",
+    } <= set(lines[0])
     assert len(contents(run.folder, "pictures/samples-*.png")) == 1
     assert len(contents(run.folder, "pictures/reconstructions-*.png")) == 1
     assert (run.step, run.epoch, run.shape) == (8, 2, (1, 8, 8))

@@ -18,6 +18,7 @@ import torch
 from owae import pictures
 from owae.files import write_durably
 from owae.interfaces import DataSource
+from owae.noise import NoiseFloor
 from owae.stack import Stack
 from owae.training.loader import examples
 from owae.training.loop import Fit, Step
@@ -33,13 +34,15 @@ DETERMINISTIC_VARIANCE = 1e-6
 class Metrics:
     """`metrics.jsonl`: one JSON object a line, whole lines only, the same bytes for the same training.
 
-    Each line has `epoch`, `step`, `lr`, the terms of the objective, and per level the spread of its codes, the variance of its
-    encoder and the norm of its gradient. A number that is not finite is written as null, for JSON has no NaN.
+    Each line has `epoch`, `step`, `lr`, the terms of the objective, the divergence's noise floor (its mean and standard deviation
+    between equal distributions at this batch size), and per level the spread of its codes, the variance of its encoder and the
+    norm of its gradient. A number that is not finite is written as null, for JSON has no NaN.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path, step: int, floor: NoiseFloor | None = None) -> None:
         """Open to append; lines after `step`, which an interrupted run may have written before it was killed, are removed."""
         self.path = path
+        self.floor = {} if floor is None else {"divergence_floor": floor.mean, "divergence_floor_sd": floor.deviation}
         self.latest: dict[str, Any] = {}
         if path.exists():
             kept = [line for line in read_metrics(path) if line["step"] <= step]
@@ -48,7 +51,7 @@ class Metrics:
 
     def write(self, fit: Fit, step: Step) -> dict[str, Any]:
         values = step.objective.scalars() | fit.gradient_norms(step)
-        self.latest = {"epoch": step.epoch, "step": step.step, "lr": step.lr} | values
+        self.latest = {"epoch": step.epoch, "step": step.step, "lr": step.lr} | values | self.floor
         with self.path.open("a") as file:
             file.write(_line(self.latest))
         return self.latest

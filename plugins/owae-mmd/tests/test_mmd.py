@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ FORMULAS = {
 @kernels
 @without_keops
 @pytest.mark.parametrize(("n", "m", "d"), [(7, 9, 2), (5, 5, 1), (6, 3, 12)])
-def test_it_is_the_formula(kernel: str, backend: str, n: int, m: int, d: int):
+def test_it_is_the_formula(kernel: Any, backend: Any, n: int, m: int, d: int):
     x, y = clouds(n, m, d)
     value = MMD(kernel=kernel, alpha=0.7, backend=backend)(x, y).item()
     assert value == pytest.approx(by_loops(x, y, lambda r: FORMULAS[kernel](r, d)), rel=1e-5, abs=2e-6)
@@ -78,10 +79,10 @@ def test_the_scale_is_that_of_the_matched_level():
 @pytest.mark.parametrize("estimator", ["unbiased", "biased"])
 @pytest.mark.parametrize(("n", "m", "d"), [(40, 30, 2), (1, 5, 3), (2, 2, 1), (300, 400, 5), (300, 300, 70), (520, 64, 200)])
 @pytest.mark.parametrize("both", [True, False])
-def test_backends_agree_in_value_and_gradient(kernel: str, estimator: str, n: int, m: int, d: int, both: bool):
+def test_backends_agree_in_value_and_gradient(kernel: Any, estimator: Any, n: int, m: int, d: int, both: bool):
     """N5, against the dense sum in float64."""
 
-    def run(backend: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    def run(backend: Any, dtype: torch.dtype) -> tuple[Tensor, ...]:
         x, y = (sample.requires_grad_(both or i == 0) for i, sample in enumerate(clouds(n, m, d, dtype=dtype)))
         value = MMD(kernel=kernel, estimator=estimator, backend=backend)(x, y)
         value.backward()
@@ -99,7 +100,7 @@ def test_backends_agree_in_value_and_gradient(kernel: str, estimator: str, n: in
 @kernels
 @estimators
 @without_keops
-def test_it_keeps_the_contract(kernel: str, estimator: str, backend: str):
+def test_it_keeps_the_contract(kernel: Any, estimator: Any, backend: Any):
     check_divergence(MMD(kernel=kernel, estimator=estimator, backend=backend))
 
 
@@ -111,7 +112,7 @@ def test_events_of_any_shape_keep_the_contract(shape: tuple[int, ...]):
 @kernels
 @pytest.mark.parametrize("estimator", ["unbiased", "closed-form"])
 @pytest.mark.parametrize("d", [2, 32])
-def test_null_draws_have_mean_zero(kernel: str, estimator: str, d: int):
+def test_null_draws_have_mean_zero(kernel: Any, estimator: Any, d: int):
     """N5: 200 of them; and nothing is clamped."""
     torch.manual_seed(d)
     prior, divergence = StandardNormal((d,)), MMD(kernel=kernel, estimator=estimator)
@@ -132,7 +133,7 @@ def test_the_closed_form_has_less_noise(d: int):
     assert spreads[1] < 0.8 * spreads[0]
 
 
-def embedding(kernel: str, scale: float, d: int, norm: float) -> tuple[float, float]:
+def embedding(scale: float, d: int, norm: float) -> tuple[float, float]:
     """`E k(x, y)` at ‖x‖ = norm and its derivative in ‖x‖², imq, by adaptive quadrature in float64."""
     c = 2 * scale * d
 
@@ -161,7 +162,7 @@ def test_the_closed_form_is_exact(scale: float, d: int, times: float, dtype: tor
     x.requires_grad_()
     value = closed_form.mean_embedding(make("imq", (scale,), 1.0), x)
     value.backward()
-    expected, slope = embedding("imq", scale, d, norm)
+    expected, slope = embedding(scale, d, norm)
     tolerance = 1e-6
     assert value.item() == pytest.approx(expected, rel=tolerance)
     assert x.grad is not None
@@ -197,7 +198,7 @@ def test_any_shape_gives_the_same_by_either_backend(n: int, m: int, shape: list[
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_it_is_finite_and_near_float64_in_many_dimensions(estimator: str):
+def test_it_is_finite_and_near_float64_in_many_dimensions(estimator: Any):
     """N4: d = 12,288 at scale 10."""
     torch.manual_seed(0)
     x, prior = torch.randn(32, 12_288) * 10, StandardNormal((12_288,))
@@ -228,7 +229,7 @@ def test_a_second_derivative_is_refused_or_right():
     x.requires_grad_()
     assert torch.autograd.gradgradcheck(lambda x: MMD(backend="dense")(x, y), x)
     (first,) = torch.autograd.grad(MMD(backend="tiled")(x, y), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="does not require grad|once_differentiable"):
+    with pytest.raises(RuntimeError, match=r"does not require grad|once_differentiable"):
         first.sum().backward()
 
 
@@ -285,7 +286,7 @@ needs_keops = pytest.mark.skipif(bool(keops.obstacle()), reason=f"KeOps cannot b
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["imq", "energy"])
 @pytest.mark.filterwarnings("ignore")
-def test_keops_agrees(kernel: str):
+def test_keops_agrees(kernel: Any):
     x, y = (sample.requires_grad_() for sample in clouds(50, 40, 2))
     dense, folded = MMD(kernel=kernel, backend="dense")(x, y), MMD(kernel=kernel, backend="keops")(x, y)
     assert folded.item() == pytest.approx(dense.item(), abs=2e-5)

@@ -1,0 +1,271 @@
+"""`owae bench divergences`: what it finds, what it measures, what it prints where."""
+
+import csv
+import json
+import subprocess
+import sys
+from typing import Literal
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from owae.errors import ConfigError, PluginError
+from owae.interfaces import Divergence
+from owae.registry import Entry, Registry
+from owae_bench.bench import Worker, run
+from owae_bench.cases import Case, backends_of, cases
+from owae_bench.cli import app
+from owae_bench.memory import peak_bytes
+
+STRANGERS = """
+from typing import Literal
+import os, time
+import torch
+import owae
+
+class Plain(owae.Divergence):
+    name = "stranger"
+
+    def __init__(self, *, backend: Literal["dense", "rounded"] = "dense", factor: float = 1.0) -> None:
+        super().__init__()
+        self.backend, self.factor = backend, factor
+        print("a library that prints to stdout")
+        os.system("echo and one that does so from C")
+
+    def forward(self, x, y):
+        value = self.factor * (x.mean(0) - y.mean(0)).square().sum()
+        return value * 1.01 if self.backend == "rounded" else value
+
+class Slow(Plain):
+    name = "slow"
+
+    def __init__(self) -> None:
+        owae.Divergence.__init__(self)
+
+    def forward(self, x, y):
+        time.sleep(60)
+
+class Fatal(Slow):
+    name = "fatal"
+
+    def forward(self, x, y):
+        os.kill(os.getpid(), 9)
+
+class Raises(Slow):
+    name = "raises"
+
+    def forward(self, x, y):
+        raise RuntimeError("no such\\nluck")
+
+class Random(Slow):
+    name = "random"
+
+    def forward(self, x, y):
+        return (x.mean(0) - y.mean(0)).square().sum() * (1 + torch.rand(()))
+
+class Needy(Plain):
+    name = "needy"
+
+    def __init__(self, *, needed: int) -> None:
+        owae.Divergence.__init__(self)
+
+@owae.hookimpl
+def owae_components():
+    return [Plain, Slow, Fatal, Raises, Random, Needy]
+"""
+
+
+@pytest.fixture
+def strangers(tmp_path_factory, monkeypatch):
+    """A third party's distribution on the path of this process and of its children."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "strangers.py").write_text(STRANGERS)
+    info = folder / "strangers-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[owae]\nstrangers = strangers\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("OWAE_PLUGINS", "strangers")
+    yield
+    sys.modules.pop("strangers", None)
+
+
+QUICK = {"device": "cpu", "repeats": 2, "against": "samples"}
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, ["divergences", "--sizes", "16", "--dims", "3", "--device", "cpu", "--repeats", "2", *arguments])
+
+
+# What there is to measure
+
+
+class Chosen(Divergence):
+    name = "chosen"
+
+    def __init__(self, *, backend: Literal["auto", "dense"] | None = None) -> None:
+        super().__init__()
+
+    def forward(self, x, y):
+        return (x - y).square().mean()
+
+
+class Unchosen(Chosen):
+    name = "unchosen"
+
+    def __init__(self, *, backend: str = "any") -> None:
+        super().__init__()
+
+
+def registry(*classes):
+    made = Registry()
+    made.entries += [Entry("divergence", cls.name, cls, "plugin", owner, "1") for cls, owner in classes]
+    return made
+
+
+def test_backends_are_those_of_a_literal_option():
+    assert backends_of(Chosen) == ("auto", "dense")
+    assert backends_of(Unchosen) == ()
+
+
+def test_every_divergence_is_a_case_once_a_backend_and_owner():
+    found = cases(registry((Chosen, "one"), (Unchosen, "one"), (Unchosen, "two")))
+    assert [(case.name, case.backend, case.distribution) for case in found] == [
+        ("chosen", "auto", "one"),
+        ("chosen", "dense", "one"),
+        ("unchosen", "", "one"),
+        ("unchosen", "", "two"),
+    ]
+    assert all(case.reference == ({"backend": "dense"} if case.name == "chosen" else {}) for case in found)
+
+
+def test_backends_asked_for_are_those_measured_where_there_is_a_choice():
+    found = cases(registry((Chosen, "one"), (Unchosen, "one")), backends=["dense"])
+    assert [case.label for case in found] == ["chosen backend=dense", "unchosen"]
+
+
+def test_a_table_as_in_a_config_sets_options():
+    (case,) = cases(registry((Chosen, "one")), ['{ kind = "chosen", backend = "auto" }'])
+    assert (case.options, case.reference) == ({"backend": "auto"}, {"backend": "dense"})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "backends", "error", "message"),
+    [
+        (["chozen"], [], PluginError, "did you mean 'chosen'"),
+        ([], ["dence"], ConfigError, "did you mean 'dense'"),
+        (['{ kind = "chosen", backnd = "auto" }'], [], ConfigError, "did you mean 'backend'"),
+        (["{ kind = chosen }"], [], ConfigError, "TOML"),
+        (['{ backend = "auto" }'], [], ConfigError, "kind"),
+    ],
+)
+def test_what_does_not_exist_is_refused(wanted, backends, error, message):
+    with pytest.raises(error, match=message):
+        cases(registry((Chosen, "one")), wanted, backends)
+
+
+# What it measures
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
+def test_peak_memory_is_what_a_call_adds_and_gives_back():
+    held = torch.ones(5_000_000)
+
+    def call():
+        return (held + 1).sum()  # 20 MB, not kept
+
+    call()
+    found = peak_bytes(call, torch.device("cpu"))
+    assert found is not None
+    assert 19e6 < found < 30e6
+
+
+@pytest.mark.slow
+def test_a_stranger_is_measured_and_what_fails_stops_nothing(strangers, tmp_path):
+    result = invoke("--json", "--limit", "8", "--csv", str(tmp_path / "deep" / "rows.csv"), "--plot", str(tmp_path / "times.png"))
+    assert result.exit_code == 0, result.exception
+    record = json.loads(result.stdout)
+    rows = {row["divergence"] + row["backend"]: row for row in record["rows"]}
+    assert set(rows) == {"strangerdense", "strangerrounded", "slow", "fatal", "raises", "random", "needy"}
+    dense, rounded = rows["strangerdense"], rows["strangerrounded"]
+    assert dense["reason"] == ""
+    assert (dense["n"], dense["d"], dense["distribution"], dense["repeats"]) == (16, 3, "strangers", 2)
+    assert 0 < dense["forward"] < 1
+    assert 0 < dense["both"] < 1
+    assert dense["compile"] >= 0
+    assert dense["value_error"] < 1e-5
+    assert dense["gradient_error"] < 1e-5
+    assert rounded["value_error"] == pytest.approx(0.01, rel=1e-3)
+    assert rounded["gradient_error"] == pytest.approx(0.01, rel=1e-3)
+    assert rows["random"]["reason"] == ""
+    assert "value_error" not in rows["random"]
+    assert "stopped after 8 s" in rows["slow"]["reason"]
+    assert "SIGKILL" in rows["fatal"]["reason"]
+    assert rows["raises"]["reason"] == "RuntimeError: no such"
+    assert "needed" in rows["needy"]["reason"]
+    assert record["where"]["device"] == "cpu"
+    with (tmp_path / "deep" / "rows.csv").open() as file:
+        assert [row["divergence"] for row in csv.DictReader(file)] == [row["divergence"] for row in record["rows"]]
+    assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_lists_the_measured_and_why_the_others_are_not(strangers):
+    result = invoke("--divergence", '{ kind = "stranger", factor = 2.0, backend = "dense" }', "--divergence", "raises")
+    assert result.exit_code == 0, result.exception
+    assert "stranger factor=2.0 backend=dense" in result.stdout
+    assert "not measured: raises, n = 16, d = 3: RuntimeError: no such" in result.stdout
+    assert "prints to stdout" not in result.stdout
+
+
+def test_nothing_measured_is_a_failure(strangers):
+    assert invoke("--divergence", "raises").exit_code == 1
+
+
+def test_the_prior_can_stand_on_the_other_side(strangers):
+    (row,) = run(cases(Registry.discover(), ["stranger"], ["dense"]), [8], [2], limit=60, **QUICK | {"against": "prior"})
+    assert row.reason == ""
+    assert "value_error" not in row.result  # draws of the prior, which are other draws in float64
+
+
+def test_a_worker_that_died_is_started_again(strangers):
+    dead, alive = (
+        {"distribution": "strangers", "plugin": "strangers", "options": {}, "reference": {}, "n": 4, "d": 2} | QUICK for _ in "12"
+    )
+    with Worker() as worker:
+        assert "SIGKILL" in worker.ask(dead | {"name": "fatal"}, 60)["reason"]
+        assert worker.ask(alive | {"name": "stranger"}, 60)["both"] > 0
+
+
+def test_a_case_that_cannot_be_made_starts_no_process(monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", None)
+    (row,) = run([Case("d", "p", "name", flaw="is missing")], [8], [2], limit=60, **QUICK)
+    assert row.reason == "is missing"
+
+
+# The command line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--sizes", "a"], ["--sizes", ""], ["--dims", "0"], ["--sizes", "1.5"], ["--plot", "times.txt"], ["--against", "me"]],
+)
+def test_mistakes_on_the_command_line_are_refused_at_once(arguments):
+    assert invoke(*arguments).exit_code == 2
+
+
+def test_listing_it_imports_nothing_heavy():
+    code = "import sys, owae_bench.cli; assert not {'torch', 'matplotlib', 'numpy', 'pydantic'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_owae_has_it_as_a_command():
+    done = subprocess.run(
+        [sys.executable, "-c", "from owae.cli import main; main()", "bench", "divergences", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "--backends" in done.stdout
