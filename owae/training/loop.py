@@ -53,7 +53,25 @@ class Step:
 
 
 class Fit:
-    """Training of a stack, resumable: iterate it for its steps. See `fit`."""
+    """Train a stack, step by step: iterate the result.
+
+    Args:
+        stack: What to train, in place; moved to the device.
+        data: A source, or a tensor (N, *x) of floats or bytes (0…255 for 0…1).
+        epochs: Passes over the data.
+        batch_size: Rows a step, at least 2; also the size of the samples that the divergence compares.
+        optimizer: `{"name": "Adam", "lr": 1e-3, …}` with any of torch's, or a function of the parameters.
+        schedule: `{"name": "OneCycleLR", "max_lr": 3e-3, …}` with any of torch's, stepped once a step; or a function of the
+            optimiser.
+        clip_gradients: Largest norm of the whole gradient.
+        seed: Decides the order of the data; noise comes from torch's generator (`torch.manual_seed`).
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        TrainingError: While iterating: a term of the objective or a gradient is not finite, at the step where it happens and
+            before the parameters are touched.
+        DataError: Too few examples, or batches of one.
+    """
 
     def __init__(
         self,
@@ -174,48 +192,7 @@ class Fit:
             torch.cuda.set_rng_state(state["rng"]["cuda"].cpu(), self.device)
 
 
-def fit(
-    stack: Stack,
-    data: DataSource | Tensor,
-    *,
-    epochs: int,
-    batch_size: int = 128,
-    optimizer: OptimizerSpec | None = None,
-    schedule: ScheduleSpec | None = None,
-    clip_gradients: float | None = None,
-    seed: int = 0,
-    device: str = "auto",
-) -> Fit:
-    """Train a stack, step by step: iterate the result.
-
-    Args:
-        stack: What to train, in place; moved to the device.
-        data: A source, or a tensor (N, *x) of floats or bytes (0…255 for 0…1).
-        epochs: Passes over the data.
-        batch_size: Rows a step, at least 2; also the size of the samples that the divergence compares.
-        optimizer: `{"name": "Adam", "lr": 1e-3, …}` with any of torch's, or a function of the parameters.
-        schedule: `{"name": "OneCycleLR", "max_lr": 3e-3, …}` with any of torch's, stepped once a step; or a function of the
-            optimiser.
-        clip_gradients: Largest norm of the whole gradient.
-        seed: Decides the order of the data; noise comes from torch's generator (`torch.manual_seed`).
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-
-    Raises:
-        TrainingError: While iterating: a term of the objective or a gradient is not finite, at the step where it happens and
-            before the parameters are touched.
-        DataError: Too few examples, or batches of one.
-    """
-    return Fit(
-        stack,
-        data,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        schedule=schedule,
-        clip_gradients=clip_gradients,
-        seed=seed,
-        device=device,
-    )
+fit = Fit  # a verb for whoever writes `for step in fit(…)`
 
 
 def load_model(stack: Stack, state: dict[str, Any]) -> None:
