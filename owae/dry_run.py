@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from owae.distributions import Distribution
+from owae.inference import evaluation_mode
 from owae.interfaces import LatentLayer, Prior, Shape
 
 _ROWS = 2
@@ -28,12 +29,9 @@ def layer_faults(layer: LatentLayer, in_shape: Shape) -> Iterator[str]:
     if tuple(layer.in_shape) != tuple(in_shape):
         yield f"{cls}.in_shape is {tuple(layer.in_shape)}, but it was made for events of shape {tuple(in_shape)}"
         return
-    training = layer.training
-    layer.eval()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), evaluation_mode(layer):
         yield from _conditional_faults(f"{cls}.encode", layer.encode, layer.in_shape, layer.latent_shape, "latent_shape")
         yield from _conditional_faults(f"{cls}.decode", layer.decode, layer.latent_shape, layer.in_shape, "in_shape")
-    layer.train(training)
 
 
 @torch.no_grad()

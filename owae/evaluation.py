@@ -7,7 +7,6 @@ encoder). The divergence at the matched level tells whether draws of the prior l
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from owae.checks import full_precision
 from owae.errors import DataError, TrainingError
+from owae.files import json_ready
 from owae.inference import evaluating
 from owae.interfaces import DataSource, Shape
 from owae.neighbours import Neighbours
@@ -92,11 +92,11 @@ class Evaluation:
 
     def rows(self) -> list[dict[str, Any]]:
         """The levels as plain dictionaries, bottom first."""
-        return [_plain(asdict(level)) for level in self.levels]
+        return [json_ready(asdict(level)) for level in self.levels]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values, fit for JSON; a number that is not finite is None."""
-        return _plain(asdict(self))
+        return json_ready(asdict(self))
 
 
 def evaluate(
@@ -204,11 +204,3 @@ def _match(stack: Stack, codes: Tensor) -> Matching:
     except ValueError as error:
         raise TrainingError(f"the codes z_{stack.stacked} cannot be compared with their prior: {error}") from error
     return Matching(stack.stacked, len(codes), value, floor.mean, floor.deviation, stack.divergence.describe(tuple(prior.shape)))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

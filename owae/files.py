@@ -1,9 +1,14 @@
-"""Files that are written whole or not at all: under another name in the same folder, flushed to the disk, then renamed."""
+"""Files that are written whole or not at all: under another name in the same folder, flushed to the disk, then renamed.
+
+And what a JSON file can hold.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 _TEMPORARY = ".writing-"
 
@@ -40,3 +45,16 @@ def clear_temporary(folder: Path) -> None:
     """Remove what interrupted writes left in a folder."""
     for path in folder.glob(f"{_TEMPORARY}*"):
         path.unlink(missing_ok=True)
+
+
+def json_ready(value: Any) -> Any:
+    """Plain values with None for every number that is not finite: JSON has no NaN and no infinity.
+
+    >>> json_ready({"loss": float("nan"), "levels": (1, 2.5)})
+    {'loss': None, 'levels': [1, 2.5]}
+    """
+    if isinstance(value, dict):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

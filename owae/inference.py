@@ -1,4 +1,4 @@
-"""Using a stack without leaving a trace in it: evaluation mode, no gradients, and noise of its own."""
+"""Using a model without leaving a trace in it: evaluation mode, no gradients, and noise of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from owae.stack import Stack
 
@@ -14,17 +15,38 @@ from owae.stack import Stack
 def evaluating(stack: Stack, seed: int = 0) -> Iterator[torch.device]:
     """A block in which a stack is used and not trained; gives the device that it is on.
 
-    Each module's mode, the gradient mode and the state of torch's generators (the CPU's and CUDA's) are afterwards what they were
-    before, so that whoever draws a picture in the middle of training does not change it. Inside, noise depends on `seed` alone.
+    Each module's mode, the gradient mode and the state of torch's generators (the CPU's and the device's) are afterwards what they
+    were before, so that whoever draws a picture in the middle of training does not change it. Inside, noise depends on `seed` alone.
     """
-    modes = [(module, module.training) for module in stack.modules()]
-    # Seeding reaches every CUDA device, so every one is to be restored; one that was never used has no state yet.
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
-        torch.manual_seed(seed)
-        stack.eval()
-        try:
-            yield stack.prior.anchor.device
-        finally:
-            for module, training in modes:
-                module.training = training
+    device = stack.prior.anchor.device
+    with torch.no_grad(), own_randomness(seed, device), evaluation_mode(stack):
+        yield device
+
+
+@contextmanager
+def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers from a seed within the block; the generators of the CPU and of the device are then put back."""
+    if device.type == "cpu":
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            yield
+        return
+    module = torch.get_device_module(device)
+    index = module.current_device() if device.index is None else device.index
+    with torch.random.fork_rng(devices=[index], device_type=device.type), module.device(index):
+        torch.default_generator.manual_seed(seed)
+        module.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
+    """The modules and all below them in evaluation mode within the block, then each as it was."""
+    modes = {each: each.training for module in modules for each in module.modules()}
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for each, training in modes.items():
+            each.training = training

@@ -8,16 +8,14 @@ divergence's value means something only beside this one: the same estimate, of n
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import nn
 
 from owae.checks import full_precision
+from owae.inference import evaluation_mode, own_randomness
 from owae.interfaces import Divergence, Prior
 
 _SEED = 0x0AE  # one seed, so that a resumed or repeated run logs the same floor
@@ -82,35 +80,7 @@ def _remembered(
 
 def _simulate(divergence: Divergence, prior: Prior, n: int, repeats: int) -> NoiseFloor:
     device = prior.anchor.device
-    with torch.no_grad(), _own_random_state(device), _evaluating(divergence), _evaluating(prior), full_precision(device):
+    with torch.no_grad(), own_randomness(_SEED, device), evaluation_mode(divergence, prior), full_precision(device):
         values = torch.stack([divergence.to_prior(prior.sample(n), prior).float() for _ in range(repeats)])
         mean, deviation = torch.stack([values.mean(), values.std()]).tolist()
     return NoiseFloor(mean, deviation, n, repeats)
-
-
-@contextmanager
-def _own_random_state(device: torch.device) -> Iterator[None]:
-    """Random numbers from a fixed seed within the block; the generators of the CPU and of the device are then put back."""
-    if device.type == "cpu":
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(_SEED)
-            yield
-        return
-    module = torch.get_device_module(device)
-    index = module.current_device() if device.index is None else device.index
-    with torch.random.fork_rng(devices=[index], device_type=device.type), module.device(index):
-        torch.default_generator.manual_seed(_SEED)
-        module.manual_seed(_SEED)
-        yield
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """The module and all below it in evaluation mode within the block, then each as it was."""
-    modes = {each: each.training for each in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for each, training in modes.items():
-            each.training = training

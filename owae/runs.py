@@ -135,6 +135,8 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
         TrainingError: The folder is taken, or training cannot go on; checkpoints written before stay.
         InterruptionError: SIGINT or SIGTERM, after the step under way was finished and saved.
     """
+    if resume and overwrite:
+        raise TrainingError("resume and overwrite contradict each other; choose one")
     folder = (out or Path("runs") / (Path(config.source).stem or "run")).absolute()
     # Whatever the config or the data have wrong shows here, before there is a folder.
     built = build(config, registry)
@@ -167,22 +169,19 @@ def _train(folder: Path, config: Config, built: Built, interrupts: Interrupts) -
     metrics = Metrics(folder / METRICS, steps.step, _floor(built, options.batch_size))
     drawn = Pictures(folder / PICTURES, built.stack, built.test, options.seed)
     health = Health()
-    saved = steps.step
     with Progress(steps).shown() as progress:
         for step in steps:
             if step.step % options.log_every == 0 or step.last or step.step == 1:
                 health.look(metrics.write(steps, step))
             progress.tick(step, metrics.latest)
             ends = step.step == len(steps)
-            if ends or (step.last and step.epoch % options.checkpoint_every == 0):
+            stopped = None if ends else interrupts.received
+            if ends or stopped is not None or (step.last and step.epoch % options.checkpoint_every == 0):
                 checkpoint.save(folder / CHECKPOINTS, steps.state(), keep=options.keep)
-                saved = step.step
             if ends or (step.last and options.pictures_every and step.epoch % options.pictures_every == 0):
                 drawn.draw(step.epoch)
-            if interrupts.received is not None and not ends:
-                if saved != step.step:
-                    checkpoint.save(folder / CHECKPOINTS, steps.state(), keep=options.keep)
-                raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", interrupts.received)
+            if stopped is not None:
+                raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)
 
 
 def _floor(built: Built, batch_size: int) -> NoiseFloor | None:
@@ -200,8 +199,6 @@ def _floor(built: Built, batch_size: int) -> NoiseFloor | None:
 @contextmanager
 def _claimed(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """The folder, made ready and locked against other processes."""
-    if resume and overwrite:
-        raise TrainingError("resume and overwrite contradict each other; choose one")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
@@ -212,9 +209,10 @@ def _claimed(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise TrainingError(f"another process is training in {folder}; choose another folder with --out") from error
-        _prepare(folder, config, resume=resume, overwrite=overwrite)
+        # What an interrupted write left is no file of anybody's: it must not make the folder look taken.
         for part in (folder, folder / CHECKPOINTS, folder / PICTURES):
             clear_temporary(part)
+        _prepare(folder, config, resume=resume, overwrite=overwrite)
         yield
     finally:
         os.close(lock)
@@ -230,7 +228,8 @@ def _prepare(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> 
             f"{folder} already holds a run; --resume goes on with it, --overwrite replaces it, --out names another folder"
         )
     if is_run and overwrite:
-        for path in there:
+        # What marks the folder as a run goes last, so that an interrupted overwrite can be repeated.
+        for path in sorted(there, key=lambda path: path.name == INFO):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if is_run and resume:
         changed = _differences(json.loads((folder / INFO).read_text())["config"], _jsonable(config))
@@ -272,5 +271,6 @@ def _describe(folder: Path, config: Config, registry: Registry, built: Built) ->
         "divergence": built.stack.divergence.describe(built.stack.matched_prior.shape),
         "config": _jsonable(config),
     }
-    write_durably(folder / CONFIG, config.to_toml())
+    # First what marks the folder as a run: whatever interrupts the rest, --resume and --overwrite then know it for one.
     write_durably(folder / INFO, json.dumps(info, indent=2) + "\n")
+    write_durably(folder / CONFIG, config.to_toml())

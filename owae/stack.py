@@ -151,7 +151,8 @@ class Stack(nn.Module):
         if n == self.stacked:
             terms.divergence = self._match(z)
             return terms.divergence
-        level = self._stacked_levels()[n]
+        level = self.levels[n]
+        assert isinstance(level, Level)
         q = level.layer.encode(z)
         code = q.rsample()
         cost = self._cost(level, n, z, level.layer.decode(code))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -197,3 +198,15 @@ def test_examples_that_are_no_images_train_without_pictures(tmp_path: Path, regi
     run = train(Config.load(path, registry), registry, out=tmp_path / "run")
     assert run.model.sample(2).shape == (2, 5)
     assert not (run.folder / "pictures").exists()
+
+
+@pytest.mark.parametrize("left", [[".writing-run.json"], ["run.json"], ["run.json", ".writing-config.toml"]])
+def test_a_start_or_overwrite_that_was_cut_short_can_be_repeated(make, left: list[str]):
+    """Whatever a killed process left of its folder, it is still known for a run's."""
+    run = make()
+    for path in run.folder.iterdir():
+        if path.name not in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in left:
+        (run.folder / name).touch()
+    assert make("run", overwrite="run.json" in left).step == 8

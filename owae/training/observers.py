@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import sys
 import time
@@ -13,10 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from owae import pictures
-from owae.files import write_durably
+from owae.files import json_ready, write_durably
 from owae.interfaces import DataSource
 from owae.noise import NoiseFloor
 from owae.stack import Stack
@@ -69,8 +66,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _line(values: dict[str, Any]) -> str:
-    finite = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
-    return json.dumps(finite, allow_nan=False) + "\n"
+    return json.dumps(json_ready(values), allow_nan=False) + "\n"
 
 
 class Health:
@@ -99,9 +95,7 @@ class Pictures:
 
     def __init__(self, folder: Path, stack: Stack, test: DataSource, seed: int) -> None:
         self.folder, self.stack, self.test, self.seed = folder, stack, test, seed
-        count = min(10, len(test))
-        # Spread over the set, which may be sorted by class.
-        self.indices = torch.linspace(0, len(test) - 1, count).long() if count else torch.zeros(0, dtype=torch.long)
+        self.indices = pictures.representative(10, len(test), test.labels, seed)
         self.wanted = pictures.drawable(tuple(test.shape))
         if not self.wanted:
             logger.info("examples of shape %s are not images, so no pictures are drawn", tuple(test.shape))
@@ -109,12 +103,11 @@ class Pictures:
     def draw(self, epoch: int) -> None:
         if not self.wanted:
             return
-        device = next(self.stack.parameters()).device
         value_range = self.test.value_range
         image = pictures.samples(self.stack, 64, value_range, seed=self.seed)
         pictures.save(image, self.folder / f"samples-epoch-{epoch:05d}.png")
         if len(self.indices):
-            image = pictures.layerwise(self.stack, examples(self.test, self.indices, device), value_range)
+            image = pictures.layerwise(self.stack, examples(self.test, self.indices), value_range)
             pictures.save(image, self.folder / f"reconstructions-epoch-{epoch:05d}.png")
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from owae.checks import full_precision
 from owae.defaults import StandardNormal
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, Prior, Shape
@@ -90,14 +91,15 @@ class MMD(Divergence):
 
     def to_prior(self, x: Float[Tensor, "n *z"], prior: Prior) -> Float[Tensor, ""]:
         """Against a standard normal with estimator "closed-form": no draws, O(n²) for the sample's own pairs and O(n) for the rest."""
-        if self.estimator != "closed-form" or not isinstance(prior, StandardNormal):
+        # A subclass may draw otherwise.
+        if self.estimator != "closed-form" or type(prior) is not StandardNormal:
             return super().to_prior(x, prior)
         x = self.checked(x).flatten(1)
         d = x.shape[1]
-        moved = x - x.detach().mean(0)
-        within = self._pairs(moved, x.new_zeros(0, d), pairs.unbiased(len(x), 0), (2 * d) ** -0.5)
         own = closed_form.standard_normal(self._kernel, d).self_mean
-        return within + (own - 2 * closed_form.mean_embedding(self._kernel, x)) * (2 * d) ** self._kernel.degree
+        with full_precision(x.device):
+            within = self._pairs(x - x.detach().mean(0), x.new_zeros(0, d), pairs.unbiased(len(x), 0), (2 * d) ** -0.5)
+            return within + (own - 2 * closed_form.mean_embedding(self._kernel, x)) * (2 * d) ** self._kernel.degree
 
     def _pairs(self, x: Tensor, y: Tensor, weights: pairs.Weights, unit: float) -> Tensor:
         name, why = backends.choose(self.backend, len(x) + len(y), x.device)
