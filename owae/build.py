@@ -145,7 +145,7 @@ def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range)
         parts = zip(layers, costs, regularisers, [*config.weights.penalties(dims), *unstacked], config.levels, strict=True)
         stack = Stack(
             [
-                Level(layer, cost=cost, regulariser=regulariser, penalty=penalty, space=level.space)
+                Level(layer, cost=cost, regulariser=regulariser, penalty=penalty, **level.options.model_dump())
                 for layer, cost, regulariser, penalty, level in parts
             ],
             divergence=divergence,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -58,14 +58,3 @@ class Objective:
             named[f"spread/{i}"] = z.detach().std(0, correction=0).mean()
             named[f"variance/{i}"] = q.variance.detach().mean()
         return dict(zip(named, torch.stack([value.float() for value in named.values()]).tolist(), strict=True))
-
-
-@dataclass
-class Terms:
-    """The terms of Eq. 14 in the making, deepest last."""
-
-    costs: list[Tensor] = field(default_factory=list)
-    penalties: list[Tensor] = field(default_factory=list)
-    posteriors: list[Distribution] = field(default_factory=list)
-    codes: list[Tensor] = field(default_factory=list)
-    divergence: Tensor | None = None

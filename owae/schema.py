@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from owae.options import STRICT, canonical
 from owae.registry import Registry
+from owae.stack import Space, Target
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -51,7 +52,14 @@ class LevelOptions(BaseModel, frozen=True):
 
     model_config = STRICT
 
-    space: Literal["latent", "data"] = "latent"
+    space: Space = "latent"
+    target: Target = "code"
+
+    @model_validator(mode="after")
+    def _data_in_data_space(self) -> LevelOptions:
+        if self.target == "data" and self.space == "latent":
+            raise ValueError('target = "data" needs space = "data": a prediction in a latent cannot be compared with the data')
+        return self
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,11 @@ class LevelConfig:
     layer: Spec
     cost: Spec | None = None
     regulariser: Spec | None = None
-    space: Literal["latent", "data"] = "latent"
+    options: LevelOptions = field(default_factory=LevelOptions)
 
     def to_dict(self) -> dict[str, Any]:
         specs = {"layer": self.layer, "cost": self.cost, "regulariser": self.regulariser}
-        return {name: spec.to_dict() for name, spec in specs.items() if spec} | {"space": self.space}
+        return {name: spec.to_dict() for name, spec in specs.items() if spec} | self.options.model_dump()
 
 
 def _device(name: str) -> str:

@@ -108,7 +108,7 @@ class Sections(Reader):
             for name in _LEVEL
             if name in table
         }
-        return LevelConfig(**specs, space=options.space) if options and specs.get("layer") else None
+        return LevelConfig(**specs, options=options) if options and specs.get("layer") else None
 
     def _stacked(self, sections: Mapping[str, Any], depth: int) -> int:
         """The level at which stacking stops; 0 if that is not known."""

@@ -9,6 +9,9 @@ the term on `z_i` has weight `w_i = λ_1 ⋯ λ_i` (Eq. 14); those products are 
 
 One draw of `q_{n+1}` a row serves as this level's code, the next level's data and the target of the next cost. Gradients flow
 everywhere. Levels are stored flat, bottom first: `levels[n]` joins `z_n` to `z_{n+1}`, with `z_0 = x`.
+
+An evaluation climbs through the encoders, matches the top, and comes down through the decoders (`owae.descent`, for costs that are
+measured in data space); the recursion is then summed from the top.
 """
 
 from __future__ import annotations
@@ -16,51 +19,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from owae.checks import full_precision
-from owae.defaults import Ancestral, SquaredEuclidean, StandardNormal
+from owae.defaults import Ancestral, StandardNormal
+from owae.descent import Descent
 from owae.distributions import Dirac, Distribution, at_least_float32
 from owae.errors import ConfigError
-from owae.interfaces import Cost, Divergence, LatentLayer, Prior, Regulariser
-from owae.objective import Objective, Terms
+from owae.interfaces import Divergence, LatentLayer, Prior
+from owae.level import Level, Space, Target
+from owae.objective import Objective
 
-Space = Literal["latent", "data"]
-
-
-class Level(nn.Module):
-    """One level: its conditionals, the cost between its data and their reconstruction, the penalty on its encoder.
-
-    Args:
-        layer: The conditionals `q(z_{n+1} | z_n)` and `p(z_n | z_{n+1})`.
-        cost: The ground cost `c_n` on `z_n`; squared Euclidean unless given.
-        regulariser: A penalty on the encoder's distribution (Eq. 17), or None.
-        penalty: The weight `λ^Σ` of that penalty, at least 0.
-        space: Where the cost compares: "latent" (the paper's: `z_n` itself) or "data": target and prediction are first decoded
-            down to the data by the decoders' means, `c(G_n(z), G_n(z~))` with `z~` one draw of the decoder.
-    """
-
-    def __init__(
-        self,
-        layer: LatentLayer,
-        *,
-        cost: Cost | None = None,
-        regulariser: Regulariser | None = None,
-        penalty: float = 1.0,
-        space: Space = "latent",
-    ) -> None:
-        super().__init__()
-        if not (penalty >= 0 and math.isfinite(penalty)):
-            raise ConfigError(f"penalty is {penalty}; the weight of a regulariser is a finite number, at least 0")
-        self.layer = layer
-        self.cost = SquaredEuclidean() if cost is None else cost
-        self.regulariser = regulariser
-        self.penalty = penalty if regulariser is not None else 0.0
-        self.space: Space = space
+__all__ = ["Level", "Space", "Stack", "Target"]
 
 
 class Stack(nn.Module):
@@ -78,7 +51,8 @@ class Stack(nn.Module):
         ConfigError: Shapes of neighbouring levels or of the prior do not fit, or the weights are not k usable numbers.
 
     Calling it on data `x` (B, *x) gives the `Objective`. `stack[i:]` is the stack of the levels above `z_i`, sharing the modules,
-    and obeys `stack(x).transport == costs[0] + λ_1 · stack[1:](z_1).transport`.
+    and obeys `stack(x).transport == costs[0] + λ_1 · stack[1:](z_1).transport`; to the bit, and in data space, where slices decode
+    other batches than the whole does, to rounding if no batch norm is in training.
     """
 
     def __init__(
@@ -125,65 +99,82 @@ class Stack(nn.Module):
         """The prior on the matched level: the deepest one's, or, where stacking stops earlier, the ancestral one (Eq. 7)."""
         return Ancestral(self.layers[self.stacked :], self.prior) if self.stacked < self.depth else self.prior
 
-    def forward(self, x: Float[Tensor, "B *x"]) -> Objective:
-        terms = Terms()
-        transport = self._transport(x, 0, terms)
-        assert terms.divergence is not None
+    def forward(self, x: Float[Tensor, "B *x"], *, data: Tensor | None = None) -> Objective:
+        """Eq. 14 at data `x`.
+
+        A slice `stack[i:]` is called on codes `z_i`; where a level in it has the data as its target, it needs them too, as `data`.
+        """
+        posteriors, codes, penalties = self._climb(x)
+        divergence = self._match(codes[-1])
+        costs = self._descend([x, *codes], data if self._beneath[0] else x)
+        transport = divergence
+        for cost, multiplier in zip(reversed(costs), reversed(self.multipliers), strict=True):
+            transport = cost + multiplier * transport  # Eq. 11
         penalty_weights = tuple(level.penalty for level in self._stacked_levels())
         loss = transport
-        for weight, penalty in zip(penalty_weights, terms.penalties, strict=True):
+        for weight, penalty in zip(penalty_weights, penalties, strict=True):
             if weight > 0:
                 loss = loss + weight * penalty
         return Objective(
-            costs=tuple(terms.costs),
-            penalties=tuple(terms.penalties),
-            divergence=terms.divergence,
+            costs=tuple(costs),
+            penalties=tuple(penalties),
+            divergence=divergence,
             weights=self.weights,
             penalty_weights=penalty_weights,
             transport=transport,
             loss=loss,
-            posteriors=tuple(terms.posteriors),
-            codes=tuple(terms.codes),
+            posteriors=tuple(posteriors),
+            codes=tuple(codes),
         )
 
-    def _transport(self, z: Tensor, n: int, terms: Terms) -> Tensor:
-        """`W_n(Q_n, P_n)` from draws `z` of `Q_n` (Eq. 11)."""
-        if n == self.stacked:
-            terms.divergence = self._match(z)
-            return terms.divergence
-        level = self.levels[n]
-        assert isinstance(level, Level)
-        q = level.layer.encode(z)
-        code = q.rsample()
-        cost = self._cost(level, n, z, level.layer.decode(code))
-        terms.costs.append(cost)
-        terms.penalties.append(self._penalty(level, q, cost))
-        terms.posteriors.append(q)
-        terms.codes.append(code)
-        return cost + self.multipliers[n] * self._transport(code, n + 1, terms)
+    def _climb(self, z: Tensor) -> tuple[list[Distribution], list[Tensor], list[Tensor]]:
+        """The encoders' distributions, one draw of each, `z_1 … z_k` (Eq. 2), and the penalties."""
+        posteriors, codes, penalties = [], [], []
+        for level in self._stacked_levels():
+            q = level.layer.encode(z)
+            z = q.rsample()
+            posteriors.append(q)
+            codes.append(z)
+            penalties.append(self._penalty(level, q, z))
+        return posteriors, codes, penalties
 
     def _match(self, z: Tensor) -> Tensor:
+        """`D(Q_k, P_k)`."""
         z = at_least_float32(self.gather(z))
         with full_precision(z.device):
             return self.divergence.to_prior(z, self.matched_prior)
 
-    def _cost(self, level: Level, n: int, z: Tensor, p: Distribution) -> Tensor:
-        if level.space == "data":
-            z, p = self._to_data(z, n), Dirac(self._to_data(p.rsample(), n))
+    def _descend(self, codes: Sequence[Tensor], data: Tensor | None) -> list[Tensor]:
+        """The costs on `z_0 … z_{k−1}` from codes `z_0 … z_k`; `data` are what they are codes of."""
+        levels, descent = self._stacked_levels(), Descent()
+        in_data = [level.space == "data" and (n > 0 or bool(self._beneath[0])) for n, level in enumerate(levels)]
+        targets = {n for n, level in enumerate(levels) if in_data[n] and level.target == "code"}
+        costs: dict[int, Tensor] = {}
+        for n, level in reversed(list(enumerate(levels))):
+            p = descent.through(level.layer, codes[n + 1], n + 1 if n + 1 in targets else None)
+            if in_data[n]:
+                descent.predictions[n] = p.rsample()
+            else:
+                costs[n] = self._cost(level, codes[n], p)
+        if 0 in targets:
+            descent.targets[0] = codes[0]
+        descent.to_data(self._beneath[0])
+        for n, prediction in sorted(descent.predictions.items()):
+            target = descent.targets[n] if n in targets else data
+            if target is None:
+                raise ValueError(f"level {n + 1} of this slice compares with the data: call it as stack[i:](z, data=x)")
+            costs[n] = self._cost(levels[n], target, Dirac(prediction))
+        return [costs[n] for n in range(len(levels))]
+
+    def _cost(self, level: Level, z: Tensor, p: Distribution) -> Tensor:
         with full_precision(z.device):
             return level.cost.expected(at_least_float32(z), p).mean()
 
-    def _penalty(self, level: Level, q: Distribution, like: Tensor) -> Tensor:
+    def _penalty(self, level: Level, q: Distribution, z: Tensor) -> Tensor:
         if level.regulariser is None:
-            return like.new_zeros(())
-        with full_precision(like.device):
+            return at_least_float32(z.new_zeros(()))
+        with full_precision(z.device):
             return level.regulariser(q).mean()
-
-    def _to_data(self, z: Tensor, n: int) -> Tensor:
-        """`G_n(z)`: a code of level n decoded down to the data by the decoders' means."""
-        for layer in reversed([*self._beneath[0], *self.layers[:n]]):
-            z = layer.decode(z).mean
-        return z
 
     def _stacked_levels(self) -> list[Level]:
         return list(self.levels)[: self.stacked]  # pyright: ignore[reportReturnType] # ModuleList forgets its item type

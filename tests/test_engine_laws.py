@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from toys import Affine, Bounded, Moments, Spread
+from toys import Affine, Bounded, Moments, Spread, whole_and_upper
 
 from owae.checks import unchecked
 from owae.defaults import Ancestral, Euclidean, SquaredEuclidean, StandardNormal
@@ -61,6 +61,7 @@ STACKS: dict[str, Callable[[], Stack]] = {
         [Level(Affine(IMAGES, latent=4), regulariser=Spread()), Level(Affine((4,), latent=3), regulariser=Spread(), penalty=0.1)]
     ),
     "costs in data space": lambda: stack_of([Level(layer, space="data") for layer in affine().layers]),
+    "the data as targets": lambda: stack_of([Level(layer, space="data", target="data") for layer in affine().layers]),
     "mixed": mixed,
     "deterministic": lambda: stack_of([Level(Affine(IMAGES, latent=4, noise=False)), Level(Affine((4,), latent=3, noise=False))]),
     "stopped at 2 of 3": lambda: affine(stacked=2, weights=[0.5, 0.2]),
@@ -76,21 +77,10 @@ def seeded(make: Callable[[], Stack], seed: int = 0) -> tuple[Stack, Tensor]:
 
 @table
 def test_slice_law_to_the_bit(make):
-    stack, z = seeded(make)
+    stack, x = seeded(make)
+    z = x
     while stack.stacked > 1:
-        entered: list[Tensor] = []
-        upper_layer = stack.layers[1]
-        encode = upper_layer.encode
-
-        def spy(x: Tensor, encode=encode, entered=entered):
-            entered.append(torch.get_rng_state())
-            return encode(x)
-
-        upper_layer.encode = spy
-        whole = stack(z)
-        upper_layer.encode = encode
-        torch.set_rng_state(entered[0])
-        upper = stack[1:](whole.codes[0])
+        whole, upper = whole_and_upper(stack, z, x)
         assert torch.equal(whole.transport, whole.costs[0] + stack.multipliers[0] * upper.transport)
         assert all(torch.equal(a, b) for a, b in zip(whole.costs[1:], upper.costs, strict=True))
         assert torch.equal(whole.divergence, upper.divergence)
@@ -103,24 +93,24 @@ def test_equation_14_unrolled_by_hand(make):
     torch.manual_seed(1)
     found = stack(x)
     torch.manual_seed(1)
-    costs, penalties, z = [], [], x
-    levels = [level for level in stack.levels if isinstance(level, Level)]
-    for n, level in enumerate(levels[: stack.stacked]):
-        q = level.layer.encode(z)
-        code = q.rsample()
-        p, target = level.layer.decode(code), z
-        if level.space == "data":
-            prediction = p.rsample()
-            for layer in reversed(stack.layers[:n]):
-                target, prediction = layer.decode(target).mean, layer.decode(prediction).mean
-            p = Dirac(prediction)
-        costs.append(level.cost.expected(target, p).mean())
+    levels = [level for level in stack.levels if isinstance(level, Level)][: stack.stacked]
+    codes, penalties, costs = [x], [], []
+    for level in levels:
+        q = level.layer.encode(codes[-1])
+        codes.append(q.rsample())
         penalties.append(level.penalty * level.regulariser(q).mean() if level.regulariser else torch.zeros(()))
-        z = code
     draws = stack.prior.sample(len(x))
     for layer in reversed(stack.layers[stack.stacked :]):
         draws = layer.decode(draws).rsample()
-    top = stack.divergence(z, draws)
+    top = stack.divergence(codes[-1], draws)
+    for n, level in reversed(list(enumerate(levels))):
+        p, target = level.layer.decode(codes[n + 1]), codes[n]
+        if level.space == "data" and n > 0:
+            prediction = p.rsample()
+            for layer in reversed(stack.layers[:n]):
+                target, prediction = layer.decode(target).mean, layer.decode(prediction).mean
+            p, target = Dirac(prediction), x if level.target == "data" else target
+        costs.insert(0, level.cost.expected(target, p).mean())
     transport = sum(weight * term for weight, term in zip(found.weights, [*costs, top], strict=True))
     assert isinstance(transport, Tensor)
     torch.testing.assert_close(found.transport, transport)

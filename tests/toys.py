@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from owae.distributions import Dirac, Distribution, Gaussian
 from owae.interfaces import Cost, Divergence, LatentLayer, Regulariser, Shape
+from owae.objective import Objective
+from owae.stack import Stack
 
 
 class Affine(LatentLayer):
@@ -58,3 +60,20 @@ class Spread(Regulariser):
 
     def forward(self, q: Distribution) -> Tensor:
         return q.variance.flatten(1).sum(1)
+
+
+def whole_and_upper(stack: Stack, z: Tensor, x: Tensor) -> tuple[Objective, Objective]:
+    """The objective of a stack and that of the slice above its first level, at the same draws."""
+    entered: list[Tensor] = []
+    upper_layer = stack.layers[1]
+    encode = upper_layer.encode
+
+    def spy(x: Tensor):
+        entered.append(torch.get_rng_state())
+        return encode(x)
+
+    upper_layer.encode = spy
+    whole = stack(z, data=x)
+    upper_layer.encode = encode
+    torch.set_rng_state(entered[0])
+    return whole, stack[1:](whole.codes[0], data=x)

@@ -97,7 +97,7 @@ def _level(config: Config, stack: Stack, i: int) -> dict[str, Any]:
         "dimension": math.prod(layer.latent_shape),
         "parameters": sum(parameter.numel() for parameter in layer.parameters()),
         "cost": (level.cost or config.cost).kind,
-        "space": level.space,
+        **level.options.model_dump(),
         "weight": stack.weights[i] if stacked else None,
         "regulariser": regulariser.kind if regulariser else None,
         "penalty_weight": made.penalty if stacked and regulariser else None,
@@ -120,7 +120,7 @@ def _print(found: dict[str, Any]) -> None:
         "to": lambda level: _shape(level["latent_shape"]),
         "dimension": lambda level: f"{level['dimension']:,}",
         "parameters": lambda level: f"{level['parameters']:,}",
-        "cost": lambda level: f"{level['cost']} on z_{level['level'] - 1}" + (" in data space" if level["space"] == "data" else ""),
+        "cost": _cost,
         "weight": lambda level: _number(level["weight"]),
         "regulariser": lambda level: level["regulariser"] or "",
         "penalty": lambda level: _number(level["penalty_weight"]),
@@ -138,6 +138,12 @@ def _print(found: dict[str, Any]) -> None:
     prior = found["prior"] if k == len(levels) else f"ancestral, through levels {k + 1} to {len(levels)}, from {found['prior']}"
     print_line(f"prior at z_{k}: {prior}")
     print_line(f"total: {found['parameters']:,} parameters, {found['epochs']:,} epochs in batches of {found['batch_size']}")
+
+
+def _cost(level: dict[str, Any]) -> str:
+    if level["space"] == "data" and level["target"] == "data":
+        return f"{level['cost']} on the data, through z_{level['level']}"
+    return f"{level['cost']} on z_{level['level'] - 1}" + (", in data space" if level["space"] == "data" else "")
 
 
 def _shape(shape: list[int]) -> str:
