@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 CONFIG, INFO, METRICS, CHECKPOINTS, PICTURES, LOCK = "config.toml", "run.json", "metrics.jsonl", "checkpoints", "pictures", ".lock"
 FORMAT = 1
 # What may differ between a run and its continuation: none of it changes the mathematics of the steps already taken.
-_FREE = {"epochs", "device", "log_every", "pictures_every", "checkpoint_every", "keep"}
+_FREE = {"epochs", "device", "log_every", "pictures_every", "checkpoint_every", "keep", "workers", "loggers"}
 
 
 class Run:
@@ -158,6 +158,7 @@ def _train(folder: Path, config: Config, built: Built, interrupts: Interrupts) -
         clip_gradients=options.clip_gradients,
         seed=options.seed,
         device=options.device,
+        workers=options.workers,
     )
     state = checkpoint.load_newest(folder / CHECKPOINTS)
     if state is not None:

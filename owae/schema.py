@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator, BaseModel, Field, model_validator
@@ -15,6 +15,7 @@ from owae.registry import Registry
 from owae.stack import Space, Target
 
 Count = Annotated[int, Field(ge=1)]
+LoggerName = Literal["csv", "tensorboard", "wandb"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class TrainOptions(BaseModel, frozen=True):
         pictures_every: Epochs between pictures; 0 for only at the end.
         checkpoint_every: Epochs between checkpoints.
         keep: Checkpoints kept, the newest.
+        workers: Processes that read examples, for sources that decode them one by one.
+        loggers: Where values and pictures go beside the run folder's own files.
     """
 
     model_config = STRICT
@@ -117,6 +120,8 @@ class TrainOptions(BaseModel, frozen=True):
     pictures_every: Annotated[int, Field(ge=0)] = 5
     checkpoint_every: Count = 1
     keep: Count = 2
+    workers: Annotated[int, Field(ge=0)] = 0
+    loggers: list[LoggerName] = []
 
 
 class TrainConfig(TrainOptions, frozen=True):

@@ -66,6 +66,7 @@ class Fit:
         clip_gradients: Largest norm of the whole gradient.
         seed: Decides the order of the data; noise comes from torch's generator (`torch.manual_seed`).
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        workers: Processes that read examples; see `Loader`.
 
     Raises:
         TrainingError: While iterating: a term of the objective or a gradient is not finite, at the step where it happens and
@@ -85,10 +86,11 @@ class Fit:
         clip_gradients: float | None = None,
         seed: int = 0,
         device: str = "auto",
+        workers: int = 0,
     ) -> None:
         self.stack = stack.to(choose_device(device))
         self.device = next(stack.parameters()).device
-        self.loader = Loader(as_source(data), batch_size, seed, self.device)
+        self.loader = Loader(as_source(data), batch_size, seed, self.device, workers)
         self.epochs, self.clip_gradients = epochs, clip_gradients
         self.total_steps = epochs * len(self.loader)
         # A stack matched at a lower level leaves some encoders without a gradient; an optimiser skips those.
@@ -107,12 +109,15 @@ class Fit:
         return -(-self.step // len(self.loader))
 
     def __iter__(self) -> Iterator[Step]:
-        while self.step < self.total_steps:
-            done, start = divmod(self.step, len(self.loader))
-            for index, x in enumerate(self.loader.epoch(done + 1, start), start=start):
-                if not self.stack.training:  # whoever iterates may have looked at the model meanwhile
-                    self.stack.train()
-                yield self._advance(x, done + 1, index + 1 == len(self.loader))
+        try:
+            while self.step < self.total_steps:
+                done, start = divmod(self.step, len(self.loader))
+                for index, x in enumerate(self.loader.epoch(done + 1, start), start=start):
+                    if not self.stack.training:  # whoever iterates may have looked at the model meanwhile
+                        self.stack.train()
+                    yield self._advance(x, done + 1, index + 1 == len(self.loader))
+        finally:
+            self.loader.close()
 
     def _advance(self, x: Tensor, epoch: int, last: bool) -> Step:
         where = f"epoch {epoch}, step {self.step + 1}"

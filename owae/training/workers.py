@@ -1,0 +1,146 @@
+"""Processes that read examples, in the order that they are told and with the batches of one process, to the bit.
+
+They are started by "spawn", which is safe beside threads and CUDA, unless the program has chosen otherwise with
+`multiprocessing.set_start_method`. A source is then pickled into them, and a program's own lines must stand under
+`if __name__ == "__main__":`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from multiprocessing.reduction import ForkingPickler
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from owae.errors import DataError
+from owae.interfaces import DataSource
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Workers:
+    """Reads batches of a source in processes, started when first needed and kept until `close`.
+
+    Args:
+        source: What they read; under "spawn" and "forkserver" it is pickled.
+        count: How many, at least 1.
+        pinned: Hand batches over in pinned memory, for CUDA.
+        start_method: "spawn", "forkserver" or "fork"; by default the program's, or "spawn" where it has chosen none.
+    """
+
+    def __init__(self, source: DataSource, count: int, *, pinned: bool = False, start_method: str | None = None) -> None:
+        self.source, self.count, self.pinned = source, count, pinned
+        self.start_method = start_method or multiprocessing.get_start_method(allow_none=True) or "spawn"
+        self._chunks = _Chunks()
+        self._loader: DataLoader | None = None
+
+    def read(self, chunks: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The source's batches at these indices, in order.
+
+        Raises:
+            DataError: What the source raises as such; it cannot be pickled; a worker died.
+        """
+        self._chunks.chunks = chunks
+        if self._loader is None:
+            self._loader = self._started()
+        with _signals_later():
+            batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "worker" not in str(error) or "exited unexpectedly" not in str(error):
+                    raise
+                raise DataError(
+                    f"a worker that reads examples died ({error}); it may have run out of memory: fewer workers, or train.workers = 0, "
+                    "need less. A program that uses workers keeps its own lines under `if __name__ == '__main__':`"
+                ) from error
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+    def close(self) -> None:
+        """End the processes, and wait until they have ended."""
+        # The loader holds its one iterator, whose end is theirs.
+        self._loader = None
+
+    def _started(self) -> DataLoader:
+        if self.start_method != "fork":
+            _require_picklable(self.source)
+        return DataLoader(
+            _Batches(self.source),
+            sampler=self._chunks,
+            batch_size=None,  # the sampler's items are whole batches of indices
+            num_workers=self.count,
+            persistent_workers=True,
+            pin_memory=self.pinned,
+            multiprocessing_context=self.start_method,
+            worker_init_fn=_settle,
+            generator=torch.Generator(),  # its own, so that training draws the same numbers with workers and without
+        )
+
+
+class _Chunks(Sampler[Tensor]):
+    """The batches of indices that are to be read next."""
+
+    def __init__(self) -> None:
+        self.chunks: Sequence[Tensor] = ()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.chunks)
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+
+class _Batches(Dataset[Any]):
+    def __init__(self, source: DataSource) -> None:
+        self.source = source
+
+    def __getitem__(self, index: Tensor) -> Any:
+        try:
+            return self.source.batch(index)
+        except DataError as error:
+            return error  # raised, it would come over wrapped in the worker's traceback
+
+
+def _require_picklable(source: DataSource) -> None:
+    try:
+        ForkingPickler.dumps(source)
+    except Exception as error:  # pickling runs whatever the source's parts do
+        raise DataError(
+            f"data source {type(source).__name__} cannot be sent to workers: {error}; keep what cannot be pickled (open files, "
+            "locks, lambdas) out of its attributes and make it when it is first used, or set train.workers = 0"
+        ) from error
+
+
+def _settle(_: int) -> None:
+    """A worker outlives the first signal: those of a terminal or a scheduler reach it too, and training ends it after its save."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _next_time)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def _next_time(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """A block whose new processes are born deaf to signals, until they have settled; for this one they wait until its end."""
+    resource_tracker.ensure_running()  # else started within, and it lifts the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
