@@ -1,0 +1,1 @@
+"""The measures behind `benchmarks/paper_claims.py`."""
