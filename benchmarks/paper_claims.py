@@ -1,8 +1,8 @@
 """The paper's claims, measured on 5,000 real MNIST digits: the same networks, data and budget under each objective.
 
-StackedWAE as printed (costs in the latents, without and with the log-variance penalty) and with costs in data space, the
-plain WAE of Eq. 8 over the same hierarchy, and the Markov hierarchical VAE. Each model and seed is trained into a run folder, which is taken up
-again if it is there; the table shows means ± standard deviations over the seeds, and ends with one sentence a claim.
+StackedWAE as printed (costs in the latents, without and with the log-variance penalty) and with costs in data space, the plain
+WAE of Eq. 8 over the same hierarchy, and the Markov hierarchical VAE. Each model and seed is trained into a run folder, which is
+taken up again if it is there. The tables show means ± standard deviations over the seeds, and end with one sentence a claim.
 
     python benchmarks/paper_claims.py [--epochs 150] [--seeds 0 1 2] [--out runs/claims]
 """
@@ -64,7 +64,8 @@ def measured(stack: Stack, digits: Digits) -> dict[str, Any]:
     shown, sure = grid_classes(stack, digits.classify)
     matching = scores.matching
     assert matching is not None
-    deviations = (matching.value - matching.floor) / matching.floor_deviation if matching.floor_deviation else None
+    floor, deviation = matching.floor, matching.floor_deviation
+    deviations = (matching.value - floor) / deviation if floor is not None and deviation else None
     return {
         "error": [level.error for level in scores.levels],
         "neighbours": [level.accuracy for level in scores.levels],

@@ -55,9 +55,8 @@ def print_tables(results: Results, floor: Mapping[str, float]) -> None:
         lambda runs: [_cell([run.get(key) for run in runs], form) for key, (_, form) in _SINGLE.items()],
     )
     floors = ", ".join(f"{_SINGLE[key][0]} {_SINGLE[key][1].format(value)}" for key, value in floor.items() if key in _SINGLE)
-    print(
-        f"\n1,000 training digits against the 1,000 held-out ones: {floors}. The classifier is right on {floor['classifier']:.1%} of those."
-    )
+    print(f"\n1,000 training digits against the 1,000 held-out ones: {floors}.")
+    print(f"The classifier is right on {floor['classifier']:.1%} of the held-out digits.")
 
 
 def _table(
