@@ -60,9 +60,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("owae").setLevel(logging.ERROR)
     registry = Registry.discover()
-    print(
-        "| variant | squared error through z_1 … z_5 | 10-NN of z_1 … z_5 | MMD at z_5, s.d. from its floor | spread of z_5 |\n|---|---|---|---|---|"
-    )
+    print("| variant | squared error through z_1 … z_5 | 10-NN of z_1 … z_5 | MMD at z_5, s.d. from its floor | spread of z_5 |")
+    print("|---|---|---|---|---|")
     for name in arguments.only:
         common = [f"train.epochs={arguments.epochs}", f"train.seed={arguments.seed}", "train.pictures_every=0"]
         config = Config.load(CONFIG, registry, [*common, *VARIANTS[name]])
