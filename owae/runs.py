@@ -3,7 +3,7 @@
 RUN/
 ├── config.toml       the effective config, every default filled in, paths absolute
 ├── run.json          versions of owae, torch and the plugins; the seed; the data's shape and range
-├── metrics.jsonl     one line a logged step
+├── metrics.jsonl     one line a logged step; metrics.csv, the same as a table; what train.loggers names beside them
 ├── checkpoints/      step-000001250.safetensors, …
 └── pictures/         samples and layer-wise reconstructions, as training goes
 """
@@ -33,7 +33,7 @@ from owae.interfaces import DataSource, Shape
 from owae.noise import NoiseFloor, noise_floor
 from owae.registry import Registry
 from owae.stack import Stack
-from owae.training import checkpoint
+from owae.training import checkpoint, loggers
 from owae.training.loop import Fit, load_model
 from owae.training.observers import Health, Metrics, Pictures, Progress
 from owae.training.signals import Interrupts
@@ -138,6 +138,7 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
     if resume and overwrite:
         raise TrainingError("resume and overwrite contradict each other; choose one")
     folder = (out or Path("runs") / (Path(config.source).stem or "run")).absolute()
+    loggers.require(config.train.loggers)
     # Whatever the config or the data have wrong shows here, before there is a folder.
     built = build(config, registry)
     with _claimed(folder, config, resume=resume, overwrite=overwrite), Interrupts() as interrupts:
@@ -170,17 +171,22 @@ def _train(folder: Path, config: Config, built: Built, interrupts: Interrupts) -
     metrics = Metrics(folder / METRICS, steps.step, _floor(built, options.batch_size))
     drawn = Pictures(folder / PICTURES, built.stack, built.test, options.seed)
     health = Health()
-    with Progress(steps).shown() as progress:
+    with (
+        loggers.Loggers(folder / METRICS, options.loggers, steps.step, _jsonable(config)) as sinks,
+        Progress(steps).shown() as progress,
+    ):
         for step in steps:
             if step.step % options.log_every == 0 or step.last or step.step == 1:
                 health.look(metrics.write(steps, step))
+                sinks.values(metrics.latest)
             progress.tick(step, metrics.latest)
             ends = step.step == len(steps)
             stopped = None if ends else interrupts.received
             if ends or stopped is not None or (step.last and step.epoch % options.checkpoint_every == 0):
                 checkpoint.save(folder / CHECKPOINTS, steps.state(), keep=options.keep)
             if ends or (step.last and options.pictures_every and step.epoch % options.pictures_every == 0):
-                drawn.draw(step.epoch)
+                for name, image in drawn.draw(step.epoch).items():
+                    sinks.picture(name, image, step.step)
             if stopped is not None:
                 raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)
 

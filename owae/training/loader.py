@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import torch
@@ -76,6 +76,11 @@ def as_floats(batch: Tensor, value_range: tuple[float, float]) -> Tensor:
     return floats.add_(low) if low else floats
 
 
+def rows_of(count: int, ranks: int) -> tuple[int, ...]:
+    """How many of a batch's rows each of several processes takes: as evenly as can be, the first ones one more."""
+    return tuple(count // ranks + (rank < count % ranks) for rank in range(ranks))
+
+
 class Loader:
     """Shuffled batches of a source, epoch by epoch.
 
@@ -89,6 +94,8 @@ class Loader:
         seed: With the epoch's number, decides the order.
         device: Where batches are wanted.
         workers: Processes that read, kept over epochs; 0 for none. Batches are the same to the bit.
+        rank: Which of several training processes this is; it is given its own rows of every batch, by `rows_of`.
+        ranks: How many there are.
 
     Attributes:
         waited: Seconds that whoever iterates has waited for batches so far.
@@ -98,7 +105,15 @@ class Loader:
     """
 
     def __init__(
-        self, source: DataSource, batch_size: int, seed: int = 0, device: torch.device | str = "cpu", workers: int = 0
+        self,
+        source: DataSource,
+        batch_size: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         if batch_size < 2:
             raise DataError(f"batch_size is {batch_size}; batch norm and an unbiased divergence need at least 2 rows")
@@ -107,6 +122,7 @@ class Loader:
         if workers < 0:
             raise DataError(f"workers is {workers}; 0 or more would work")
         self.source, self.batch_size, self.seed, self.device = source, batch_size, seed, torch.device(device)
+        self.rank, self.ranks = rank, ranks
         self.workers = Workers(source, workers, pinned=self.device.type == "cuda") if workers else None
         self.waited = 0.0
         self._resident: DataSource | None = None
@@ -120,13 +136,17 @@ class Loader:
         """The number of batches in an epoch."""
         return self.batches
 
+    def rows(self, batch: int) -> int:
+        """The number of rows of a batch (counted from 0 in its epoch), those of all processes."""
+        return min(self.batch_size, len(self.source) - batch * self.batch_size)
+
     def order(self, epoch: int) -> Tensor:
         """The indices of an epoch (counted from 1), (N,)."""
         # torch seeds its CPU generator with 32 bits, so the pair is mixed down to them.
         (mixed,) = np.random.SeedSequence([self.seed, epoch]).generate_state(1)
         return torch.randperm(len(self.source), generator=torch.Generator().manual_seed(int(mixed)))
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Tensor, None, None]:
         """The batches of an epoch (counted from 1), from batch `start` on.
 
         Raises:
@@ -152,7 +172,10 @@ class Loader:
 
     def _read(self, epoch: int, start: int) -> Iterator[Tensor]:
         order, value_range = self.order(epoch), self.source.value_range
-        chunks = order.split(self.batch_size)[start : self.batches]
+        chunks = self._own(order, start)
+        # A last batch of fewer rows than processes leaves this one none; no source is asked for nothing.
+        nothing = bool(chunks) and not len(chunks[-1])
+        chunks = chunks[: len(chunks) - nothing]
         if self.workers is not None:
             for batch in self.workers.read(chunks):
                 yield as_floats(batch.to(self.device, non_blocking=True), value_range)
@@ -164,11 +187,19 @@ class Loader:
                 self._resident = resident(self.source, self.device) or self.source
             if self._resident is not self.source:
                 on_device = order.pin_memory().to(self.device, non_blocking=True)
-                for chunk in on_device.split(self.batch_size)[start : self.batches]:
+                for chunk in self._own(on_device, start)[: len(chunks)]:
                     yield as_floats(self._resident.batch(chunk), value_range)
             else:
                 for batch in prefetched(map(self.source.batch, chunks), self.device):
                     yield as_floats(batch, value_range)
+
+        if nothing:
+            yield torch.zeros(0, *self.source.shape, device=self.device)
+
+    def _own(self, order: Tensor, start: int) -> list[Tensor]:
+        """This process's part of each batch of an epoch, from batch `start` on."""
+        batches = order.split(self.batch_size)[start : self.batches]
+        return [batch.split(rows_of(len(batch), self.ranks))[self.rank] for batch in batches]
 
     def _tell_if_slow(self, waited: float, whole: float, taken: int) -> None:
         alone = self.workers is None and type(self.source).batch is DataSource.batch

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from owae import pictures
 from owae.files import json_ready, write_durably
@@ -19,6 +19,9 @@ from owae.noise import NoiseFloor
 from owae.stack import Stack
 from owae.training.loader import examples
 from owae.training.loop import Fit, Step
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 logger = logging.getLogger(__name__)
 
@@ -100,15 +103,17 @@ class Pictures:
         if not self.wanted:
             logger.info("examples of shape %s are not images, so no pictures are drawn", tuple(test.shape))
 
-    def draw(self, epoch: int) -> None:
+    def draw(self, epoch: int) -> dict[str, Image]:
+        """Save the pictures of an epoch; by name, "samples" and "reconstructions", what was saved."""
         if not self.wanted:
-            return
+            return {}
         value_range = self.test.value_range
-        image = pictures.samples(self.stack, 64, value_range, seed=self.seed)
-        pictures.save(image, self.folder / f"samples-epoch-{epoch:05d}.png")
+        drawn = {"samples": pictures.samples(self.stack, 64, value_range, seed=self.seed)}
         if len(self.indices):
-            image = pictures.layerwise(self.stack, examples(self.test, self.indices), value_range)
-            pictures.save(image, self.folder / f"reconstructions-epoch-{epoch:05d}.png")
+            drawn["reconstructions"] = pictures.layerwise(self.stack, examples(self.test, self.indices), value_range)
+        for name, image in drawn.items():
+            pictures.save(image, self.folder / f"{name}-epoch-{epoch:05d}.png")
+        return drawn
 
 
 def on_terminal() -> bool:

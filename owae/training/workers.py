@@ -1,13 +1,11 @@
 """Processes that read examples, in the order that they are told and with the batches of one process, to the bit.
 
-They are started by "spawn", which is safe beside threads and CUDA, unless the program has chosen otherwise with
-`multiprocessing.set_start_method`. A source is then pickled into them, and a program's own lines must stand under
-`if __name__ == "__main__":`.
+They are started by "spawn", the only way that is safe beside threads and CUDA and there on every system. So a source is pickled
+into them, and a program's own lines must stand under `if __name__ == "__main__":`.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from owae.errors import DataError
 from owae.interfaces import DataSource
 
+START_METHOD = "spawn"
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -33,14 +33,15 @@ class Workers:
         source: What they read; under "spawn" and "forkserver" it is pickled.
         count: How many, at least 1.
         pinned: Hand batches over in pinned memory, for CUDA.
-        start_method: "spawn", "forkserver" or "fork"; by default the program's, or "spawn" where it has chosen none.
+        start_method: "spawn" unless given; "forkserver", "fork".
     """
 
-    def __init__(self, source: DataSource, count: int, *, pinned: bool = False, start_method: str | None = None) -> None:
+    def __init__(self, source: DataSource, count: int, *, pinned: bool = False, start_method: str = "") -> None:
         self.source, self.count, self.pinned = source, count, pinned
-        self.start_method = start_method or multiprocessing.get_start_method(allow_none=True) or "spawn"
+        self.start_method = start_method or START_METHOD
         self._chunks = _Chunks()
         self._loader: DataLoader | None = None
+        self._batches: Any = None
 
     def read(self, chunks: Sequence[Tensor]) -> Iterator[Tensor]:
         """The source's batches at these indices, in order.
@@ -51,28 +52,35 @@ class Workers:
         self._chunks.chunks = chunks
         if self._loader is None:
             self._loader = self._started()
-        with _signals_later():
-            batches = iter(self._loader)
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if "worker" not in str(error) or "exited unexpectedly" not in str(error):
-                    raise
+        try:
+            with _signals_later():
+                self._batches = iter(self._loader)
+            for batch in self._batches:
+                if isinstance(batch, DataError):
+                    raise DataError(*batch.args)
+                yield batch
+        except GeneratorExit:
+            raise  # left in mid-epoch; the workers wait for the next one
+        except BaseException as error:
+            self.close()
+            if isinstance(error, RuntimeError) and "exited unexpectedly" in str(error):
                 raise DataError(
-                    f"a worker that reads examples died ({error}); it may have run out of memory: fewer workers, or train.workers = 0, "
-                    "need less. A program that uses workers keeps its own lines under `if __name__ == '__main__':`"
+                    f"a worker that reads examples died ({error}); it may have run out of memory: fewer workers, or "
+                    "train.workers = 0, need less. A program that uses workers keeps its own lines under "
+                    "`if __name__ == '__main__':`"
                 ) from error
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+            raise
 
     def close(self) -> None:
         """End the processes, and wait until they have ended."""
-        # The loader holds its one iterator, whose end is theirs.
-        self._loader = None
+        batches, self._batches, self._loader = self._batches, None, None
+        if batches is not None:
+            # torch ends them when its iterator is collected, which waits in vain if that happens along with their queues.
+            batches._shutdown_workers()
+            for worker in batches._workers:
+                if worker.is_alive():
+                    worker.kill()
+                    worker.join()
 
     def _started(self) -> DataLoader:
         if self.start_method != "fork":
