@@ -6,6 +6,8 @@ these three members can stand in. Moments are float32 at least, whatever precisi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -16,6 +18,9 @@ from torch.nn import functional as F
 # Bounds on the logit before the softplus: the lower keeps the variance above zero (softplus(-20) = 2e-9), so its square root and
 # logarithm have finite gradients; the upper only stops an overflow.
 LOGIT_BOUNDS = (-20.0, 500.0)
+
+# Draws standard normal noise like a tensor. Several processes that share a batch draw that of the whole batch and keep their rows.
+standard_noise: ContextVar[Callable[[Tensor], Tensor]] = ContextVar("owae_standard_noise", default=torch.randn_like)
 
 
 @runtime_checkable
@@ -58,7 +63,7 @@ class Gaussian:
         return cls(mean, F.softplus(logit.clamp(*LOGIT_BOUNDS)))
 
     def rsample(self) -> Tensor:
-        return self.mean + self.variance.sqrt() * torch.randn_like(self.mean)
+        return self.mean + self.variance.sqrt() * standard_noise.get()(self.mean)
 
 
 class Dirac:

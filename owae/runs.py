@@ -34,9 +34,10 @@ from owae.noise import NoiseFloor, noise_floor
 from owae.registry import Registry
 from owae.stack import Stack
 from owae.training import checkpoint, loggers
-from owae.training.loop import Fit, load_model
+from owae.training.loop import Fit
 from owae.training.observers import Health, Metrics, Pictures, Progress
 from owae.training.signals import Interrupts
+from owae.training.state import load_model
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,8 @@ from owae.distributions import Gaussian
 from owae.errors import ConfigError, DataError, TrainingError
 from owae.interfaces import Divergence, Regulariser
 from owae.stack import Level, Stack
-from owae.training import Fit, fit
+from owae.training import Fit, choose_device, fit
 from owae.training.loader import Loader, TensorSource, examples
-from owae.training.loop import choose_device
 from owae_layers.mlp import MLP
 from owae_mmd.mmd import MMD
 

@@ -1,5 +1,7 @@
 """Training: an iterator of steps, and what it is fed with and saved to."""
 
-from owae.training.loop import Fit, Step, choose_device, fit
+from owae.training.devices import choose_device
+from owae.training.distributed import World, launch
+from owae.training.loop import Fit, Step, fit
 
-__all__ = ["Fit", "Step", "choose_device", "fit"]
+__all__ = ["Fit", "Step", "World", "choose_device", "fit", "launch"]

@@ -1,74 +1,109 @@
-"""Training stops at the first step whose objective or gradient is not finite, and says where it began."""
+"""A step whose data, objective or gradient is not finite is found before it changes anything, and the first cause is named.
+
+The device is read once a step, for the losses and the norm of the gradient together; what exactly is wrong is looked up only when
+something is.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from owae.errors import TrainingError
 from owae.stack import Objective, Stack
+from owae.training.distributed import World
 
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"
 
 
-def check_data(x: Tensor, where: str) -> None:
-    """Stop before a batch that is not finite reaches the networks, whose running statistics would keep it.
+class StepError(TrainingError):
+    """Training stopped at a step. Where several processes train one model, all of them stop there."""
 
-    Raises:
-        TrainingError: Names the place in training and the rows.
+
+class Guard:
+    """Watches over the steps of one stack.
+
+    The gradient is looked at through biases and norms, or all parameters where there are none: they are a thousandth of all, and what
+    is not finite anywhere along the encoders and decoders reaches them. Every weight would cost some per cent of a step.
     """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        parameters = [p for p in stack.parameters() if p.requires_grad]
+        self._watched = [p for p in parameters if p.ndim <= 1] or parameters
+        self._kept: list[Tensor] = []
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Remember what a forward pass changes: the buffers, as batch norm's running statistics."""
+        buffers = list(self._stack.buffers())
+        if len(self._kept) != len(buffers) or any(a.device != b.device for a, b in zip(self._kept, buffers, strict=True)):
+            self._kept = [buffer.clone() for buffer in buffers]
+        elif buffers:
+            torch._foreach_copy_(self._kept, buffers)  # pyright: ignore[reportPrivateImportUsage]
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        """Put that back as it was at `begin`."""
+        for buffer, kept in zip(self._stack.buffers(), self._kept, strict=True):
+            buffer.copy_(kept)
+
+    def gradient_norm(self) -> Tensor:
+        """A number on the device that is finite only if the gradient is."""
+        gradients = [p.grad for p in self._watched if p.grad is not None]
+        return get_total_norm(gradients) if gradients else torch.zeros((), device=self._stack.prior.anchor.device)
+
+    def look(
+        self, objectives: Sequence[Objective], norm: Tensor, world: World, signal: Callable[[], int | None]
+    ) -> tuple[bool, bool, int]:
+        """Whether the losses are finite, and the gradient, and a signal that any process received; the one look at the device."""
+        values = [*(o.loss.detach().float() for o in objectives), norm.float()]
+        values.append(world.largest(float(signal() or 0)))
+        *losses, gradient, received = torch.stack(values).tolist()
+        return all(map(math.isfinite, losses)), math.isfinite(gradient), int(received)
+
+    def explain(self, batches: Sequence[Tensor], objectives: Sequence[Objective], where: str) -> StepError:
+        """What was not finite first: the data, a term of the objective, from the data upward, or the gradient."""
+        for x in batches:
+            if fault := _bad_rows(x):
+                return StepError(f"{where}: {fault}")
+        for objective in objectives:
+            if not math.isfinite(objective.loss.item()):
+                return StepError(f"{where}: {_first_term(objective)}; {_ADVICE}")
+        return StepError(f"{where}: {self._first_gradient()}; {_ADVICE}")
+
+    def explain_failure(self, x: Tensor, where: str, error: Exception) -> Exception:
+        """What to raise for an exception inside the objective: the error itself unless values that are not finite explain it."""
+        if fault := _bad_rows(x):
+            return StepError(f"{where}: {fault}")
+        with torch.no_grad():
+            for i, code in enumerate(self._stack.encode(x), start=1):
+                if not bool(torch.isfinite(code).all()):
+                    return StepError(
+                        f"{where}: level {i}, term cost/{i}: the encoder's mean of z_{i} is not finite ({error}); {_ADVICE}"
+                    )
+        return error
+
+    def _first_gradient(self) -> str:
+        for i, layer in enumerate(self._stack.layers, start=1):
+            for name, parameter in layer.named_parameters():
+                if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+                    return f"level {i}, term gradient of {name} is not finite"
+        return f"level {self._stack.stacked}, term gradient of the divergence or prior is not finite"
+
+
+def _bad_rows(x: Tensor) -> str:
     if bool(torch.isfinite(x).all()):
-        return
+        return ""
     bad = (~torch.isfinite(x.flatten(1)).all(1)).nonzero()[:, 0].tolist()
-    raise TrainingError(
-        f"{where}: level 1, term cost/0 (the cost on the data) would not be finite: {len(bad)} of the {len(x)} examples "
+    return (
+        f"level 1, term cost/0 (the cost on the data) would not be finite: {len(bad)} of the {len(x)} examples "
         f"in the batch hold NaN or infinity (first: row {bad[0]}); this step changed nothing"
     )
-
-
-def check_objective(objective: Objective, where: str) -> None:
-    """Stop if the loss is not finite.
-
-    Raises:
-        TrainingError: Names the place in training, the level and the first term that is not finite, from the data upward.
-    """
-    if not math.isfinite(objective.loss.item()):
-        raise TrainingError(f"{where}: {_first_term(objective)}; {_ADVICE}")
-
-
-def watched_parameters(stack: Stack) -> list[nn.Parameter]:
-    """The parameters whose gradients tell whether the whole gradient is finite: biases and norms, or all where there are none.
-
-    They are a thousandth of the parameters, and a gradient that is not finite anywhere along the encoders and decoders reaches
-    them; looking at every weight would cost some per cent of a step.
-    """
-    parameters = [p for p in stack.parameters() if p.requires_grad]
-    return [p for p in parameters if p.ndim <= 1] or parameters
-
-
-def check_gradients(stack: Stack, watched: list[nn.Parameter], where: str) -> None:
-    """Stop if the gradient is not finite, by a look at the `watched_parameters`.
-
-    Raises:
-        TrainingError: Names the place in training, the level and the parameter.
-    """
-    gradients = [p.grad for p in watched if p.grad is not None]
-    if gradients and not math.isfinite(get_total_norm(gradients).item()):
-        raise TrainingError(f"{where}: {_first_gradient(stack)}; {_ADVICE}")
-
-
-def explain_failure(stack: Stack, x: Tensor, where: str, error: Exception) -> Exception:
-    """What to raise for an exception inside the objective: the error itself unless values that are not finite explain it."""
-    with torch.no_grad():
-        for i, code in enumerate(stack.encode(x), start=1):
-            if not bool(torch.isfinite(code).all()):
-                return TrainingError(
-                    f"{where}: level {i}, term cost/{i}: the encoder's mean of z_{i} is not finite ({error}); {_ADVICE}"
-                )
-    return error
 
 
 def _first_term(objective: Objective) -> str:
@@ -81,11 +116,3 @@ def _first_term(objective: Objective) -> str:
     if not math.isfinite(objective.divergence.item()):
         return f"level {top}, term divergence (on z_{top}) is {objective.divergence.item()}"
     return f"level {top}, term loss is {objective.loss.item()}: the weighted sum of the terms overflows"
-
-
-def _first_gradient(stack: Stack) -> str:
-    for i, layer in enumerate(stack.layers, start=1):
-        for name, parameter in layer.named_parameters():
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
-                return f"level {i}, term gradient of {name} is not finite"
-    return "the gradient is not finite"

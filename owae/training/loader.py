@@ -192,9 +192,8 @@ class Loader:
             else:
                 for batch in prefetched(map(self.source.batch, chunks), self.device):
                     yield as_floats(batch, value_range)
-
         if nothing:
-            yield torch.zeros(0, *self.source.shape, device=self.device)
+            yield examples(self.source, torch.arange(1), self.device)[:0]
 
     def _own(self, order: Tensor, start: int) -> list[Tensor]:
         """This process's part of each batch of an epoch, from batch `start` on."""

@@ -1,0 +1,67 @@
+"""The moving average of the parameters, which evaluation uses in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from owae.errors import ConfigError
+
+
+class Average:
+    """`a ← d·a + (1 − d)·θ` after every optimiser step, with `d = min(decay, (1 + t) / (10 + t))` at step t.
+
+    The ramp keeps the initial parameters out of the average of a short training. Buffers, batch norm's statistics among them, are
+    not averaged: evaluation uses the newest.
+
+    Args:
+        model: Whose parameters; those that are trained.
+        decay: Above 0 and below 1, as 0.999: an average over about the last 1000 steps.
+
+    Raises:
+        ConfigError: The decay is no such number.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise ConfigError(f"ema is {decay}; a decay lies between 0 and 1, as 0.999")
+        self.decay, self.steps = decay, 0
+        self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._averages = {name: p.detach().clone() for name, p in self._parameters.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(list(self._averages.values()), list(self._parameters.values()), 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """A block in which the model has the averages for its parameters."""
+        kept = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self._put(self._averages)
+        try:
+            yield
+        finally:
+            self._put(kept)
+
+    @torch.no_grad()
+    def _put(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.copy_(values[name])
+
+    def state(self) -> dict[str, object]:
+        return {"steps": self.steps, "parameters": self._averages}
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, object]) -> None:
+        """Go on from a `state()`; `KeyError` if it lacks a parameter."""
+        saved = state["parameters"]
+        assert isinstance(saved, dict)
+        for name, average in self._averages.items():
+            average.copy_(saved[name])
+        assert isinstance(state["steps"], int)
+        self.steps = state["steps"]
