@@ -1,12 +1,16 @@
 """Small data sets in the true formats of the public ones, drawn at random, for tests and trial runs without a network.
 
-Sources read them with `verify = false`.
+    python -m owae_data.samples FOLDER
+
+writes all of them into a data folder, as the sources' option `root` and `OWAE_DATA` name it. Sources read them with `verify = false`.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
@@ -90,3 +94,25 @@ def write_celeba(
         rows = "".join(f"{name} {1 if number % 2 else -1:2d}  1\n" for number, name in enumerate(names))
         (folder / "list_attr_celeba.txt").write_text(f"{len(names)}\nSmiling Young \n{rows}")
     return names
+
+
+def write_all(folder: Path) -> None:
+    """All of them into a data folder, in the places that downloads go to."""
+    write_mnist(folder / "mnist")
+    write_svhn(folder / "svhn")
+    write_celeba(folder / "celeba")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m owae_data.samples", description="Write small random MNIST, SVHN and CelebA.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the data folder to write into")
+    folder = parser.parse_args().folder
+    try:
+        write_all(folder)
+    except OSError as error:
+        parser.error(f"{folder} cannot be written to: {error}; name a folder that can")
+    sys.stdout.write(f"{folder}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -34,6 +34,8 @@ from owae_layers.parts import (
     initialise,
 )
 
+PAPER_BLOCKS = 2  # with the resampling convolution they make a "3-layer" network
+
 
 class Convolution(nn.Conv2d):
     """A convolution with "same" padding for any filter size: n pixels give ⌈n / stride⌉."""
@@ -107,7 +109,7 @@ class ResNet(LatentLayer):
         filters: Count = 64,
         filter_size: Count = 3,
         resample: Resample = "none",
-        blocks: Blocks = 2,
+        blocks: Blocks = PAPER_BLOCKS,
         norm: Norm = "batch",
         activation: Activation = "relu",
         decoder: Decoder | None = None,
@@ -125,7 +127,7 @@ class ResNet(LatentLayer):
         _, height, width = self.in_shape
         halves = resample == "down"
         self.latent_shape = (channels, -(-height // 2), -(-width // 2)) if halves else (channels, height, width)
-        self.filters, self.filter_size, self.resample = filters, filter_size, resample
+        self.filters, self.filter_size, self.resample, self.blocks = filters, filter_size, resample, blocks
         self.head = Head(self.in_shape, output, decoder)
         self.output_range = self.head.range
         kind = Hidden(norm, activation, momentum, eps)
@@ -140,9 +142,10 @@ class ResNet(LatentLayer):
         return self.head(self.decoder(z))
 
     def summary(self) -> str:
-        """The network in the words of the paper's tables, as "5×5, 64, down/up"."""
+        """The network in the words of the paper's tables, as "5×5, 64, down/up", and the number of blocks where it is not theirs."""
         resample = "down/up" if self.resample == "down" else "none"
-        return f"{self.filter_size}×{self.filter_size}, {self.filters}, {resample}"
+        blocks = "" if self.blocks == PAPER_BLOCKS else f", {self.blocks} block{'' if self.blocks == 1 else 's'}"
+        return f"{self.filter_size}×{self.filter_size}, {self.filters}, {resample}{blocks}"
 
 
 def _upward(shape: Shape, outputs: int, filters: int, size: int, blocks: int, halves: bool, kind: Hidden) -> Residual:
