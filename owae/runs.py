@@ -10,41 +10,40 @@ RUN/
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-import platform
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
-
-import owae
 from owae.build import Built, build, build_stack
 from owae.config import Config
 from owae.errors import InterruptionError, TrainingError
-from owae.files import clear_temporary, write_durably
 from owae.interfaces import DataSource, Shape
 from owae.noise import NoiseFloor, noise_floor
 from owae.registry import Registry
+from owae.run_folder import CHECKPOINTS, CONFIG, INFO, METRICS, PICTURES, claimed, describe, jsonable
 from owae.stack import Stack
 from owae.training import checkpoint, loggers
-from owae.training.loop import Fit
+from owae.training.determinism import deterministic
+from owae.training.distributed import World
+from owae.training.launching import launch, one_voice
+from owae.training.loop import Fit, Step
 from owae.training.observers import Health, Metrics, Pictures, Progress
 from owae.training.signals import Interrupts
 from owae.training.state import load_model
+from owae.training.validation import hold_out
+from owae.training.watch import Watch
 
 logger = logging.getLogger(__name__)
 
-CONFIG, INFO, METRICS, CHECKPOINTS, PICTURES, LOCK = "config.toml", "run.json", "metrics.jsonl", "checkpoints", "pictures", ".lock"
-FORMAT = 1
-# What may differ between a run and its continuation: none of it changes the mathematics of the steps already taken.
-_FREE = {"epochs", "device", "log_every", "pictures_every", "checkpoint_every", "keep", "workers", "loggers"}
+# Keys of [train] that are arguments of `Fit`.
+_OF_FIT = (
+    *("epochs", "batch_size", "accumulate", "optimizer", "schedule", "clip_gradients", "skip_bad_steps", "ema"),
+    *("precision", "compile", "memory_format", "checkpoint_activations", "seed", "workers"),
+)
 
 
 class Run:
@@ -57,8 +56,10 @@ class Run:
         value_range: The range of the examples' values.
     """
 
-    def __init__(self, folder: Path, registry: Registry) -> None:
-        self.folder, self._registry = folder, registry
+    def __init__(self, folder: Path, registry: Registry, checkpoint: Literal["newest", "best"] = "newest") -> None:
+        self.folder, self._registry, self._checkpoint = folder, registry, checkpoint
+        if checkpoint not in ("newest", "best"):
+            raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest' and 'best' would work")
         if not (folder / CONFIG).is_file() or not (folder / INFO).is_file():
             what = "is not a run folder: it has no config.toml and run.json" if folder.is_dir() else "does not exist"
             raise TrainingError(f"{folder} {what}; `owae train CONFIG --out {folder}` makes one")
@@ -75,6 +76,13 @@ class Run:
 
     @cached_property
     def _state(self) -> dict[str, Any]:
+        if self._checkpoint == "best":
+            path = checkpoint.best_path(self.folder / CHECKPOINTS)
+            if not path.exists():
+                raise TrainingError(
+                    f'{self.folder} keeps no best checkpoint; train with best = "validation/loss" in [train] for one'
+                )
+            return checkpoint.load(path)
         state = checkpoint.load_newest(self.folder / CHECKPOINTS)
         if state is None:
             raise TrainingError(
@@ -84,13 +92,15 @@ class Run:
 
     @cached_property
     def model(self) -> Stack:
-        """The trained stack, from the newest whole checkpoint, on the CPU, in evaluation mode.
+        """The trained stack, from the newest whole checkpoint or the best one, on the CPU, in evaluation mode.
+
+        Where training kept a moving average of the parameters (`train.ema`), those are the parameters.
 
         Raises:
             TrainingError: There is none, or it does not fit the config.
         """
         stack = build_stack(self.config, self._registry, self.shape, self.value_range)
-        load_model(stack, self._state)
+        load_model(stack, self._state, averaged=True)
         return stack.eval()
 
     @property
@@ -108,22 +118,26 @@ class Run:
         return self.config.data.create(self._registry, split)
 
 
-def open_run(path: str | Path, registry: Registry | None = None) -> Run:
+def open_run(path: str | Path, registry: Registry | None = None, *, checkpoint: Literal["newest", "best"] = "newest") -> Run:
     """Open a run folder.
 
     Args:
         path: The folder.
         registry: The components to build its model from; those of the installed plugins unless given.
+        checkpoint: The newest one that is whole, or the best by the metric that `train.best` names.
 
     Raises:
         TrainingError: It is no run folder.
         ConfigError: Its config needs a component that is not installed.
     """
-    return Run(Path(path), Registry.discover() if registry is None else registry)
+    return Run(Path(path), Registry.discover() if registry is None else registry, checkpoint)
 
 
 def train(config: Config, registry: Registry, *, out: Path | None = None, resume: bool = False, overwrite: bool = False) -> Run:
     """Train what a config describes into a run folder.
+
+    With `train.devices` or `train.nodes`, or started by torchrun or SLURM, this process is one of several: the first writes and
+    reports; the others end (`SystemExit`) where they would only repeat what it says.
 
     Args:
         config: What to train.
@@ -139,57 +153,110 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
     if resume and overwrite:
         raise TrainingError("resume and overwrite contradict each other; choose one")
     folder = (out or Path("runs") / (Path(config.source).stem or "run")).absolute()
-    loggers.require(config.train.loggers)
-    # Whatever the config or the data have wrong shows here, before there is a folder.
-    built = build(config, registry)
-    with _claimed(folder, config, resume=resume, overwrite=overwrite), Interrupts() as interrupts:
-        _describe(folder, config, registry, built)
-        _train(folder, config, built, interrupts)
+    options = config.train
+    with one_voice():
+        loggers.require(options.loggers)
+        # Whatever the config or the data have wrong shows here, before there is a folder.
+        built = build(config, registry)
+        data = (built.train, None) if options.validation is None else hold_out(built.train, options.validation, options.seed)
+        world = launch(options.device, devices=options.devices, nodes=options.nodes, strategy=options.strategy)
+        with ExitStack() as opened:
+            if world.leads:
+                opened.enter_context(claimed(folder, config, resume=resume, overwrite=overwrite))
+                describe(folder, config, registry, built)
+            interrupts = opened.enter_context(Interrupts())
+            opened.enter_context(deterministic(options.deterministic))
+            world.wait()  # for the folder
+            _train(folder, config, built, data, world, interrupts)
+            world.wait()  # for what the first still draws and writes
+        world.close()
     return Run(folder, registry)
 
 
-def _train(folder: Path, config: Config, built: Built, interrupts: Interrupts) -> None:
+def _train(
+    folder: Path, config: Config, built: Built, data: tuple[DataSource, DataSource | None], world: World, interrupts: Interrupts
+) -> None:
     options = config.train
-    steps = Fit(
-        built.stack,
-        built.train,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        optimizer=options.optimizer,
-        schedule=options.schedule,
-        clip_gradients=options.clip_gradients,
-        seed=options.seed,
-        device=options.device,
-        workers=options.workers,
-    )
+    steps = Fit(built.stack, data[0], validation=data[1], world=world, **{name: getattr(options, name) for name in _OF_FIT})
+    steps.signal = lambda: interrupts.received
+    best = None if options.best is None else Watch(options.best)
+    stopping = None if options.early_stopping is None else Watch(**options.early_stopping.model_dump())
+    watches = {name: watch for name, watch in (("best", best), ("early_stopping", stopping)) if watch is not None}
     state = checkpoint.load_newest(folder / CHECKPOINTS)
     if state is not None:
         steps.restore(state)
+        for name, watch in watches.items():
+            watch.restore((state.get("watches") or {}).get(name))
         logger.info("going on after step %d of %d", steps.step, len(steps))
-    if steps.step >= len(steps):
-        logger.info("%s is complete: %d steps; raise train.epochs to train longer", folder, steps.step)
+    if steps.step >= len(steps) or (stopping is not None and stopping.done):
+        more = "train.epochs" if steps.step >= len(steps) else "train.early_stopping.patience"
+        logger.info("%s is complete: %d steps; raise %s to train longer", folder, steps.step, more)
         return
-    metrics = Metrics(folder / METRICS, steps.step, _floor(built, options.batch_size))
-    drawn = Pictures(folder / PICTURES, built.stack, built.test, options.seed)
-    health = Health()
-    with (
-        loggers.Loggers(folder / METRICS, options.loggers, steps.step, _jsonable(config)) as sinks,
-        Progress(steps).shown() as progress,
-    ):
+    with _observed(folder, config, built, steps) as observers:
         for step in steps:
-            if step.step % options.log_every == 0 or step.last or step.step == 1:
-                health.look(metrics.write(steps, step))
-                sinks.values(metrics.latest)
-            progress.tick(step, metrics.latest)
-            ends = step.step == len(steps)
-            stopped = None if ends else interrupts.received
-            if ends or stopped is not None or (step.last and step.epoch % options.checkpoint_every == 0):
-                checkpoint.save(folder / CHECKPOINTS, steps.state(), keep=options.keep)
+            looked = steps.validate() if data[1] is not None and step.last and step.epoch % options.validate_every == 0 else {}
+            better = {name for name, watch in watches.items() if looked and watch.see(looked)}
+            ends = step.step == len(steps) or (stopping is not None and stopping.done)
+            observers.log(step, looked)
+            received = interrupts.received if world.size == 1 else step.signal
+            stopped = None if ends else received or None
+            due = ends or stopped is not None or (step.last and step.epoch % options.checkpoint_every == 0)
+            if world.leads and (due or "best" in better):
+                state = steps.state() | {"watches": {name: watch.state() for name, watch in watches.items()}}
+                if "best" in better:
+                    checkpoint.save_best(folder / CHECKPOINTS, state)
+                if due:
+                    checkpoint.save(folder / CHECKPOINTS, state, keep=options.keep)
             if ends or (step.last and options.pictures_every and step.epoch % options.pictures_every == 0):
-                for name, image in drawn.draw(step.epoch).items():
-                    sinks.picture(name, image, step.step)
+                observers.draw(step)
             if stopped is not None:
                 raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)
+            if ends:
+                break
+    if stopping is not None and stopping.done:
+        logger.info("stopped after epoch %d: no better %s for %d validations", steps.epoch, stopping.metric, stopping.waited)
+
+
+class _Silent:
+    """What a process that does not write does with a step."""
+
+    def log(self, step: Step, looked: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def draw(self, step: Step) -> None:
+        """Nothing."""
+
+
+class _Observers(_Silent):
+    def __init__(self, folder: Path, config: Config, built: Built, steps: Fit) -> None:
+        self._options, self._steps = config.train, steps
+        self._metrics = Metrics(folder / METRICS, steps.step, _floor(built, config.train.batch_size))
+        self._pictures = Pictures(folder / PICTURES, built.stack, built.test, config.train.seed)
+        self._health = Health()
+        self._sinks = loggers.Loggers(folder / METRICS, config.train.loggers, steps.step, jsonable(config))
+        self._progress = Progress(steps)
+
+    @contextmanager
+    def shown(self) -> Iterator[_Observers]:
+        with self._sinks, self._progress.shown():
+            yield self
+
+    def log(self, step: Step, looked: Mapping[str, float]) -> None:
+        if step.step % self._options.log_every == 0 or step.last or step.step == 1:
+            skipped = {"skipped": self._steps.skipped} if self._options.skip_bad_steps else {}
+            self._health.look(self._metrics.write(self._steps, step, {**looked, **skipped}))
+            self._sinks.values(self._metrics.latest)
+        self._progress.tick(step, self._metrics.latest)
+
+    def draw(self, step: Step) -> None:
+        with self._steps.averaged():
+            drawn = self._pictures.draw(step.epoch)
+        for name, image in drawn.items():
+            self._sinks.picture(name, image, step.step)
+
+
+def _observed(folder: Path, config: Config, built: Built, steps: Fit) -> AbstractContextManager[_Silent]:
+    return _Observers(folder, config, built, steps).shown() if steps.world.leads else nullcontext(_Silent())
 
 
 def _floor(built: Built, batch_size: int) -> NoiseFloor | None:
@@ -202,83 +269,3 @@ def _floor(built: Built, batch_size: int) -> NoiseFloor | None:
     floor = noise_floor(stack.divergence, stack.prior, min(batch_size, len(built.train)))
     logger.info("%s; between equal distributions, n = %d: %s", meaning, floor.n, floor)
     return floor
-
-
-@contextmanager
-def _claimed(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> Iterator[None]:
-    """The folder, made ready and locked against other processes."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
-    except OSError as error:
-        raise TrainingError(f"the run folder {folder} cannot be made or written: {error}") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TrainingError(f"another process is training in {folder}; choose another folder with --out") from error
-        # What an interrupted write left is no file of anybody's: it must not make the folder look taken.
-        for part in (folder, folder / CHECKPOINTS, folder / PICTURES):
-            clear_temporary(part)
-        _prepare(folder, config, resume=resume, overwrite=overwrite)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _prepare(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
-    there = [path for path in folder.iterdir() if path.name != LOCK]
-    is_run = (folder / INFO).exists()
-    if there and not is_run:
-        raise TrainingError(f"{folder} holds other files ({there[0].name}, …) and no run; choose another folder with --out")
-    if is_run and not (resume or overwrite):
-        raise TrainingError(
-            f"{folder} already holds a run; --resume goes on with it, --overwrite replaces it, --out names another folder"
-        )
-    if is_run and overwrite:
-        # What marks the folder as a run goes last, so that an interrupted overwrite can be repeated.
-        for path in sorted(there, key=lambda path: path.name == INFO):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if is_run and resume:
-        changed = _differences(json.loads((folder / INFO).read_text())["config"], _jsonable(config))
-        if changed:
-            raise TrainingError(f"{folder} was trained with another config; these differ: {'; '.join(changed)}")
-
-
-def _differences(old: Any, new: Any, place: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for key in sorted({*old, *new}):
-            if place == "train" and key in _FREE:
-                continue
-            found += _differences(old.get(key), new.get(key), f"{place}.{key}" if place else key)
-        return found
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [
-            difference for i, pair in enumerate(zip(old, new, strict=True)) for difference in _differences(*pair, f"{place}[{i}]")
-        ]
-    return [] if old == new else [f"{place}: was {old!r}, is {new!r}"]
-
-
-def _jsonable(config: Config) -> dict[str, Any]:
-    return json.loads(json.dumps(config.to_dict(), default=str))
-
-
-def _describe(folder: Path, config: Config, registry: Registry, built: Built) -> None:
-    info = {
-        "format": FORMAT,
-        "versions": {"owae": owae.__version__, "torch": torch.__version__, "python": platform.python_version()},
-        "plugins": [{"name": name, "distribution": owner, "version": version} for name, owner, version in registry.plugins],
-        "seed": config.train.seed,
-        "data": {
-            "shape": list(built.train.shape),
-            "value_range": list(built.train.value_range),
-            "train": len(built.train),
-            "test": len(built.test),
-        },
-        "divergence": built.stack.divergence.describe(built.stack.matched_prior.shape),
-        "config": _jsonable(config),
-    }
-    # First what marks the folder as a run: whatever interrupts the rest, --resume and --overwrite then know it for one.
-    write_durably(folder / INFO, json.dumps(info, indent=2) + "\n")
-    write_durably(folder / CONFIG, config.to_toml())

@@ -16,7 +16,7 @@ from owae.errors import ConfigError, suggestion
 from owae.options import STRICT, join, options_model, shown, validated
 from owae.reading import TOP, Reader
 from owae.registry import Registry
-from owae.schema import LevelConfig, LevelOptions, Spec, TrainConfig, TrainOptions
+from owae.schema import LevelConfig, LevelOptions, Spec, TrainConfig, TrainOptions, validation_metrics
 from owae.weights import RULES, Constant, Listed, Numbers, Rule, Weight, Weights
 
 _SECTIONS = ("stacked", "data", "levels", "weights", "cost", "regulariser", "prior", "divergence", "train")
@@ -53,7 +53,7 @@ class Sections(Reader):
         stacked = self._stacked(sections, len(levels))
         regularised = any("regulariser" in table for table in (sections, *_tables(sections.get("levels"))))
         weights = self._weights(sections.get("weights"), stacked, regularised)
-        train = self._train(sections.get("train", {}))
+        train = self._train(sections.get("train", {}), validation_metrics(stacked, regularised) if stacked else [])
         return {"data": data, "levels": tuple(levels), **components, "stacked": stacked, "weights": weights, "train": train}
 
     def _refuse_none(self, value: Any, place: str) -> None:
@@ -159,11 +159,13 @@ class Sections(Reader):
             self.problem(place, f"holds {len(value)} weights; where {stacked} levels are stacked it takes {count}")
         return Listed(numbers.values) if isinstance(numbers, Numbers) else None
 
-    def _train(self, value: Any) -> TrainConfig | None:
+    def _train(self, value: Any, metrics: list[str]) -> TrainConfig | None:
         table = self.table(value, "train", "[train]")
         if table is None:
             return None
         options = self.fields(TrainOptions, table, "train", "[train]", also=_TORCH)
+        if options is not None:
+            self._metrics(options, metrics)
         optimizer = self._torch("optimizer", table.get("optimizer", {}), "Adam")
         schedule = self._torch("schedule", table["schedule"], None) if "schedule" in table else None
         if optimizer is None:
@@ -171,6 +173,19 @@ class Sections(Reader):
         for name, words in torch_options.probe(optimizer, schedule):
             self.problem(join("train", name), words)
         return TrainConfig(**options.model_dump(), optimizer=optimizer, schedule=schedule) if options else None
+
+    def _metrics(self, options: TrainOptions, valid: list[str]) -> None:
+        """Whether what training is watched by will be measured; `valid` is empty where the levels are not known."""
+        stopping = options.early_stopping
+        watched = {"train.early_stopping.metric": stopping and stopping.metric, "train.best": options.best}
+        for place, metric in watched.items():
+            if metric is None:
+                continue
+            if valid and metric not in valid:
+                self.problem(place, f"found '{metric}'; {suggestion(metric, valid)}")
+            if options.validation is None:
+                place = place.removesuffix(".metric")
+                self.problem(place, "needs examples that are held out; write validation = 0.1 in [train], or leave this out")
 
     def _torch(self, name: str, value: Any, default: str | None) -> dict[str, Any] | None:
         """An optimiser or a schedule: its `name` and arguments."""

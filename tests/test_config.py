@@ -26,7 +26,7 @@ MISTAKES: list[tuple[str, Any, str, list[str]]] = [
     ("divergance", {}, "", ["did you mean 'divergence'"]),
     ("train.epoch", 3, "", ["did you mean 'epochs'"]),
     ("train.batch-size", 3, "", ["did you mean 'batch_size'"]),
-    ("train.nonsense", 3, "", ["unknown key", "valid: batch_size, "]),
+    ("train.nonsense", 3, "", ["unknown key", "valid: accumulate, batch_size, "]),
     ("levels.1.spase", "data", "levels[1].spase", ["did you mean 'space'"]),
     ("levels.0.layer.hiden", [1], "levels[0].layer.hiden", ["did you mean 'hidden'"]),
     ("levels.0.layer.extras", [{"widht": 4}], "levels[0].layer.extras[0].widht", ["did you mean 'width'", "depth"]),

@@ -26,7 +26,7 @@ FLOORS = [
     {"config", "testing", "pictures"},
     {"build"},
     {"training"},
-    {"evaluation"},
+    {"evaluation", "run_folder"},
     {"runs"},
     {"cli"},
 ]

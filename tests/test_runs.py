@@ -71,10 +71,10 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
     write = Metrics.write
 
-    def writing(self, fit, now):
+    def writing(self, fit, now, *more):
         if now.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
-        return write(self, fit, now)
+        return write(self, fit, now, *more)
 
     monkeypatch.setattr(Metrics, "write", writing)
 

@@ -19,6 +19,14 @@ def command(
     device: Annotated[
         str | None, typer.Option(help="Where to train: auto, cpu, cuda, …; the same as --set train.device=…", show_default=False)
     ] = None,
+    devices: Annotated[
+        str | None, typer.Option(metavar="N", help="Devices of each machine, or auto; train.devices.", show_default=False)
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(metavar="N", help="Machines; train.nodes.", show_default=False)] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="How devices share the work: auto or ddp; train.strategy.", show_default=False)
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="32, bf16-mixed or 16-mixed; train.precision.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
 ) -> None:
@@ -30,11 +38,15 @@ def command(
 
     if resume and overwrite:
         raise typer.BadParameter("contradicts --overwrite; choose one", param_hint="--resume")
-    chosen = [*(overrides or []), *([f"train.device={device}"] if device else [])]
+    flags = {"device": device, "devices": devices, "nodes": nodes, "strategy": strategy}
+    chosen = [*(overrides or []), *(f"train.{name}={value}" for name, value in flags.items() if value is not None)]
+    chosen += [f"train.precision='{precision}'"] if precision is not None else []  # quoted: 32 is a name here
     # Components may use libraries that print; stdout belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
         loaded, registry = load(config, chosen)
         from owae.runs import train  # a config with mistakes is refused before this is waited for
+        from owae.training.devices import leads
 
         run = train(loaded, registry, out=out, resume=resume, overwrite=overwrite)
-    typer.echo(run.folder)
+    if leads():
+        typer.echo(run.folder)

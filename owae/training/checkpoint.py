@@ -29,18 +29,35 @@ def path_for(folder: Path, step: int) -> Path:
     return folder / f"step-{step:09d}.safetensors"
 
 
+def best_path(folder: Path) -> Path:
+    """Where the best checkpoint by a metric is kept, apart from the newest, and never removed for them."""
+    return folder / "best.safetensors"
+
+
 def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
     """Write a training state and remove all but the newest `keep` checkpoints.
 
     Raises:
         TrainingError: The disk is full or the folder cannot be written, or the state holds values that are not finite.
     """
+    target = _write(path_for(folder, state["step"]), state)
+    for old in paths(folder)[max(1, keep) :]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def save_best(folder: Path, state: dict[str, Any]) -> Path:
+    """Write a training state in place of the best so far; errors as for `save`."""
+    return _write(best_path(folder), state)
+
+
+def _write(target: Path, state: dict[str, Any]) -> Path:
+    folder = target.parent
     for name, tensor in state["model"].items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise TrainingError(f"step {state['step']}: {name} holds values that are not finite, so no checkpoint was written")
     tensors, text = flatten(state)
     header = json.dumps({"format": FORMAT, "digest": digest(tensors, text), "tree": text})
-    target = path_for(folder, state["step"])
     temporary = temporary_for(target)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,8 +68,6 @@ def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
         newest = next(iter(paths(folder)), None)
         kept = f"the newest checkpoint is {newest}" if newest else "there is no older checkpoint"
         raise TrainingError(f"the checkpoint of step {state['step']} could not be written to {folder}: {error}; {kept}") from error
-    for old in paths(folder)[max(1, keep) :]:
-        old.unlink(missing_ok=True)
     return target
 
 

@@ -48,3 +48,8 @@ def launched_rank() -> int:
         return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     return rank or int(os.environ.get("NODE_RANK", "0"))
+
+
+def leads() -> bool:
+    """Whether this process is the one of its training that writes and reports."""
+    return launched_rank() == 0

@@ -13,15 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from owae.errors import TrainingError
 from owae.stack import Objective, Stack
-from owae.training.distributed import World
+from owae.training.distributed import StepError, World
 
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"
-
-
-class StepError(TrainingError):
-    """Training stopped at a step. Where several processes train one model, all of them stop there."""
 
 
 class Guard:

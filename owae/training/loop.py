@@ -27,8 +27,8 @@ from owae.stack import Objective, Stack
 from owae.training import state as states
 from owae.training.average import Average
 from owae.training.devices import choose_device
-from owae.training.distributed import World
-from owae.training.guards import Guard, StepError
+from owae.training.distributed import StepError, World
+from owae.training.guards import Guard
 from owae.training.layout import MemoryFormat, laid_out
 from owae.training.loader import Loader, as_source
 from owae.training.networks import Compile, Networks

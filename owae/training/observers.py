@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +49,9 @@ class Metrics:
             self.latest = kept[-1] if kept else {}
             write_durably(path, "".join(_line(line) for line in kept))
 
-    def write(self, fit: Fit, step: Step) -> dict[str, Any]:
-        values = step.objective.scalars() | fit.gradient_norms(step)
+    def write(self, fit: Fit, step: Step, more: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """Add the line of a step, with further numbers if there are any, as those of a validation."""
+        values = step.objective.scalars() | fit.gradient_norms(step) | dict(more or {})
         self.latest = {"epoch": step.epoch, "step": step.step, "lr": step.lr} | values | self.floor
         with self.path.open("a") as file:
             file.write(_line(self.latest))
