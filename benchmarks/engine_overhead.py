@@ -1,7 +1,8 @@
 """What the engine and the training loop cost over a loop written by hand: the paper's MNIST networks, batch 128.
 
 Both sides do the same mathematics (Eq. 14 with the MMD at the top) on equal networks, step in turn, A B B A …, and the ratio is
-the median over pairs. The hand-written side knows no owae: plain `nn.Sequential`s, costs and kernel in line, one fused Adam.
+the median over pairs. Peak memory is measured in a process for each side, beyond its imports. The hand-written side knows no owae:
+plain `nn.Sequential`s, costs and kernel in line, one fused Adam.
 
     python benchmarks/engine_overhead.py [--steps 60] [--small]
 """
@@ -9,6 +10,7 @@ the median over pairs. The hand-written side knows no owae: plain `nn.Sequential
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import statistics
 import time
@@ -19,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
+from train_step_sides import peak_memory
 
 from owae import Stack, fit
 from owae_layers import MLP
@@ -105,13 +108,17 @@ def main() -> None:
             if step >= warm:
                 times[name].append(time.perf_counter() - begun)
     ratios = [a / b for a, b in zip(times["owae"], times["by hand"], strict=True)]
+    # The least of three: what else a process holds varies by some megabytes.
+    memory = {name: min(peak_memory(functools.partial(side, x, widths)) for _ in range(3)) for name, side in sides.items()}
     table = Table(
         title=f"One training step, batch {options.batch}, widths {'-'.join(map(str, widths))}, {torch.get_num_threads()} threads"
     )
-    for column in ("", "median ms", "fastest ms", "last loss"):
+    for column in ("", "median ms", "fastest ms", "last loss", "peak MB"):
         table.add_column(column, justify="right" if column else "left")
     for name, taken in times.items():
-        table.add_row(name, f"{1e3 * statistics.median(taken):.2f}", f"{1e3 * min(taken):.2f}", f"{losses[name]:.3f}")
+        table.add_row(
+            name, f"{1e3 * statistics.median(taken):.2f}", f"{1e3 * min(taken):.2f}", f"{losses[name]:.3f}", f"{memory[name]:,.0f}"
+        )
     console = Console(width=100)
     console.print(table)
     low, middle, high = statistics.quantiles(ratios, n=4)
@@ -119,6 +126,8 @@ def main() -> None:
     console.print(
         f"owae / by hand: {middle:.3f} (quartiles {low:.3f} to {high:.3f}) over {len(ratios)} pairs; {verdict} the target of 1.03."
     )
+    ratio = memory["owae"] / memory["by hand"]
+    console.print(f"Peak memory, owae / by hand: {ratio:.3f}; {'within' if ratio <= 1.02 else 'above'} the target of 1.02.")
 
 
 if __name__ == "__main__":
