@@ -29,6 +29,8 @@ def test_mlp(in_shape, options):
         ((3, 8, 8), {"resample": "down", "output": "sigmoid"}),
         ((3, 7, 9), {"resample": "down", "output": "tanh", "filter_size": 4}),
         ((6, 4, 4), {"filter_size": 5, "blocks": 0}),
+        ((3, 5, 9), {"filter_size": 6, "blocks": 0, "resample": "down"}),
+        ((1, 1, 7), {"filter_size": 2, "blocks": 3, "resample": "down"}),
         ((2, 4, 4), {"norm": "layer", "blocks": 1, "activation": "silu"}),
         ((2, 2, 2), {"norm": "none", "resample": "down", "decoder": "deterministic"}),
         ((4, 1, 1), {}),

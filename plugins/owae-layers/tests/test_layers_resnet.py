@@ -9,7 +9,17 @@ import torch
 from torch import nn
 
 from owae.errors import ConfigError
+from owae.interfaces import Divergence
+from owae.stack import Stack
 from owae_layers.resnet import Convolution, ResNet, TransposedConvolution
+
+
+class Means(Divergence):
+    name = "means"
+
+    def forward(self, x, y):
+        return (x.mean(0) - y.mean(0)).square().sum()
+
 
 SVHN = [
     # filter, filters, resample, z_i (H, W, C), d_i
@@ -102,6 +112,51 @@ def test_odd_and_tiny_maps_come_back_at_their_own_size(size, norm):
         x = torch.rand(2, 3, height, width)
         assert layer.encode(x).mean.shape == (2, *layer.latent_shape)
         assert layer.decode(layer.encode(x).mean).mean.shape == x.shape
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+@pytest.mark.parametrize("size", [2, 3, 4, 7])
+def test_a_stack_goes_down_to_one_pixel_and_comes_back(size, blocks):
+    torch.manual_seed(0)
+    layers, shape, heights = [], (3, 45, 29), [45]
+    while shape[1:] != (1, 1):
+        layer = ResNet(shape, channels=2, filters=3, filter_size=size, resample="down", blocks=blocks)
+        layers.append(layer)
+        shape = layer.latent_shape
+        heights.append(shape[1])
+    assert heights == [45, 23, 12, 6, 3, 2, 1]
+    stack = Stack(layers, divergence=Means(), weights=[0.5] * len(layers))
+    stack(torch.rand(4, 3, 45, 29)).loss.backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in stack.parameters())
+    stack.eval()
+    for level in range(1, 7):
+        assert stack.reconstruct(torch.rand(1, 3, 45, 29), level).shape == (1, 3, 45, 29)
+    assert stack.sample(2).shape == (2, 3, 45, 29)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_same_padding_keeps_features_where_they_are(size, stride):
+    """A filter that only passes its middle (of an even one, the near middle) on gives every `stride`-th pixel."""
+    layer = Convolution(1, 1, size, stride=stride, bias=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[0, 0, (size - 1) // 2, (size - 1) // 2] = 1
+    x = torch.rand(2, 1, 7, 10)
+    assert torch.equal(layer(x), x[..., ::stride, ::stride])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "3×3, 64, none"),
+        ({"filter_size": 4, "filters": 7, "resample": "down"}, "4×4, 7, down/up"),
+        ({"blocks": 1}, "3×3, 64, none, 1 block"),
+        ({"blocks": 0}, "3×3, 64, none, 0 blocks"),
+    ],
+)
+def test_the_summary_tells_what_is_not_the_papers(options, words):
+    assert ResNet((3, 8, 8), channels=2, **options).summary() == words
 
 
 @pytest.mark.parametrize("size", range(1, 8))
