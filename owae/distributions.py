@@ -19,8 +19,14 @@ from torch.nn import functional as F
 # logarithm have finite gradients; the upper only stops an overflow.
 LOGIT_BOUNDS = (-20.0, 500.0)
 
+
+def _contiguous_noise(like: Tensor) -> Tensor:
+    # Numbers are drawn in the order of memory: so an event's noise does not depend on how its channels lie there.
+    return torch.randn_like(like, memory_format=torch.contiguous_format)
+
+
 # Draws standard normal noise like a tensor. Several processes that share a batch draw that of the whole batch and keep their rows.
-standard_noise: ContextVar[Callable[[Tensor], Tensor]] = ContextVar("owae_standard_noise", default=torch.randn_like)
+standard_noise: ContextVar[Callable[[Tensor], Tensor]] = ContextVar("owae_standard_noise", default=_contiguous_noise)
 
 
 @runtime_checkable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,10 +10,8 @@ from torch import Tensor
 from owae.errors import TrainingError
 from owae.stack import Stack
 
-MemoryFormat = Literal["auto", "contiguous", "channels_last"]
 
-
-def laid_out(stack: Stack, name: MemoryFormat) -> tuple[Stack, Callable[[Tensor], Tensor]]:
+def laid_out(stack: Stack, name: str) -> tuple[Stack, Callable[[Tensor], Tensor]]:
     """The stack, its filters laid out in place, and what lays a batch out as they are. "auto" is channels last on CUDA.
 
     Raises:

@@ -29,7 +29,7 @@ from owae.training.average import Average
 from owae.training.devices import choose_device
 from owae.training.distributed import StepError, World
 from owae.training.guards import Guard
-from owae.training.layout import MemoryFormat, laid_out
+from owae.training.layout import laid_out
 from owae.training.loader import Loader, as_source
 from owae.training.networks import Compile, Networks
 from owae.training.norm import synchronise
@@ -116,7 +116,7 @@ class Fit:
         ema: float | None = None,
         precision: str = "32",
         compile: Compile = "auto",
-        memory_format: MemoryFormat = "auto",
+        memory_format: str = "auto",
         checkpoint_activations: bool = False,
         validation: DataSource | Tensor | None = None,
         seed: int = 0,
@@ -162,7 +162,7 @@ class Fit:
             while self.step < self.total_steps:
                 done, start = divmod(self.step, self.steps_per_epoch)
                 batches = self.loader.epoch(done + 1, start * self.accumulate)
-                for index, group in enumerate(iter(lambda: list(itertools.islice(batches, self.accumulate)), []), start):  # noqa: B023 # used at once
+                for index, group in enumerate(_groups(batches, self.accumulate), start):
                     if not self.stack.training:  # whoever iterates may have looked at the model meanwhile
                         self.stack.train()
                     yield self._advance(group, done + 1, index)
@@ -187,9 +187,10 @@ class Fit:
                 fault = self._guard.explain(batches, objectives, where)
         if fault is not None:
             self._leave_out(fault)
-        with warnings.catch_warnings():  # of a schedule that is stepped before the first optimiser step, if that was left out
-            warnings.simplefilter("ignore" if self.skipped else "default")
-            if self.schedule is not None and self.step + 1 < self.total_steps:
+        if self.schedule is not None and self.step + 1 < self.total_steps:
+            with warnings.catch_warnings():
+                if self.skipped:  # torch remarks on a schedule whose first step comes before the optimiser's
+                    warnings.simplefilter("ignore")
                 self.schedule.step()
         self.step += 1
         objective = mean_objective(objectives, counts) if objectives else unknown(self.stack)
@@ -275,6 +276,11 @@ class Fit:
             TrainingError: It is of another model, or an epoch has another number of steps now.
         """
         states.restore(self, state)
+
+
+def _groups(batches: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
+    while group := list(itertools.islice(batches, size)):
+        yield group
 
 
 fit = Fit  # a verb for whoever writes `for step in fit(…)`

@@ -101,7 +101,7 @@ class _Compiled:
         try:
             return self._function(z)
         except TorchDynamoException as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             if self._must:
                 raise TrainingError(f"torch.compile failed ({reason}); compile = false would work") from error
             logger.warning("torch.compile failed (%s); going on without", reason)
