@@ -1,0 +1,151 @@
+"""Figures of points: one panel a level, a colour a class, and the class's name where its middle is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from owae_report.embeddings import Projection, densest
+from owae_report.style import FAINT, INK, NEUTRAL, PAGE, SMALL, TEXT, colours, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Inches.
+_PANEL = 2.3  # at most
+_GAP, _EDGE = 0.09, 0.04
+_TITLE, _NOTE, _TICKS, _LEGEND_ROW = 0.2, 0.18, 0.34, 0.17
+
+_IN_A_ROW = 5
+_NAMED, _LISTED = 20, 40  # classes named in the panels, and in the legend
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One cloud of points.
+
+    Attributes:
+        projection: The points.
+        labels: Their classes, or None.
+        title: Above it.
+        note: Below it.
+        axes: Names of both axes, where coordinates mean something; ticks are drawn then.
+        plain: Whether the title is a name, in which no sign sets mathematics.
+    """
+
+    projection: Projection
+    labels: Int[np.ndarray, " n"] | None
+    title: str = ""
+    note: str = ""
+    axes: tuple[str, str] | None = None
+    plain: bool = False
+
+
+def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
+    """A figure of panels, five in a row at most, with a legend of the classes of all.
+
+    Args:
+        panels: At least one.
+        seed: Decides which of two points that overlap lies on top.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not panels:
+        raise ValueError("there is no panel to draw; at least one is needed")
+    rows = math.ceil(len(panels) / _IN_A_ROW)
+    columns = math.ceil(len(panels) / rows)
+    ticks = _TICKS if any(panel.axes for panel in panels) else 0.0
+    note = _NOTE if any(panel.note for panel in panels) else 0.0
+    title = _TITLE if any(panel.title for panel in panels) else 0.0
+    across, upward = ticks + _GAP, title + note + ticks
+    side = min(_PANEL, (PAGE - 2 * _EDGE + _GAP) / columns - across)
+    classes = sorted({int(label) for panel in panels if panel.labels is not None for label in panel.labels})
+    width = 2 * _EDGE + columns * (side + across) - _GAP
+    # A marker, the name and the space after it.
+    entry = 0.19 + 0.06 * max((len(str(each)) for each in classes), default=1)
+    in_a_row = max(1, min(len(classes), int(width / entry)))
+    legend_rows = math.ceil(len(classes) / in_a_row) if 0 < len(classes) <= _LISTED else int(bool(classes))
+    foot = _EDGE + _LEGEND_ROW * legend_rows
+    height = _EDGE + rows * (side + upward + _GAP) - _GAP + foot
+    figure = new_figure(width, height)
+    palette = dict(zip(classes, colours(len(classes)), strict=True))
+    for index, panel in enumerate(panels):
+        row, column = divmod(index, columns)
+        left = _EDGE + column * (side + across) + ticks
+        bottom = height - _EDGE - row * (side + upward + _GAP) - title - side
+        axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+        _draw(axes, panel, palette, side, seed)
+    if classes:
+        _legend(figure, palette, in_a_row, foot / height)
+    return figure
+
+
+def _draw(axes: Axes, panel: Panel, palette: dict[int, Float[np.ndarray, "3"]], side: float, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    points = panel.projection.points
+    if points.shape[1] == 1:
+        # A line's points are spread over a height that means nothing.
+        points = np.column_stack([points[:, 0], generator.uniform(-1, 1, len(points)) * 0.25 * max(np.ptp(points), 1e-12)])
+    order = generator.permutation(len(points))
+    size = float(np.clip(side**2 * 900 / len(points), 0.6, 9.0))
+    colour = NEUTRAL if panel.labels is None else np.array([palette[int(label)] for label in panel.labels[order]])
+    axes.scatter(points[order, 0], points[order, 1], s=size, c=colour, linewidths=0, alpha=0.75)
+    axes.set_title(panel.title, pad=3, size=TEXT, parse_math=not panel.plain)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.05)
+    if panel.axes is None:
+        axes.set(xticks=[], yticks=[])
+        if panel.note:
+            axes.set_xlabel(panel.note, labelpad=3)
+    else:
+        axes.set_xlabel(panel.axes[0], labelpad=1)
+        axes.set_ylabel(panel.axes[1], labelpad=1)
+        axes.locator_params(nbins=5)
+        if panel.projection.points.shape[1] == 1:
+            axes.set(yticks=[])
+    if panel.labels is not None and len(palette) <= _NAMED:
+        _name_classes(axes, points, panel.labels)
+
+
+def _name_classes(axes: Axes, points: Float[np.ndarray, "n 2"], labels: Int[np.ndarray, " n"]) -> None:
+    """Names in the panel, so that a class is found without colours too."""
+    from matplotlib.patheffects import withStroke
+
+    present = [int(each) for each in np.unique(labels)]
+    for each, (x, y) in zip(present, densest(points, labels, present), strict=True):
+        halo = [withStroke(linewidth=1.6, foreground="white")]
+        axes.text(x, y, str(each), size=SMALL, weight="bold", color=INK, ha="center", va="center", path_effects=halo)
+
+
+def _legend(figure: Figure, palette: dict[int, Float[np.ndarray, "3"]], in_a_row: int, foot: float) -> None:
+    from matplotlib.lines import Line2D
+
+    if len(palette) > _LISTED:
+        text = f"{len(palette)} classes, {min(palette)} … {max(palette)}, coloured in their order"
+        figure.text(0.5, foot / 2, text, ha="center", va="center", size=SMALL, color=FAINT)
+        return
+    handles = [Line2D([], [], color=colour, marker="o", markersize=4, linestyle="") for colour in map(tuple, palette.values())]
+    names = [str(each) for each in palette]
+    # Legends are filled column by column, and read row by row.
+    by_column = [place for column in range(in_a_row) for place in range(column, len(names), in_a_row)]
+    figure.legend(
+        [handles[place] for place in by_column],
+        [names[place] for place in by_column],
+        loc="center",
+        bbox_to_anchor=(0.5, foot / 2),
+        ncols=in_a_row,
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+        handletextpad=0.1,
+        handlelength=1.0,
+        columnspacing=0.7,
+        labelspacing=0.25,
+    )

@@ -1,0 +1,152 @@
+"""One run as the figures see it: what it is called, and its arrays, each computed once and only if a figure asks for it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from owae import pictures
+from owae.errors import DataError, OwaeError, TrainingError
+from owae.interfaces import DataSource
+from owae.runs import Run
+from owae_report.embeddings import encode
+from owae_report.interpolate import interpolate, pairs
+from owae_report.sheets import Pixels
+
+_LONGEST = 40  # letters of a name, in a title
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can say of the figures.
+
+    Attributes:
+        seed: Decides every draw and choice.
+        number: Samples, reconstructed examples and interpolated pairs; each figure's own number unless given.
+        examples: Examples embedded, at most.
+        split: The set that examples come from, "test" or "train".
+        level: The level that paths are taken in; the deepest unless given.
+        steps: Points of a path, both ends among them.
+        side: Points along each side of the latent grid; the figure's own number unless given.
+    """
+
+    seed: int = 0
+    number: int | None = None
+    examples: int = 2000
+    split: str = "test"
+    level: int | None = None
+    steps: int = 10
+    side: int | None = None
+
+
+class Subject:
+    """A run and what is drawn of it.
+
+    Args:
+        run: The run.
+        options: What the user said.
+
+    Attributes:
+        name: What it is called in titles: its folder.
+
+    Raises:
+        OwaeError: It has no level of the number that the options name.
+    """
+
+    def __init__(self, run: Run, options: Options) -> None:
+        self.run, self.options = run, options
+        folder = run.folder.absolute()
+        self.name = folder.name or str(folder)
+        depth = len(run.config.levels)
+        if options.level is not None and not 1 <= options.level <= depth:
+            raise OwaeError(f"level {options.level} was asked for; {self.name} has levels 1 to {depth}")
+        self.level = options.level or depth
+
+    @property
+    def title(self) -> str:
+        """The name, with its middle left out where it is long."""
+        half = _LONGEST // 2
+        return self.name if len(self.name) <= _LONGEST else f"{self.name[: half - 1]}…{self.name[-half:]}"
+
+    @property
+    def slug(self) -> str:
+        """The name, as part of a file's."""
+        return re.sub(r"[^\w.+-]+", "-", self.name).strip("-.") or "run"
+
+    @property
+    def drawable(self) -> bool:
+        """Whether its data are images."""
+        return pictures.drawable(self.run.shape)
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of z_1 … z_N."""
+        return [tuple(layer.latent_shape) for layer in self.run.model.layers]
+
+    @cached_property
+    def source(self) -> DataSource:
+        """The set that examples come from.
+
+        Raises:
+            DataError: It is empty.
+        """
+        source = self.run.source(self.options.split)
+        if not len(source):
+            other = "train" if self.options.split == "test" else "test"
+            raise DataError(f"the {self.options.split} set of {self.name} is empty; --split {other} takes the other")
+        return source
+
+    def samples(self, number: int) -> Pixels:
+        """Ancestral samples."""
+        return self._pixels(pictures.draw_samples(self.run.model, number, self.options.seed), "samples")
+
+    def plane(self, side: int) -> list[Pixels]:
+        """The deepest latent on a grid, rows from above."""
+        decoded = pictures.decode_plane(self.run.model, side, seed=self.options.seed)
+        return [self._pixels(row, "the latent grid") for row in decoded]
+
+    def reconstructions(self, number: int) -> list[Pixels]:
+        """Examples and what is left of them through z_1 … z_N, bottom first."""
+        chosen = pictures.representative(number, len(self.source), self.source.labels, self.options.seed)
+        levels = pictures.reconstructions(self.run.model, self._examples(chosen))
+        return [self._pixels(events, f"reconstructions through z_{i}") for i, events in enumerate(levels)]
+
+    def interpolations(self, number: int) -> list[Pixels]:
+        """For every pair a row: the first, the path from its reconstruction to the second's, the second."""
+        ends = [self._examples(places) for places in pairs(self.source, number, self.options.seed).unbind(1)]
+        path = interpolate(self.run.model, *ends, steps=self.options.steps, level=self.level)
+        rows = torch.cat([ends[0][:, None], path.cpu(), ends[1][:, None]], dim=1)
+        return [self._pixels(row, "interpolations") for row in rows]
+
+    @cached_property
+    def _embedded(self) -> Int[Tensor, " n"]:
+        return pictures.representative(self.options.examples, len(self.source), self.source.labels, self.options.seed)
+
+    @cached_property
+    def codes(self) -> list[Tensor]:
+        """The encoders' means of examples at every level, bottom first, (n, d)."""
+        return encode(self.run.model, self.source, self._embedded, self.name)
+
+    @property
+    def labels(self) -> Int[np.ndarray, " n"] | None:
+        """The classes of the examples that `codes` are of."""
+        return None if self.source.labels is None else self.source.labels.cpu()[self._embedded].numpy()
+
+    def _examples(self, places: Tensor) -> Tensor:
+        from owae.training.loader import examples
+
+        return examples(self.source, places)
+
+    def _pixels(self, events: Tensor, what: str) -> Pixels:
+        if not events.isfinite().all():
+            raise TrainingError(
+                f"{self.name}: {what} hold values that are not finite, so its training diverged; it can only be trained anew, with a "
+                "lower learning rate for instance"
+            )
+        return pictures.to_pixels(events, self.run.value_range)
