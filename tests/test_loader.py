@@ -154,7 +154,7 @@ def test_an_epoch_that_waits_for_reading_says_so_once(caplog: pytest.LogCaptureF
             list(slow.epoch(epoch))
             list(quick.epoch(epoch))
     assert slow.waited > 0.05
-    assert sum("workers would read ahead" in record.message for record in caplog.records) == 1
+    assert sum("train.workers = 2 would read ahead" in record.message for record in caplog.records) == 1
 
 
 def test_training_with_workers_is_training_without(make, monkeypatch: pytest.MonkeyPatch):

@@ -205,4 +205,4 @@ class Loader:
         if alone and not self._said and taken > 1 and waited > SLOW * whole:
             self._said = True
             share = waited / whole
-            logger.info("%.0f%% of an epoch was spent reading examples one by one; workers would read ahead", 100 * share)
+            logger.info("%.0f%% of an epoch was spent reading examples one by one; train.workers = 2 would read ahead", 100 * share)
