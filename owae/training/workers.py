@@ -98,14 +98,14 @@ class Workers:
         )
 
 
-class _Chunks(Sampler[Tensor]):
-    """The batches of indices that are to be read next."""
+class _Chunks(Sampler[list[int]]):
+    """The batches of indices that are to be read next; as numbers, since each tensor would travel in shared memory of its own."""
 
     def __init__(self) -> None:
         self.chunks: Sequence[Tensor] = ()
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.chunks)
+    def __iter__(self) -> Iterator[list[int]]:
+        return (chunk.tolist() for chunk in self.chunks)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -115,9 +115,9 @@ class _Batches(Dataset[Any]):
     def __init__(self, source: DataSource) -> None:
         self.source = source
 
-    def __getitem__(self, index: Tensor) -> Any:
+    def __getitem__(self, index: list[int]) -> Any:
         try:
-            return self.source.batch(index)
+            return self.source.batch(torch.tensor(index))
         except DataError as error:
             return error  # raised, it would come over wrapped in the worker's traceback
 
