@@ -75,10 +75,8 @@ def main() -> None:
     peak = torch.cuda.max_memory_reserved(steps.device) / GB if on_gpu else resident()
     device = torch.cuda.get_device_name(steps.device) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
 
-    table = Table(
-        title=f"One step of the ten-level CelebA model, batch {arguments.batch_size}: {device}, torch {torch.__version__}"
-    )
-    table.add_column("")
+    table = Table(title=f"batch {arguments.batch_size}, {device}, torch {torch.__version__}")
+    table.add_column("one step, ten levels")
     table.add_column("", justify="right")
     table.add_row("parameters", f"{parameters:,}")
     table.add_row("first step", f"{times[0]:.2f} s")
