@@ -152,10 +152,11 @@ def test_celeba_in_the_tables_that_go_about(tmp_path: Path) -> None:
     assert test.labels.tolist() == [i % 2 for i in range(2, len(names), 3)]
 
 
-def test_a_web_page_named_as_the_archive_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", ["<!DOCTYPE html>", "\ufeff<!doctype html>", "\r\n <HTML>", "<!-- saved -->\n<html>"])
+def test_a_web_page_named_as_the_archive_is_told(tmp_path: Path, start: str) -> None:
     path = tmp_path / "celeba" / "img_align_celeba.zip"
     path.parent.mkdir()
-    path.write_text("<!DOCTYPE html><title>Google Drive - Quota exceeded</title>")
+    path.write_text(f"{start}<title>Google Drive - Quota exceeded</title>", encoding="utf-8")
     for verify in (True, False):
         with pytest.raises(DataError, match="it is a web page") as caught:
             CelebA("train", root=tmp_path, verify=verify)

@@ -6,6 +6,7 @@ message says which file to put where by hand.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import http.client
 import importlib.util
@@ -197,5 +198,5 @@ def _md5(path: Path) -> str:
 
 def _is_page(path: Path) -> bool:
     with path.open("rb") as file:
-        start = file.read(512).lstrip().lower()
-    return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml"))
+        start = file.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    return start.startswith((b"<!doctype", b"<!--", b"<html", b"<head", b"<?xml"))
