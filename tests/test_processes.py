@@ -12,37 +12,12 @@ from pathlib import Path
 
 import pytest
 import tiny
+from processes import start, wait_for_checkpoint
 
 from owae.runs import open_run
-from owae.training import checkpoint
 from owae.training.observers import read_metrics
 
 pytestmark = pytest.mark.slow
-
-
-def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen:
-    path = folder / "tiny.toml"
-    if not path.exists():
-        tiny.config(folder, epochs=100_000, checkpoint_every=1)
-    return subprocess.Popen(
-        [sys.executable, "-m", "owae", "train", str(path), "--out", str(folder / "run"), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
-
-
-def wait_for_checkpoint(folder: Path, process: subprocess.Popen, after: int = 0) -> int:
-    """The step of the newest checkpoint, once there is one beyond `after`."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        steps = [int(path.stem.removeprefix("step-")) for path in checkpoint.paths(folder / "run" / "checkpoints")]
-        if steps and steps[0] > after:
-            return steps[0]
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    raise AssertionError("no checkpoint was written")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
