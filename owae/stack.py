@@ -107,9 +107,20 @@ class Stack(nn.Module):
         posteriors, codes, penalties = self._climb(x)
         divergence = self._match(codes[-1])
         costs = self._descend([x, *codes], data if self._beneath[0] else x)
+        return self.summed(costs, penalties, divergence, posteriors, codes)
+
+    def summed(
+        self,
+        costs: Sequence[Tensor],
+        penalties: Sequence[Tensor],
+        divergence: Tensor,
+        posteriors: Sequence[Distribution],
+        codes: Sequence[Tensor],
+    ) -> Objective:
+        """The record of an evaluation from its terms, bottom first: Eq. 14 summed from the top, as Eq. 11 says, and Eq. 17."""
         transport = divergence
         for cost, multiplier in zip(reversed(costs), reversed(self.multipliers), strict=True):
-            transport = cost + multiplier * transport  # Eq. 11
+            transport = cost + multiplier * transport
         penalty_weights = tuple(level.penalty for level in self._stacked_levels())
         loss = transport
         for weight, penalty in zip(penalty_weights, penalties, strict=True):

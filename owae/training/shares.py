@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,13 +74,7 @@ class Shares:
         # A process without rows has the mean of nothing; it must take part in the backward pass all the same.
         terms = self.world.sum(terms * (self.own / count) if self.own else terms.nan_to_num() * 0).unbind()
         costs, penalties = terms[: len(objective.costs)], terms[len(objective.costs) :]
-        transport = objective.divergence
-        for cost, multiplier in zip(reversed(costs), reversed(stack.multipliers), strict=True):
-            transport = cost + multiplier * transport  # Eq. 11, as in the stack
-        loss = transport
-        for weight, penalty in zip(objective.penalty_weights, penalties, strict=True):
-            loss = loss + weight * penalty if weight > 0 else loss
-        return replace(objective, costs=tuple(costs), penalties=tuple(penalties), transport=transport, loss=loss)
+        return stack.summed(costs, penalties, objective.divergence, objective.posteriors, objective.codes)
 
     def _noise(self, like: Tensor) -> Tensor:
         if self._common:
