@@ -33,6 +33,21 @@ FREE = {
 
 
 @contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """A block that writes into a run folder beside its checkpoints; if it cannot, training ends and says so.
+
+    Raises:
+        TrainingError: The disk is full, or the folder cannot be written any more.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{folder} cannot be written any more: {error}; training stops, and the newest checkpoint stays: --resume goes on from it"
+        ) from error
+
+
+@contextmanager
 def claimed(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """The folder, made ready and locked against other processes."""
     try:

@@ -24,7 +24,7 @@ from owae.errors import InterruptionError, TrainingError
 from owae.interfaces import DataSource, Shape
 from owae.noise import NoiseFloor, noise_floor
 from owae.registry import Registry
-from owae.run_folder import CHECKPOINTS, CONFIG, INFO, METRICS, PICTURES, claimed, describe, jsonable
+from owae.run_folder import CHECKPOINTS, CONFIG, INFO, METRICS, PICTURES, claimed, describe, jsonable, writing
 from owae.stack import Stack
 from owae.training import checkpoint, loggers
 from owae.training.determinism import deterministic
@@ -229,7 +229,7 @@ class _Silent:
 
 class _Observers(_Silent):
     def __init__(self, folder: Path, config: Config, built: Built, steps: Fit) -> None:
-        self._options, self._steps = config.train, steps
+        self._folder, self._options, self._steps = folder, config.train, steps
         self._metrics = Metrics(folder / METRICS, steps.step, _floor(built, config.train.batch_size))
         self._pictures = Pictures(folder / PICTURES, built.stack, built.test, config.train.seed)
         self._health = Health()
@@ -244,12 +244,14 @@ class _Observers(_Silent):
     def log(self, step: Step, looked: Mapping[str, float]) -> None:
         if step.step % self._options.log_every == 0 or step.last or step.step == 1:
             skipped = {"skipped": self._steps.skipped} if self._options.skip_bad_steps else {}
-            self._health.look(self._metrics.write(self._steps, step, {**looked, **skipped}))
-            self._sinks.values(self._metrics.latest)
+            with writing(self._folder):
+                values = self._metrics.write(self._steps, step, {**looked, **skipped})
+            self._health.look(values)
+            self._sinks.values(values)
         self._progress.tick(step, self._metrics.latest)
 
     def draw(self, step: Step) -> None:
-        with self._steps.averaged():
+        with self._steps.averaged(), writing(self._folder):
             drawn = self._pictures.draw(step.epoch)
         for name, image in drawn.items():
             self._sinks.picture(name, image, step.step)

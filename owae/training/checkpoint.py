@@ -6,6 +6,7 @@ older ones as they were. It carries a hash of its contents, so a file that was c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from pathlib import Path
@@ -64,7 +65,8 @@ def _write(target: Path, state: dict[str, Any]) -> Path:
         save_file(tensors, temporary, metadata={_KEY: header})
         replace_durably(temporary, target)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder turned read-only keeps even that
+            temporary.unlink(missing_ok=True)
         newest = next(iter(paths(folder)), None)
         kept = f"the newest checkpoint is {newest}" if newest else "there is no older checkpoint"
         raise TrainingError(f"the checkpoint of step {state['step']} could not be written to {folder}: {error}; {kept}") from error
