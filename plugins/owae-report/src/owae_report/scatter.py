@@ -75,6 +75,8 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
     foot = _EDGE + _LEGEND_ROW * legend_rows
     height = _EDGE + rows * (side + upward + _GAP) - _GAP + foot
     figure = new_figure(width, height)
+    # Coordinates that mean something are seen around 0 and on one scale.
+    reach = 1.08 * max((float(np.abs(panel.projection.points).max()) for panel in panels if panel.axes), default=0.0)
     palette = dict(zip(classes, colours(len(classes)), strict=True))
     for index, panel in enumerate(panels):
         row, column = divmod(index, columns)
@@ -82,6 +84,8 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
         bottom = height - _EDGE - row * (side + upward + _GAP) - title - side
         axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
         _draw(axes, panel, palette, side, seed)
+        if panel.axes and reach > 0:
+            axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     if classes:
         _legend(figure, palette, in_a_row, foot / height)
     return figure
@@ -94,7 +98,7 @@ def _draw(axes: Axes, panel: Panel, palette: dict[int, Float[np.ndarray, "3"]], 
         # A line's points are spread over a height that means nothing.
         points = np.column_stack([points[:, 0], generator.uniform(-1, 1, len(points)) * 0.25 * max(np.ptp(points), 1e-12)])
     order = generator.permutation(len(points))
-    size = float(np.clip(side**2 * 900 / len(points), 0.6, 9.0))
+    size = float(np.clip(side**2 * 1300 / len(points), 1.2, 9.0))
     colour = NEUTRAL if panel.labels is None else np.array([palette[int(label)] for label in panel.labels[order]])
     axes.scatter(points[order, 0], points[order, 1], s=size, c=colour, linewidths=0, alpha=0.75)
     axes.set_title(panel.title, pad=3, size=TEXT, parse_math=not panel.plain)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Pixels = UInt8[np.ndarray, "n H W *channels"]
+Pixels = UInt8[np.ndarray, "_ H W *channels"]
 
 # Pixels of the PNG.
 _TILE = 102  # a picture's longer side, about: 0.34 inches

@@ -24,8 +24,9 @@ INK, FAINT = "#1a1a1a", "#8c8c8c"
 NEUTRAL = "#3b6ea5"  # points without a class
 FORMATS = ("png", "pdf")
 
-# Ten colours told apart in common colour blindness and by their lightness (Petroff 2021, arXiv:2107.02270).
-_TEN = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+# Ten colours told apart in common colour blindness and by their lightness (Petroff 2021, arXiv:2107.02270); in an order in which
+# the greys do not fall on handwritten digits that lie beside each other.
+_TEN = ("#3f90da", "#717581", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#ffa90e", "#92dadd")
 
 _SETTINGS: dict[str, Any] = {
     # Matplotlib ships both, so that a figure does not depend on a machine's fonts; the second has what the first lacks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ from owae.runs import Run
 from owae_report.embeddings import encode
 from owae_report.interpolate import interpolate, pairs
 from owae_report.sheets import Pixels
+
+logger = logging.getLogger(__name__)
 
 _LONGEST = 40  # letters of a name, in a title
 
@@ -100,6 +103,14 @@ class Subject:
         if not len(source):
             other = "train" if self.options.split == "test" else "test"
             raise DataError(f"the {self.options.split} set of {self.name} is empty; --split {other} takes the other")
+        if len(source) < (self.options.number or 0):
+            logger.warning(
+                "the %s set of %s holds %d examples, fewer than the %d asked for",
+                self.options.split,
+                self.name,
+                len(source),
+                self.options.number,
+            )
         return source
 
     def samples(self, number: int) -> Pixels:

@@ -1,0 +1,42 @@
+"""A trained run to draw, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def registry():
+    """Every installed plugin's components. Imports stand inside, for what is imported before the type checker is not checked."""
+    from owae.registry import Registry
+
+    return Registry.discover()
+
+
+def trained(folder: Path, registry, *, images: np.ndarray | None = None, name: str = "run", **keys: object):
+    """A run of the tiny stack on images, in `folder`/`name`."""
+    import tiny
+
+    from owae.config import Config
+    from owae.runs import train
+
+    folder.mkdir(exist_ok=True)
+    path = tiny.config(folder, images_=images)
+    overrides = [f"{key}={value}" for key, value in keys.items()]
+    return train(Config.load(path, registry, overrides), registry, out=folder / name)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory, registry):
+    """Sixty grey 8×8 images in four classes, two levels."""
+    return trained(tmp_path_factory.mktemp("digits"), registry, name="digits")
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory, registry):
+    """Colour images that are higher than wide."""
+    images = np.random.default_rng(0).integers(0, 256, (64, 12, 8, 3), dtype=np.uint8)
+    return trained(tmp_path_factory.mktemp("colours"), registry, images=images, name="colours")

@@ -1,0 +1,153 @@
+"""Where pictures and points stand in a figure, and that the PNG holds the values it was given."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from owae_report.embeddings import Projection
+from owae_report.scatter import Panel, scatter
+from owae_report.sheets import Block, sheet, square_rows
+from owae_report.style import DPI, PAGE, PAGE_HEIGHT, colours, rendered, styled
+
+
+def pictures_of(count: int, *shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 250, (count, *shape), dtype=np.uint8)
+
+
+def drawn(blocks: list[Block], down: bool = False) -> np.ndarray:
+    with styled():
+        content = rendered(sheet(blocks, down=down), "png")
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.info["dpi"] == pytest.approx((DPI, DPI), abs=0.1)
+        return np.asarray(image.convert("RGBA"))
+
+
+def found(sheet: np.ndarray, picture: np.ndarray, scale: int) -> list[tuple[int, int]]:
+    """The places at which a grey or RGB picture, each pixel `scale` times as large, stands in a sheet."""
+    colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+    large = colour.repeat(scale, axis=0).repeat(scale, axis=1)
+    height, width = large.shape[:2]
+    starts = np.argwhere((sheet[: sheet.shape[0] - height + 1, : sheet.shape[1] - width + 1, :3] == large[0, 0]).all(-1))
+    return [(y, x) for y, x in starts.tolist() if np.array_equal(sheet[y : y + height, x : x + width, :3], large)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale"), [((8, 8), 13), ((28, 28), 4), ((32, 32, 3), 3), ((45, 33, 3), 2), ((64, 64, 3), 2), ((9, 31), 3)]
+)
+def test_every_pixel_is_drawn_as_it_is_and_in_its_place(shape: tuple[int, ...], scale: int):
+    images = pictures_of(6, *shape)
+    block = Block([images[:3], images[3:]], labels=["$z_1$", "$x$"], title="a_title$", breaks=frozenset({1}))
+    drawing = drawn([block])
+    places = [found(drawing, image, scale) for image in images]
+    assert [len(each) for each in places] == [1] * 6
+    rows = np.array([each[0] for each in places]).reshape(2, 3, 2)
+    assert (rows[:, :, 0] == rows[:, :1, 0]).all()
+    assert (rows[:, :, 1] == rows[:1, :, 1]).all()
+    across = np.diff(rows[0, :, 1])
+    assert across[0] > across[1] == shape[1] * scale + 4
+
+
+def test_rows_of_two_depths_stand_level_at_the_bottom():
+    deep, shallow = pictures_of(12, 8, 8), pictures_of(6, 8, 8, seed=1)
+    blocks = [Block([deep[i : i + 2] for i in range(0, 12, 2)]), Block([shallow[i : i + 2] for i in range(0, 6, 2)])]
+    drawing = drawn(blocks)
+    (left,), (right,) = found(drawing, deep[-1], 13), found(drawing, shallow[-1], 13)
+    assert left[0] == right[0]
+    assert left[1] < right[1]
+
+
+def test_blocks_can_stand_one_under_the_other():
+    first, second = pictures_of(2, 8, 8), pictures_of(2, 8, 8, seed=1)
+    drawing = drawn([Block([first]), Block([second])], down=True)
+    (upper,), (lower,) = found(drawing, first[0], 13), found(drawing, second[0], 13)
+    assert upper[1] == lower[1]
+    assert upper[0] + 8 * 13 < lower[0]
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (300, 200, 3), (2, 90), (90, 2), (1, 1)])
+@pytest.mark.parametrize("down", [False, True])
+def test_everything_fits_a_page(shape: tuple[int, ...], down: bool):
+    blocks = [Block([pictures_of(20, *shape)] * 12, labels=["$z_{10}$"] * 12, title="t", below="b") for _ in range(2)]
+    height, width = drawn(blocks, down).shape[:2]
+    assert width <= PAGE * DPI + 1
+    assert height <= PAGE_HEIGHT * DPI + 1
+
+
+def test_the_last_row_may_be_short_and_its_rest_is_white():
+    images = pictures_of(3, 8, 8)
+    drawing = drawn([Block([images[:2], images[2:]])])
+    (y, x), (_, right) = found(drawing, images[2], 13)[0], found(drawing, images[1], 13)[0]
+    assert x < right
+    assert (drawing[y : y + 104, right : right + 104, :3] == 255).all()
+
+
+@pytest.mark.parametrize(("count", "rows"), [(64, 8), (1, 1), (2, 1), (12, 3), (7, 3)])
+def test_samples_are_laid_out_about_square(count: int, rows: int):
+    laid = square_rows(pictures_of(count, 8, 8))
+    assert len(laid) == rows
+    assert sum(map(len, laid)) == count
+
+
+def test_nothing_to_draw_is_refused():
+    with pytest.raises(ValueError, match="no picture"):
+        sheet([Block([])])
+    with pytest.raises(ValueError, match="no panel"):
+        scatter([])
+
+
+@pytest.mark.parametrize("classes", [0, 1, 10, 25, 60])
+@pytest.mark.parametrize("panels", [1, 7])
+def test_points_are_drawn_for_any_number_of_classes_and_levels(classes: int, panels: int):
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(120, 2))
+    labels = np.arange(120) % classes if classes else None
+    with styled(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = scatter([Panel(Projection(points, 0.5), labels, f"$z_{i}$", "50% of variance") for i in range(panels)])
+        width, height = figure.get_size_inches()
+        assert width <= PAGE + 1e-6
+        assert height <= PAGE_HEIGHT
+        content = rendered(figure, "png")
+        texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+        names = sorted({int(each) for each in texts})
+        assert names == (list(range(classes)) if classes <= 20 else [])
+        legend = [text.get_text() for each in figure.legends for text in each.get_texts()]
+        assert sorted(map(int, legend)) == (list(range(classes)) if classes <= 40 else [])
+    with Image.open(io.BytesIO(content)) as image:
+        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 10 * max(1, min(classes, 10))
+
+
+@pytest.mark.parametrize("points", [np.zeros((20, 2)), np.zeros((20, 1)), np.zeros((1, 2)), np.arange(9.0)[:, None]])
+def test_clouds_without_extent_are_drawn(points: np.ndarray):
+    with styled(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for axes in (None, ("$z_1[0]$", "")):
+            assert rendered(scatter([Panel(Projection(points), None, axes=axes)]), "pdf").startswith(b"%PDF")
+
+
+def test_panels_whose_coordinates_mean_something_share_them():
+    wide, narrow = np.array([[-4.0, 1.0], [1.0, 2.0]]), np.array([[0.1, 0.2], [0.3, 0.1]])
+    with styled():
+        figure = scatter([Panel(Projection(each), None, axes=("a", "b")) for each in (wide, narrow)])
+        limits = {(*axes.get_xlim(), *axes.get_ylim()) for axes in figure.axes}
+    assert len(limits) == 1
+    assert limits.pop()[1] > 4
+
+
+@pytest.mark.parametrize("count", [1, 10, 11, 50])
+def test_colours_differ(count: int):
+    assert len(np.unique(colours(count).round(4), axis=0)) == count
+
+
+def test_the_users_own_settings_neither_count_nor_change():
+    import matplotlib as mpl
+
+    with mpl.rc_context({"font.size": 31.0, "savefig.bbox": "tight"}):
+        with styled():
+            assert mpl.rcParams["savefig.bbox"] is None
+        assert mpl.rcParams["font.size"] == 31.0
