@@ -30,21 +30,19 @@ class Guard:
         self._stack = stack
         parameters = [p for p in stack.parameters() if p.requires_grad]
         self._watched = [p for p in parameters if p.ndim <= 1] or parameters
-        self._kept: list[Tensor] = []
+        self._buffers = list(stack.buffers())
+        self._kept = [buffer.clone() for buffer in self._buffers]
 
     @torch.no_grad()
     def begin(self) -> None:
         """Remember what a forward pass changes: the buffers, as batch norm's running statistics."""
-        buffers = list(self._stack.buffers())
-        if len(self._kept) != len(buffers) or any(a.device != b.device for a, b in zip(self._kept, buffers, strict=True)):
-            self._kept = [buffer.clone() for buffer in buffers]
-        elif buffers:
-            torch._foreach_copy_(self._kept, buffers)  # pyright: ignore[reportPrivateImportUsage]
+        if self._kept:
+            torch._foreach_copy_(self._kept, self._buffers)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def undo(self) -> None:
         """Put that back as it was at `begin`."""
-        for buffer, kept in zip(self._stack.buffers(), self._kept, strict=True):
+        for buffer, kept in zip(self._buffers, self._kept, strict=True):
             buffer.copy_(kept)
 
     def gradient_norm(self) -> Tensor:
