@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,31 @@ def test_a_launcher_that_counts_otherwise_is_refused(tmp_path: Path):
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "started as one of 2 on 1" in err
+
+
+def free_port() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
+@pytest.mark.parametrize("cluster", ["by hand", "slurm"])
+def test_two_machines_train_as_one_process(tmp_path: Path, registry: Registry, cluster: str):
+    """Both on this one, with the environment that they would find: NODE_RANK by hand, or a step of srun's."""
+    path = tiny.config(tmp_path, epochs=1)
+    whole = train(Config.load(path, registry), registry, out=tmp_path / "one")
+    port = free_port()
+
+    def environment(rank: int) -> dict[str, str]:
+        if cluster == "by hand":
+            return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": str(rank)}
+        step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "2", "SLURM_NTASKS": "2", "SLURM_NNODES": "2"}
+        own = {"SLURM_PROCID": str(rank), "SLURM_LOCALID": "0", "SLURM_NODEID": str(rank), "SLURM_NTASKS_PER_NODE": "1"}
+        return {**step, **own, "SLURM_JOB_NAME": "owae", "SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": port}
+
+    arguments = ("--nodes", "2", "--device", "cpu") if cluster == "by hand" else ("--device", "cpu")
+    machines = [start(tmp_path, *arguments, **environment(rank)) for rank in range(2)]
+    ends = [(machine.communicate(timeout=120), machine.returncode) for machine in machines]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert [out for (out, _), _ in ends] == [f"{tmp_path / 'run'}\n", ""]
+    close(lines(tmp_path / "run"), lines(whole.folder))
