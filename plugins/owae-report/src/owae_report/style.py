@@ -24,9 +24,8 @@ INK, FAINT = "#1a1a1a", "#8c8c8c"
 NEUTRAL = "#3b6ea5"  # points without a class
 FORMATS = ("png", "pdf")
 
-# Ten colours told apart in common colour blindness and by their lightness (Petroff 2021, arXiv:2107.02270); in an order in which
-# the greys do not fall on handwritten digits that lie beside each other.
-_TEN = ("#3f90da", "#717581", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#ffa90e", "#92dadd")
+# Ten colours told apart in common colour blindness and by their lightness (Petroff 2021, arXiv:2107.02270), in the author's order.
+_TEN = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 
 _SETTINGS: dict[str, Any] = {
     # Matplotlib ships both, so that a figure does not depend on a machine's fonts; the second has what the first lacks.
@@ -95,5 +94,9 @@ def colours(count: int) -> Float[np.ndarray, "{count} 3"]:
     from matplotlib.colors import to_rgb
 
     if count <= len(_TEN):
-        return np.array([to_rgb(colour) for colour in _TEN[:count]]).reshape(count, 3)
+        chosen = list(_TEN[:count])
+        if count > 8:
+            # The two greys would fall on 3 and 8, the handwritten digits that lie beside each other.
+            chosen[1], chosen[8] = chosen[8], chosen[1]
+        return np.array([to_rgb(colour) for colour in chosen]).reshape(count, 3)
     return colormaps["turbo"](np.linspace(0.03, 0.97, count))[:, :3]
