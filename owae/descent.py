@@ -1,10 +1,13 @@
-"""Codes of several levels on their way down to the data, one batch a decoder.
+"""Reconstructions on their way down to the data, one batch a decoder.
 
-A cost measured in data space decodes its prediction through every decoder beneath, and its target too if that is a code: of N
-levels N (N + 1) / 2 decodings, or about N². Each decoder takes every code that has come down to it in one call. That is faster than
-one by one, and it settles what batch norm does: in training it normalises by the mixture of inputs whose statistics it keeps for
-evaluation. One by one, each kind would be normalised by statistics of its own, and in evaluation by a mixture that no kind was
-trained with.
+A cost measured in data space needs its code decoded through every decoder beneath: in all N (N + 1) / 2 decodings of N levels. Each
+decoder takes everything that has come down to it in one call. That is faster than one by one, and it settles what batch norm does:
+in training it normalises by the mixture of inputs whose statistics it keeps for evaluation. One by one, each kind would be
+normalised by statistics of its own, and in evaluation by a mixture that no kind was trained with.
+
+A reconstruction serves twice: what level n makes of the data is the prediction of the cost on `z_{n−1}` and the target of the cost
+on `z_n`. It must be the same draw. Where targets were decoded by means alone, decoders were seen to put all information into their
+variance: draws were then good, means all alike, and the costs of all deeper levels nothing.
 """
 
 from __future__ import annotations
@@ -22,46 +25,29 @@ class Descent:
     """Events of one level at a time, going down.
 
     Attributes:
-        targets: By level n, its codes `z_n` (B, *z_n), as far as they have been decoded by means.
-        predictions: By level n, draws of `p(z_n | z_{n+1})`, likewise.
+        reconstructions: By level k, from codes `z_k`: first one draw of `p(z_{k−1} | z_k)`, then the means from there to where the
+            descent is; in the end `R_k` (B, *x). From `z_1` the mean alone, as at the bottom nothing is drawn.
     """
 
     def __init__(self) -> None:
-        self.targets: dict[int, Tensor] = {}
-        self.predictions: dict[int, Tensor] = {}
+        self.reconstructions: dict[int, Tensor] = {}
 
-    def through(self, layer: LatentLayer, z: Tensor, target: int | None) -> Distribution:
-        """Take everything one level down, and codes `z` of the level above `layer` with it: `p(· | z)`.
-
-        Where `target` is a level, `z` are its codes and go on as the target of its cost.
-        """
-        joined = self._join(z)
-        p = layer.decode(joined)
-        if joined is z:
-            own = p
-        else:
-            own, mean = first_rows(p, len(z)), p.mean
-            self._split(mean[len(z) :], len(z))
-        if target is not None:
-            self.targets[target] = own.mean
-        return own
+    def through(self, layer: LatentLayer, z: Tensor) -> Distribution:
+        """Take everything one level down, and codes `z` of the level above `layer` with it: gives `p(· | z)`."""
+        if not self.reconstructions:
+            return layer.decode(z)
+        p = layer.decode(torch.cat([z, *self.reconstructions.values()]))
+        self._put(p.mean[len(z) :])
+        return first_rows(p, len(z))
 
     def to_data(self, layers: Sequence[LatentLayer]) -> None:
         """Take everything down through layers, given bottom first, by means."""
-        for layer in reversed(layers if self.targets or self.predictions else ()):
-            going = [*self.targets.values(), *self.predictions.values()]
-            self._split(layer.decode(torch.cat(going)).mean, len(going[0]))
+        for layer in reversed(layers if self.reconstructions else ()):
+            self._put(layer.decode(torch.cat(list(self.reconstructions.values()))).mean)
 
-    def _join(self, z: Tensor) -> Tensor:
-        going = [*self.targets.values(), *self.predictions.values()]
-        return torch.cat([z, *going]) if going else z
-
-    def _split(self, means: Tensor, size: int) -> None:
-        """The events going down are now these, in the order in which they were joined."""
-        parts = iter(means.split(size))
-        for events in (self.targets, self.predictions):
-            for level in events:
-                events[level] = next(parts)
+    def _put(self, means: Tensor) -> None:
+        parts = means.chunk(len(self.reconstructions))
+        self.reconstructions = dict(zip(self.reconstructions, parts, strict=True))
 
 
 class _Rows:

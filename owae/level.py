@@ -23,11 +23,11 @@ class Level(nn.Module):
         cost: The ground cost `c_n` on `z_n`; squared Euclidean unless given.
         regulariser: A penalty on the encoder's distribution (Eq. 17), or None.
         penalty: The weight `λ^Σ` of that penalty, at least 0.
-        space: Where the cost compares: "latent" (the paper's: `z_n` itself) or "data": target and prediction are first decoded
-            down to the data by the decoders' means, `c(G_n(z), G_n(z~))` with `z~` one draw of the decoder. At the bottom
-            the two are one.
-        target: What a prediction in data space is compared with: "code", the level's own code decoded, `G_n(z)`; or "data", the
-            data themselves, `c(x, G_n(z~))`.
+        space: Where the cost compares: "latent" (the paper's: `z_n` itself) or "data": the prediction is decoded down to the data,
+            `R_{n+1} = G_n(z~_n)` with `z~_n` one draw of `p(z_n | z_{n+1})` and `G_n` the decoders' means. At the bottom the two are
+            one.
+        target: What a prediction in data space is compared with: "code", the level's own code decoded likewise, `c(R_n, R_{n+1})`;
+            or "data", the data themselves, `c(x, R_{n+1})`.
 
     Raises:
         ConfigError: The penalty is no weight, or the target is the data and the space is not.

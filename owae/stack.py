@@ -157,24 +157,27 @@ class Stack(nn.Module):
 
     def _descend(self, codes: Sequence[Tensor], data: Tensor | None) -> list[Tensor]:
         """The costs on `z_0 … z_{k−1}` from codes `z_0 … z_k`; `data` are what they are codes of."""
-        levels, descent = self._stacked_levels(), Descent()
-        in_data = [level.space == "data" and (n > 0 or bool(self._beneath[0])) for n, level in enumerate(levels)]
+        levels, beneath, descent = self._stacked_levels(), self._beneath[0], Descent()
+        in_data = [level.space == "data" and (n > 0 or len(beneath) > 0) for n, level in enumerate(levels)]
         targets = {n for n, level in enumerate(levels) if in_data[n] and level.target == "code"}
         costs: dict[int, Tensor] = {}
         for n, level in reversed(list(enumerate(levels))):
-            p = descent.through(level.layer, codes[n + 1], n + 1 if n + 1 in targets else None)
-            if in_data[n]:
-                descent.predictions[n] = p.rsample()
-            else:
+            p = descent.through(level.layer, codes[n + 1])
+            if in_data[n] or n + 1 in targets:
+                descent.reconstructions[n + 1] = p.rsample() if n + len(beneath) > 0 else p.mean
+            if not in_data[n]:
                 costs[n] = self._cost(level, codes[n], p)
         if 0 in targets:
-            descent.targets[0] = codes[0]
-        descent.to_data(self._beneath[0])
-        for n, prediction in sorted(descent.predictions.items()):
-            target = descent.targets[n] if n in targets else data
-            if target is None:
-                raise ValueError(f"level {n + 1} of this slice compares with the data: call it as stack[i:](z, data=x)")
-            costs[n] = self._cost(levels[n], target, Dirac(prediction))
+            p = descent.through(beneath[-1], codes[0])
+            descent.reconstructions[0] = p.rsample() if len(beneath) > 1 else p.mean
+            beneath = beneath[:-1]
+        descent.to_data(beneath)
+        for n, level in enumerate(levels):
+            if in_data[n]:
+                target = descent.reconstructions[n] if n in targets else data
+                if target is None:
+                    raise ValueError(f"level {n + 1} of this slice compares with the data: call it as stack[i:](z, data=x)")
+                costs[n] = self._cost(level, target, Dirac(descent.reconstructions[n + 1]))
         return [costs[n] for n in range(len(levels))]
 
     def _cost(self, level: Level, z: Tensor, p: Distribution) -> Tensor:

@@ -103,14 +103,24 @@ def test_equation_14_unrolled_by_hand(make):
     for layer in reversed(stack.layers[stack.stacked :]):
         draws = layer.decode(draws).rsample()
     top = stack.divergence(codes[-1], draws)
+    reconstructions: dict[int, Tensor] = {}
+    predicted = {}
     for n, level in reversed(list(enumerate(levels))):
-        p, target = level.layer.decode(codes[n + 1]), codes[n]
-        if level.space == "data" and n > 0:
-            prediction = p.rsample()
+        predicted[n] = level.layer.decode(codes[n + 1])
+        if n == 0:
+            reconstructions[1] = predicted[0].mean
+        elif level.space == "data" or (n + 1 < len(levels) and levels[n + 1].space == "data" and levels[n + 1].target == "code"):
+            reconstructions[n + 1] = predicted[n].rsample()
             for layer in reversed(stack.layers[:n]):
-                target, prediction = layer.decode(target).mean, layer.decode(prediction).mean
-            p, target = Dirac(prediction), x if level.target == "data" else target
-        costs.insert(0, level.cost.expected(target, p).mean())
+                reconstructions[n + 1] = layer.decode(reconstructions[n + 1]).mean
+        if level.space == "latent" or n == 0:
+            costs.insert(0, level.cost.expected(codes[n], predicted[n]).mean())
+        else:
+            costs.insert(0, torch.zeros(()))
+    for n, level in enumerate(levels):
+        if level.space == "data" and n > 0:
+            target = x if level.target == "data" else reconstructions[n]
+            costs[n] = level.cost.expected(target, Dirac(reconstructions[n + 1])).mean()
     transport = sum(weight * term for weight, term in zip(found.weights, [*costs, top], strict=True))
     assert isinstance(transport, Tensor)
     torch.testing.assert_close(found.transport, transport)
