@@ -4,7 +4,7 @@ StackedWAE as printed (costs in the latents, without and with the log-variance p
 WAE of Eq. 8 over the same hierarchy, and the Markov hierarchical VAE. Each model and seed is trained into a run folder, which is
 taken up again if it is there. The tables show means ± standard deviations over the seeds, and end with one sentence a claim.
 
-    python benchmarks/paper_claims.py [--epochs 150] [--seeds 0 1 2] [--out runs/claims]
+    python benchmarks/paper_claims.py [--epochs 120] [--seeds 0 1 2] [--out runs/claims]
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def run(name: str, values: dict[str, Any], digits: Digits, registry: Registry, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--epochs", type=int, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/claims"))
     parser.add_argument("--models", nargs="+", help="only these (by the beginning of their names)")
