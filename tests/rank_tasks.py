@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tiny
 import torch
 from torch import Tensor, nn
@@ -105,6 +107,44 @@ def validation(world: World) -> dict[str, Tensor]:
         if step.last:
             values = steps.validate()
     return {name: torch.tensor(value) for name, value in values.items()}
+
+
+def norms(world: World) -> dict[str, Tensor]:
+    """Batch norms of every kind on 5, then 2 rows: outputs, gradients and statistics, all rows' sums for what is a rank's own."""
+    from owae.training.distributed import all_reduce
+    from owae.training.norm import synchronise
+
+    found = {}
+    options: list[dict[str, Any]] = [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}, {"eps": 0.1}]
+    for i, option in enumerate(options):
+        for cls, shape in ((nn.BatchNorm1d, (3,)), (nn.BatchNorm1d, (3, 4)), (nn.BatchNorm2d, (3, 2, 2))):
+            norm = cls(3, **option)
+            names = list(norm.state_dict())
+            synchronise(norm, world)
+            assert isinstance(norm, cls)
+            assert list(norm.state_dict()) == names
+            key = f"{i} {cls.__name__} {len(shape)}"
+            for rows, training in ((5, True), (2, True), (3, False)):
+                norm.train(training)
+                generator = torch.Generator().manual_seed(rows)
+                x = 100 + torch.randn(rows, *shape, generator=generator)  # a mean that loses digits where squares are summed
+                x = world.share(x).requires_grad_()
+                output = norm(x)
+                (output.sin().sum()).backward()
+                assert x.grad is not None
+                for name, own in (("output", output.detach()), ("gradient", x.grad)):
+                    whole = torch.zeros(rows, *shape)
+                    start = sum(world.rows(rows)[: world.rank])
+                    whole[start : start + len(own)] = own
+                    found[f"{key} {rows} {name}"] = all_reduce(whole) if world.size > 1 else whole
+            for name, parameter in norm.named_parameters():
+                assert parameter.grad is not None
+                found[f"{key} {name}"] = all_reduce(parameter.grad) if world.size > 1 else parameter.grad
+            found |= {f"{key} {name}": value for name, value in norm.state_dict().items() if name.startswith(("running", "num"))}
+    half = nn.BatchNorm1d(3)
+    synchronise(half, world)
+    assert half(world.share(torch.ones(4, 3, dtype=torch.bfloat16))).dtype == torch.bfloat16
+    return found
 
 
 def several(world: World, *tasks: str) -> dict[str, Tensor]:

@@ -60,3 +60,12 @@ def test_what_layers_draw_by_themselves_differs_from_rank_to_rank():
     for name, value in whole.items():
         assert torch.equal(first[name], second[name])
         torch.testing.assert_close(first[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_synchronised_batch_norm_is_batch_norm():
+    """torch's own on all rows, for every option and shape, in float32; a process may have no rows at all."""
+    parts, whole = in_both(3, "norms")
+    for part in parts:
+        assert part.keys() == whole.keys()
+        for name, value in whole.items():
+            torch.testing.assert_close(part[name], value, rtol=1e-4, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}")

@@ -54,10 +54,12 @@ class Guard:
         self, objectives: Sequence[Objective], norm: Tensor, world: World, signal: Callable[[], int | None]
     ) -> tuple[bool, bool, int]:
         """Whether the losses are finite, and the gradient, and a signal that any process received; the one look at the device."""
-        values = [*(o.loss.detach().float() for o in objectives), norm.float()]
-        values.append(world.largest(float(signal() or 0)))
-        *losses, gradient, received = torch.stack(values).tolist()
-        return all(map(math.isfinite, losses)), math.isfinite(gradient), int(received)
+        values = [norm.float(), *(o.loss.detach().float() for o in objectives)]
+        if world.size > 1:
+            values.append(world.largest(float(signal() or 0)))
+        gradient, *losses = torch.stack(values).tolist()
+        received = int(losses.pop()) if world.size > 1 else 0
+        return all(map(math.isfinite, losses)), math.isfinite(gradient), received
 
     def explain(self, batches: Sequence[Tensor], objectives: Sequence[Objective], where: str) -> StepError:
         """What was not finite first: the data, a term of the objective, from the data upward, or the gradient."""

@@ -201,13 +201,14 @@ class Fit:
         objectives: list[Objective] = []
         for i, (x, count) in enumerate(zip(batches, counts, strict=True)):
             try:
-                with unchecked():
-                    objective = self.evaluate(x, count, self.step, i)
+                objective = self.evaluate(x, count, self.step, i)
             except (ValueError, RuntimeError, ArithmeticError) as error:
+                if self.world.size > 1:  # the others are waiting for what this one would have sent
+                    raise
                 reason = self._guard.explain_failure(x, where, error)
-                if isinstance(reason, StepError) and self.world.size == 1:
+                if isinstance(reason, StepError):
                     return [], reason
-                raise reason from error
+                raise
             share = count / sum(counts)
             self.precision.backward(objective.loss if share == 1 else objective.loss * share)
             objectives.append(objective)
@@ -220,10 +221,10 @@ class Fit:
         """
         x = self._prepared(x)
         if self.world.size == 1:
-            with self._networks.running(), self.precision.context():
+            with unchecked(), self._networks.running(), self.precision.context():
                 return self.stack(x)
         shares = Shares(self.world, count, (self.seed, *key))
-        with shares.of(self.stack), self._networks.running(shares.privately), self.precision.context():
+        with unchecked(), shares.of(self.stack), self._networks.running(shares.privately), self.precision.context():
             return shares.whole(self.stack(x), self.stack)
 
     def _clip(self) -> tuple[Tensor | float, Tensor]:
