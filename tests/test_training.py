@@ -245,3 +245,15 @@ def test_a_missing_device_is_named(name: str):
     """P6."""
     with pytest.raises(TrainingError, match=f"'{name}' is not available here"):
         choose_device(name)
+
+
+def test_too_little_memory_is_said_with_what_would_help(monkeypatch: pytest.MonkeyPatch):
+    stack = tiny.stack()
+    bottom = stack.layers[0]
+
+    def encode(x: torch.Tensor):
+        torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr(bottom, "encode", encode)
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1: .*can't allocate memory.*smaller batch_size"):
+        next(iter(fit(stack, tiny.images(), epochs=1, batch_size=16)))

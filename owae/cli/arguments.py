@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+
+class Checkpoint(StrEnum):
+    """Which of a run's checkpoints the model is taken from."""
+
+    NEWEST = "newest"
+    BEST = "best"
+
+
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `owae train` makes.", show_default=False)]
 Separate = Annotated[Path | None, typer.Option(metavar="DIR", help="Also write every picture at its own size into this folder.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw and choice: the same seed, the same result.")]
+Which = Annotated[
+    Checkpoint, typer.Option("--checkpoint", help="The newest, or the best by the metric that `best` in [train] named.")
+]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import RunFolder, Seed
+from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
 
 
 def command(
@@ -15,6 +15,7 @@ def command(
     neighbours: Annotated[int, typer.Option(min=1, help="Nearest neighbours that vote for a label.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples encoded at once; smaller takes less memory.")] = 250,
     seed: Seed = 0,
+    checkpoint: Which = Checkpoint.NEWEST,
 ) -> None:
     """Measure every level on held-out data: error, nearest-neighbour accuracy, spread, and the divergence from the prior."""
     import contextlib
@@ -27,7 +28,7 @@ def command(
 
     # Components may import libraries that print; stdout belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
-        opened = open_run(run)
+        opened = open_run(run, checkpoint=checkpoint.value)
         result = evaluate(
             opened.model, opened.source("train"), opened.source("test"), batch_size=batch_size, neighbours=neighbours, seed=seed
         )

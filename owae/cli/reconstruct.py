@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import RunFolder, Seed, Separate
+from owae.cli.arguments import Checkpoint, RunFolder, Seed, Separate, Which
 
 
 class Split(StrEnum):
@@ -31,6 +31,7 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="The figure's file, a .png.", show_default="RUN/figures/reconstructions.png")
     ] = None,
     separate: Separate = None,
+    checkpoint: Which = Checkpoint.NEWEST,
 ) -> None:
     """Reconstruct examples through every level: the data in the bottom row, the deepest level's reconstruction in the top row."""
     import torch
@@ -40,7 +41,7 @@ def command(
     from owae.runs import open_run
     from owae.training.loader import examples
 
-    opened = open_run(run)
+    opened = open_run(run, checkpoint=checkpoint.value)
     path = figure_path(opened.folder, "reconstructions", out, opened.shape)
     if separate is not None:
         require_drawable(opened.shape, "--separate")

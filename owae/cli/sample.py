@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import RunFolder, Seed, Separate
+from owae.cli.arguments import Checkpoint, RunFolder, Seed, Separate, Which
 
 
 def command(
@@ -19,13 +19,14 @@ def command(
     seed: Seed = 0,
     separate: Separate = None,
     npy: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the numbers, (n, *shape), as .npy.")] = None,
+    checkpoint: Which = Checkpoint.NEWEST,
 ) -> None:
     """Draw samples from a trained model: noise at every latent level, from the deepest down to the data."""
     from owae import pictures
     from owae.cli.output import figure_path, require_drawable, write_array, write_figure, write_separately
     from owae.runs import open_run
 
-    opened = open_run(run)
+    opened = open_run(run, checkpoint=checkpoint.value)
     path = figure_path(opened.folder, "samples", out, opened.shape)
     if separate is not None:
         require_drawable(opened.shape, "--separate")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import RunFolder, Seed
+from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
 
 
 def command(
@@ -18,6 +18,7 @@ def command(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The figure's file, a .png.", show_default="RUN/figures/latent-grid.png")
     ] = None,
+    checkpoint: Which = Checkpoint.NEWEST,
 ) -> None:
     """Decode an even grid of the deepest latent: z[0] rightwards, z[1] upwards; of a random plane, where it has more dimensions."""
     import math
@@ -28,7 +29,7 @@ def command(
 
     if not (extent > 0 and math.isfinite(extent)):
         raise typer.BadParameter(f"{extent} is no distance; a number above 0 would work", param_hint="--extent")
-    opened = open_run(run)
+    opened = open_run(run, checkpoint=checkpoint.value)
     path = figure_path(opened.folder, "latent-grid", out, opened.shape)
     write_figure(
         path,

@@ -7,16 +7,41 @@ something is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from owae.errors import TrainingError
 from owae.stack import Objective, Stack
 from owae.training.distributed import StepError, World
 
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"
+
+
+_TOO_LARGE = (
+    'there is not memory enough for it; a smaller batch_size, checkpoint_activations = true, precision = "bf16-mixed" or more devices '
+    "may help; the newest checkpoint stays"
+)
+
+
+@contextmanager
+def within_memory(where: str) -> Iterator[None]:
+    """A block that may need more memory than there is, which is no fault of the program's.
+
+    Raises:
+        TrainingError: It does; what would help is said.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # The CPU's allocator has no exception of its own.
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            first, *_ = str(error).splitlines()
+            raise TrainingError(f"{where}: {first.rstrip('. ')}: {_TOO_LARGE}") from error
+        raise
 
 
 class Guard:

@@ -28,7 +28,7 @@ from owae.training import state as states
 from owae.training.average import Average
 from owae.training.devices import choose_device
 from owae.training.distributed import StepError, World
-from owae.training.guards import Guard
+from owae.training.guards import Guard, within_memory
 from owae.training.layout import laid_out
 from owae.training.loader import Loader, as_source
 from owae.training.networks import Compile, Networks
@@ -174,7 +174,8 @@ class Fit:
         counts = [self.loader.rows(index * self.accumulate + i) for i in range(len(batches))]
         self._guard.begin()
         self.optimizer.zero_grad(set_to_none=True)
-        objectives, fault = self._gradient(batches, counts, where)
+        with within_memory(where):
+            objectives, fault = self._gradient(batches, counts, where)
         clipped, signal, lr = 1.0, 0, float(self.optimizer.param_groups[0]["lr"])
         if fault is None:
             self.world.average_gradients(self.stack.parameters())

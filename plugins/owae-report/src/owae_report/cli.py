@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import RunFolder, Seed
+from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
 
 
 class Split(StrEnum):
@@ -52,6 +52,7 @@ def command(
     steps: Annotated[int, typer.Option(min=2, help="Pictures from one reconstruction to the other, both included.")] = 10,
     split: Annotated[Split, typer.Option(help="The set that the examples come from.")] = Split.TEST,
     seed: Seed = 0,
+    checkpoint: Which = Checkpoint.NEWEST,
 ) -> None:
     """Draw a run as a paper would: samples, latent grid, reconstructions, interpolations, embeddings of every level."""
     from owae.errors import OwaeError, suggestion
@@ -74,7 +75,7 @@ def command(
         raise typer.BadParameter(f"{against} is the same run; give another", param_hint="--against")
     names = selected(only or [])
     options = Options(seed=seed, number=number, examples=examples, split=split.value, level=level, steps=steps, side=side)
-    subjects = [Subject(open_run(path), options) for path in (run, against) if path is not None]
+    subjects = [Subject(open_run(path, checkpoint=checkpoint.value), options) for path in (run, against) if path is not None]
     if len(subjects) > 1 and subjects[0].name == subjects[1].name:
         for subject in subjects:
             folder = subject.run.folder.absolute()
