@@ -4,7 +4,7 @@ BIN := .venv/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 STAMP := .venv/.installed
 
-.PHONY: setup demo test lint types bench docs clean
+.PHONY: setup demo test lint types bench claims docs clean
 
 setup: $(STAMP)
 
@@ -37,10 +37,20 @@ lint: setup
 types: setup
 	$(BIN)/pyright
 
+# Ratios want a quiet machine; pythae, one of the peers, is installed for it alone.
 bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pythae
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python benchmarks/divergence_targets.py
 	$(BIN)/python benchmarks/divergence_peers.py
+	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/celeba_step.py --steps 2
+
+claims: setup
+	$(BIN)/python benchmarks/paper_claims.py
+	$(BIN)/python benchmarks/deep_variants.py
 
 docs: setup
 	$(BIN)/python -m pytest -q docs README.md tests/test_docs.py
