@@ -37,9 +37,10 @@ lint: setup
 types: setup
 	$(BIN)/pyright
 
-# Ratios want a quiet machine; pythae, one of the peers, is installed for it alone.
+# Ratios want a quiet machine; the peers are installed for it alone.
 bench: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check pythae
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check POT tqdm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps pythae
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python benchmarks/divergence_targets.py
 	$(BIN)/python benchmarks/divergence_peers.py
