@@ -100,6 +100,10 @@ def test_a_small_sibling_trains_and_every_command_looks_at_it(name: str, run: Ru
     labelled = name != "celeba"
     assert all((level["accuracy"] is not None) == labelled for level in found["levels"])
 
+    figures = ["samples", "latent-grid", "reconstructions", "interpolations", "embeddings-pca"]
+    code, out, err = run("figures", folder, "--format", "png", *(word for figure in figures for word in ("--only", figure)))
+    assert (code, out.splitlines()) == (0, [f"{folder / 'figures' / figure}.png" for figure in figures]), err
+
 
 @pytest.mark.slow
 def test_the_commands_in_a_headers_order_from_nothing(tmp_path: Path) -> None:

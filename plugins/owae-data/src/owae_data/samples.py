@@ -97,10 +97,10 @@ def write_celeba(
 
 
 def write_all(folder: Path) -> None:
-    """All of them into a data folder, in the places that downloads go to."""
-    write_mnist(folder / "mnist")
-    write_svhn(folder / "svhn")
-    write_celeba(folder / "celeba")
+    """All of them into a data folder, in the places that downloads go to; enough of each to test on for every figure."""
+    write_mnist(folder / "mnist", test=24)
+    write_svhn(folder / "svhn", test=24)
+    write_celeba(folder / "celeba", test=24)
 
 
 def main() -> None:
