@@ -118,7 +118,7 @@ def norms(world: World) -> dict[str, Tensor]:
     options: list[dict[str, Any]] = [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}, {"eps": 0.1}]
     for i, option in enumerate(options):
         for cls, shape in ((nn.BatchNorm1d, (3,)), (nn.BatchNorm1d, (3, 4)), (nn.BatchNorm2d, (3, 2, 2))):
-            norm = cls(3, **option)
+            norm = cls(3, **option).double()
             names = list(norm.state_dict())
             synchronise(norm, world)
             assert isinstance(norm, cls)
@@ -127,13 +127,14 @@ def norms(world: World) -> dict[str, Tensor]:
             for rows, training in ((5, True), (2, True), (3, False)):
                 norm.train(training)
                 generator = torch.Generator().manual_seed(rows)
-                x = 100 + torch.randn(rows, *shape, generator=generator)  # a mean that loses digits where squares are summed
+                # With a mean that loses half the digits where squares are summed.
+                x = 1e5 + torch.randn(rows, *shape, generator=generator, dtype=torch.float64)
                 x = world.share(x).requires_grad_()
                 output = norm(x)
                 (output.sin().sum()).backward()
                 assert x.grad is not None
                 for name, own in (("output", output.detach()), ("gradient", x.grad)):
-                    whole = torch.zeros(rows, *shape)
+                    whole = torch.zeros(rows, *shape, dtype=torch.float64)
                     start = sum(world.rows(rows)[: world.rank])
                     whole[start : start + len(own)] = own
                     found[f"{key} {rows} {name}"] = all_reduce(whole) if world.size > 1 else whole

@@ -94,7 +94,7 @@ def runs(monkeypatch, tmp_path):
         "vector": opened(tmp_path / "vector", (7,), (2,)),
     }
 
-    def open_run(path: Path) -> Opened:
+    def open_run(path: Path, checkpoint: str = "newest") -> Opened:
         if path.name not in made:
             raise TrainingError(f"{path} is not a run folder")
         return made[path.name]
