@@ -27,20 +27,27 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
         call()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
-    if device.type != "cpu" or not _reset_peak():
+    if device.type != "cpu" or not _give_back() or not _reset_peak():
         return None
     before = _resident("VmRSS")
     call()
-    return max(0, _resident("VmHWM") - before)
+    peak = _resident("VmHWM")
+    # The allocator may keep a block in spite of being asked, and give it back once the call has used it: it was not held.
+    _give_back()
+    return max(0, peak - min(before, _resident("VmRSS")))
+
+
+def _give_back() -> bool:
+    """Return freed memory to the system, for what is kept for reuse would be counted before the call and not by it."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):
+        return False
+    return True
 
 
 def _reset_peak() -> bool:
     """Forget the highest resident memory so far; whether that worked."""
-    try:
-        # Memory that was freed but kept for reuse would be counted before the call and not by it: give it back first.
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError, TypeError):
-        return False
     try:
         _RESET.write_text("5")
     except OSError:
