@@ -31,7 +31,7 @@ is known (a closed form, a batch read at once), under the law in their docstring
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -185,6 +185,15 @@ class DataSource(Component):
     @abstractmethod
     def __getitem__(self, index: int) -> Tensor:
         """Example `index`, of `shape`; `IndexError` past the end."""
+
+    @classmethod
+    def declared_shape(cls, **options: Any) -> Shape | None:
+        """The examples' shape where the options alone decide it, or None.
+
+        Law: what it gives is the `shape` of the source that is made with these options, defaults filled in. `owae check` then leaves the
+        data alone, which may need a long download.
+        """
+        return None
 
     def batch(self, indices: Int[Tensor, " B"]) -> Tensor:
         """The examples at `indices`, (B, *shape); one by one unless overridden by a read of all at once."""

@@ -41,8 +41,11 @@ class Spec:
 
     def create(self, registry: Registry, *engine: Any) -> Any:
         """The component itself, from the engine's arguments and these options."""
-        options = {name: getattr(self.options, name) for name in type(self.options).model_fields}
-        return registry.create(self.interface, self.kind, *engine, **options)
+        return registry.create(self.interface, self.kind, *engine, **self.arguments())
+
+    def arguments(self) -> dict[str, Any]:
+        """The options as the component's constructor takes them."""
+        return {name: getattr(self.options, name) for name in type(self.options).model_fields}
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **self.values}

@@ -119,11 +119,18 @@ class Bytes(Numbers):
         return self.pictures[indices]
 
 
+class Declares(Numbers):
+    @classmethod
+    def declared_shape(cls, *, size: int, **options):
+        return (1, 2, 2) if size else None
+
+
 def test_sound_sources_pass():
     check_source(Numbers)
     check_source(Numbers, size=6)
     check_source(Bytes, size=600)
     check_source(partial(Numbers, size=9))
+    check_source(Declares, size=9)
 
 
 class Empty(Numbers):
@@ -135,6 +142,12 @@ class OtherTestShape(Numbers):
     def __init__(self, split, /) -> None:
         super().__init__(split)
         self.shape = (1, 2, 2) if split == "train" else (4,)
+
+
+class DeclaresOther(Numbers):
+    @classmethod
+    def declared_shape(cls, *, size: int, **options):
+        return (size, 2, 2)
 
 
 class Leaves(Numbers):
@@ -193,6 +206,7 @@ class Leaks(Numbers):
     [
         (Empty, "the test split is empty"),
         (OtherTestShape, "both splits agree"),
+        (DeclaresOther, r"options declare \(60, 2, 2\)"),
         (Leaves, "outside value_range"),
         (HoldsNaN, "or NaN"),
         (Double, "not float32 or uint8"),

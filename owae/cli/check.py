@@ -20,7 +20,8 @@ def command(
     shape: Annotated[
         str | None,
         typer.Option(
-            metavar="CxHxW", help="Take examples to have this shape, and leave the data, which may need a download, alone."
+            metavar="CxHxW",
+            help="Take examples to have this shape, and leave the data alone. Sets that need a download are never opened.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -45,11 +46,13 @@ def command(
 def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
     """What a config amounts to: its data, levels bottom first, weights `w_0 … w_k` (Eq. 14), divergence and totals.
 
-    With a shape given, the data are not opened: their range is taken to be what their options say, and their number is not known.
+    With a shape given, or told by the data's options, the data are not opened: their range is taken to be what their options say,
+    and their number is not known.
     """
     from owae.build import build, build_stack
 
     data: dict[str, Any] = {"kind": config.data.kind}
+    shape = _declared(config, registry) if shape is None else shape
     if shape is None:
         built = build(config, registry)
         stack, train = built.stack, built.train
@@ -71,6 +74,13 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
         "epochs": config.train.epochs,
         "batch_size": config.train.batch_size,
     }
+
+
+def _declared(config: Config, registry: Registry) -> tuple[int, ...] | None:
+    """The shape that the data's options alone decide, if they do."""
+    source: Any = registry.get("data", config.data.kind)
+    shape = source.declared_shape(**config.data.arguments())
+    return None if shape is None else tuple(shape)
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from owae.interfaces import DataSource
+from owae.options import options_model
 from owae.testing.laws import require, require_equal, require_schema, run, seeded
 
 LOOKED_AT = 256  # examples of each split
@@ -19,6 +20,7 @@ LOOKED_AT = 256  # examples of each split
 class _Case:
     make: Callable[[str], DataSource]
     shared: float
+    declared: tuple[int, ...] | None
 
     def splits(self) -> dict[str, DataSource]:
         return {split: self.make(split) for split in ("train", "test")}
@@ -35,11 +37,17 @@ def check_source(source: Callable[..., DataSource], /, *, shared: float = 0.0, *
     Raises:
         AssertionError: It breaks a law.
     """
-    case = _Case(lambda split: source(split, **options), shared)
-    made = case.make("train")
+    made = source("train", **options)
     if not isinstance(made, DataSource):
         raise AssertionError(f"{source!r} makes {made!r}, which is no DataSource")
-    run(made, LAWS, case)
+    declared = source.declared_shape(**_filled_in(source, options)) if isinstance(source, type) else None
+    run(made, LAWS, _Case(lambda split: source(split, **options), shared, declared))
+
+
+def _filled_in(source: type, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with defaults for those that are not given."""
+    fields = options_model(source).model_fields
+    return {name: field.get_default(call_default_factory=True) for name, field in fields.items()} | options
 
 
 def _spread(source: DataSource) -> Tensor:
@@ -72,6 +80,12 @@ def _examples(case: _Case) -> None:
                 inside = bool((example >= low).all() and (example <= high).all())
                 limits = f"{example.min().item():.4g} to {example.max().item():.4g}"
                 require(inside, f"{where} holds values from {limits}, outside value_range {source.value_range}, or NaN")
+
+
+def _declared(case: _Case) -> None:
+    """A shape that the options declare is that of the examples."""
+    shape = tuple(case.make("train").shape)
+    require(case.declared is None or tuple(case.declared) == shape, f"options declare {case.declared}, examples have {shape}")
 
 
 def _batches(case: _Case) -> None:
@@ -138,4 +152,4 @@ def _disjoint(case: _Case) -> None:
     )
 
 
-LAWS = (_schema, _examples, _batches, _end, _labels, _determinism, _disjoint)
+LAWS = (_schema, _examples, _declared, _batches, _end, _labels, _determinism, _disjoint)

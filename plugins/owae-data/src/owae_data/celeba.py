@@ -6,13 +6,14 @@ import io
 import logging
 import zipfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from owae.errors import DataError, suggestion
+from owae.interfaces import Shape
 from owae_data.base import Extent, Fraction, StoredSource, ValueRange, quiet
 from owae_data.picture_sets import Pictures, decoded, is_picture, picture_names
 from owae_data.pictures import Form
@@ -82,6 +83,11 @@ class CelebA(StoredSource):
         own = _split(shelf, stems, split, holdout)
         labels = None if attribute is None else _attribute(shelf, [stems[row] for row in own.tolist()], attribute)
         super().__init__(self._album.examples, rows=good[own], labels=labels, value_range=value_range)
+
+    @classmethod
+    def declared_shape(cls, *, size: Extent, **options: Any) -> Shape:
+        """In colour, of the size asked for."""
+        return (3, *size)
 
 
 def _remote(shelf: Shelf, name: str) -> Remote:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from owae.errors import DataError
+from owae.interfaces import Shape
 from owae_data.base import StoredSource, ValueRange, quiet
 from owae_data.shelf import Remote, Shelf
 from owae_data.store import Block, Decoded, Recipe, fingerprint, writable_root
@@ -61,6 +62,11 @@ class Svhn(StoredSource):
         if len(labels) != len(examples):
             raise DataError(f"{', '.join(map(str, paths.values()))}: {len(labels)} labels for {len(examples)} images")
         super().__init__(examples, labels=torch.from_numpy(labels % 10), value_range=value_range)  # the files say 10 for 0
+
+    @classmethod
+    def declared_shape(cls, *, verify: bool, **options: Any) -> Shape | None:
+        """That of the official images; others, which `verify = false` lets in, may have any."""
+        return (3, 32, 32) if verify else None
 
 
 def _remote(part: str) -> Remote:
