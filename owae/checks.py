@@ -1,4 +1,4 @@
-"""What every divergence refuses, said once, and the precision in which every one computes."""
+"""What every divergence refuses, said once, the precision in which every one computes, and numbers that are too small."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from owae.distributions import at_least_float32
+from owae.errors import ConfigError
 
 # Squares of larger entries leave no digits for the distances between rows, and beyond 1e19 they overflow float32.
 LARGEST = 1e15
@@ -68,6 +69,17 @@ def _refuse_unusable_values(name: str, sample: Tensor) -> None:
     if bool(torch.isfinite(flat).all()):
         raise ValueError(f"{name} holds entries as large as {largest:.2g} in {rows}; distances need entries below {LARGEST:.0e}")
     raise ValueError(f"{name} holds NaN or infinity in {rows}; every sample must be finite")
+
+
+def at_least(least: int, **numbers: int) -> None:
+    """Refuse numbers below `least`, under the names that messages shall use.
+
+    Raises:
+        ConfigError: A number is smaller.
+    """
+    for name, number in numbers.items():
+        if number < least:
+            raise ConfigError(f"{name} is {number}; it takes a whole number from {least} on")
 
 
 @contextmanager

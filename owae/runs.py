@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 # Keys of [train] that are arguments of `Fit`.
 _OF_FIT = (
-    *("epochs", "batch_size", "accumulate", "optimizer", "schedule", "clip_gradients", "skip_bad_steps", "ema"),
+    *("epochs", "batch_size", "accumulate", "optimizer", "schedule", "warmup", "clip_gradients", "skip_bad_steps", "ema"),
     *("precision", "compile", "memory_format", "checkpoint_activations", "seed", "workers"),
 )
 

@@ -136,6 +136,7 @@ class TrainOptions(BaseModel, frozen=True):
         memory_format: How images and filters lie in memory; "auto" is channels_last on a GPU.
         checkpoint_activations: Whether activations are computed again in the backward pass instead of kept.
         deterministic: Whether torch is held to algorithms that give the same bits each time.
+        warmup: Steps over which the rate rises linearly.
         clip_gradients: Largest norm of the gradient, or None.
         skip_bad_steps: Steps in a row that are left out where something is not finite, before training stops.
         ema: Decay of the moving average of the parameters that evaluation uses, or None.
@@ -166,6 +167,7 @@ class TrainOptions(BaseModel, frozen=True):
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     checkpoint_activations: bool = False
     deterministic: bool = False
+    warmup: Annotated[int, Field(ge=0)] = 0
     clip_gradients: Annotated[float, Field(gt=0)] | None = None
     skip_bad_steps: Annotated[int, Field(ge=0)] = 0
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None

@@ -28,6 +28,7 @@ ALL_ON = (
     'train.best="validation/cost/0"',
     'train.early_stopping={ metric = "validation/loss", patience = 50 }',
     "train.skip_bad_steps=2",
+    "train.warmup=20",
 )
 
 

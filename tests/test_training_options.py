@@ -42,6 +42,40 @@ def same_state(ours: dict[str, Tensor], theirs: dict[str, Tensor], **close: Any)
             assert torch.equal(value, theirs[name]), name
 
 
+# The rate
+
+
+@pytest.mark.parametrize("schedule", [None, {"name": "ExponentialLR", "gamma": 0.9}, {"name": "CosineAnnealingLR"}])
+def test_the_rate_warms_up_and_the_schedule_runs_on_beneath(schedule: dict[str, Any] | None):
+    """Of eight steps five warm up."""
+    runs: dict[int, list[float]] = {}
+    for warmup in (0, 5):
+        steps = fit(tiny.stack(), tiny.images(64), epochs=2, batch_size=16, optimizer=SGD, schedule=schedule, warmup=warmup)
+        runs[warmup] = [step.lr for step in steps]
+    shares = [0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1]
+    assert runs[5] == pytest.approx([share * rate for share, rate in zip(shares, runs[0], strict=True)], rel=1e-12)
+
+
+def test_a_step_is_taken_at_the_rate_of_its_warm_up():
+    """The first of five: with SGD, a fifth of the way that it goes without."""
+    moved = []
+    for warmup in (0, 5):
+        stack = tiny.stack()
+        before = state(stack)
+        torch.manual_seed(1)
+        next(iter(fit(stack, tiny.images(64), epochs=2, batch_size=16, optimizer=SGD, warmup=warmup)))
+        moved.append({name: p.detach() - before[name] for name, p in stack.named_parameters()})
+    for name, way in moved[0].items():
+        torch.testing.assert_close(moved[1][name], 0.2 * way, rtol=1e-3, atol=1e-7)
+    assert any(way.abs().max() > 1e-3 for way in moved[0].values())
+
+
+@pytest.mark.parametrize("wrong", [{"warmup": -1}, {"accumulate": 0}, {"epochs": -2}, {"skip_bad_steps": -1}])
+def test_counts_out_of_range_are_refused(wrong: dict[str, Any]):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Fit(tiny.stack(), tiny.images(), **({"epochs": 1} | wrong))
+
+
 # The average of the parameters
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from owae.checks import unchecked
+from owae.checks import at_least, unchecked
 from owae.interfaces import DataSource
 from owae.stack import Objective, Stack
 from owae.training import state as states
@@ -34,7 +34,7 @@ from owae.training.loader import Loader, as_source
 from owae.training.networks import Compile, Networks
 from owae.training.norm import synchronise
 from owae.training.objectives import mean_objective, unknown
-from owae.training.optim import OptimizerSpec, ScheduleSpec, make_optimizer, make_schedule
+from owae.training.optim import OptimizerSpec, ScheduleSpec, make_optimizer, make_schedule, warming_up
 from owae.training.precision import make_precision
 from owae.training.shares import Shares
 from owae.training.validation import validated
@@ -80,6 +80,7 @@ class Fit:
         optimizer: `{"name": "Adam", "lr": 1e-3, …}` with any of torch's, or a function of the parameters.
         schedule: `{"name": "OneCycleLR", "max_lr": 3e-3, …}` with any of torch's, stepped once a step; or a function of the
             optimiser.
+        warmup: Steps over which rates rise linearly to what optimiser and schedule say.
         accumulate: Batches whose gradients make a step. Costs are means over all of them; the divergence sees one at a time.
         clip_gradients: Largest norm of the whole gradient.
         skip_bad_steps: Steps in a row that are left out, with a warning, where the objective or the gradient is not finite, before
@@ -99,6 +100,7 @@ class Fit:
         TrainingError: While iterating: a term of the objective or a gradient is not finite, at the step where it happens and
             before the parameters are touched.
         DataError: Too few examples, or batches of one.
+        ConfigError: An argument is out of its range.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Fit:
         batch_size: int = 128,
         optimizer: OptimizerSpec | None = None,
         schedule: ScheduleSpec | None = None,
+        warmup: int = 0,
         accumulate: int = 1,
         clip_gradients: float | None = None,
         skip_bad_steps: int = 0,
@@ -124,6 +127,8 @@ class Fit:
         workers: int = 0,
         world: World | None = None,
     ) -> None:
+        at_least(1, accumulate=accumulate)
+        at_least(0, epochs=epochs, warmup=warmup, skip_bad_steps=skip_bad_steps)
         self.world = World(choose_device(device)) if world is None else world
         self.device = self.world.device
         self.stack, self._prepared = laid_out(stack.to(self.device), memory_format)
@@ -132,7 +137,7 @@ class Fit:
         synchronise(self.stack, self.world)
         self.loader = Loader(as_source(data), batch_size, seed, self.device, workers, rank=self.world.rank, ranks=self.world.size)
         self.epochs, self.accumulate, self.seed = epochs, accumulate, seed
-        self.clip_gradients, self.skip_bad_steps = clip_gradients, skip_bad_steps
+        self.warmup, self.clip_gradients, self.skip_bad_steps = warmup, clip_gradients, skip_bad_steps
         self.steps_per_epoch = -(-len(self.loader) // accumulate)
         self.total_steps = epochs * self.steps_per_epoch
         # A stack matched at a lower level leaves some encoders without a gradient; an optimiser skips those.
@@ -176,14 +181,15 @@ class Fit:
         self.optimizer.zero_grad(set_to_none=True)
         with within_memory(where):
             objectives, fault = self._gradient(batches, counts, where)
-        clipped, signal, lr = 1.0, 0, float(self.optimizer.param_groups[0]["lr"])
+        warm = min(1.0, (self.step + 1) / self.warmup) if self.warmup else 1.0
+        clipped, signal, lr = 1.0, 0, warm * float(self.optimizer.param_groups[0]["lr"])
         if fault is None:
             self.world.average_gradients(self.stack.parameters())
             self.precision.unscale(self.optimizer)
             clipped, norm = self._clip()
             loss_is_sound, gradient_is_sound, signal = self._guard.look(objectives, norm, self.world, self.signal)
             if loss_is_sound and gradient_is_sound:
-                self._take()
+                self._take(warm)
             elif not (loss_is_sound and self.precision.overflowed()):
                 fault = self._guard.explain(batches, objectives, where)
         if fault is not None:
@@ -235,8 +241,9 @@ class Fit:
         norm = clip_grad_norm_(self.stack.parameters(), self.clip_gradients)
         return (self.clip_gradients / (norm + 1e-6)).clamp(max=1.0), norm
 
-    def _take(self) -> None:
-        self.precision.step(self.optimizer)
+    def _take(self, warm: float) -> None:
+        with warming_up(self.optimizer, warm):
+            self.precision.step(self.optimizer)
         self.bad_in_a_row = 0
         if self.average is not None:
             self.average.update()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -60,6 +61,22 @@ def fast_forward(optimizer: torch.optim.Optimizer, schedule: LRScheduler, steps:
             schedule.step()
     scheduled = ("lr", "initial_lr", "momentum", "betas", "max_lr", "min_lr", "base_momentum", "max_momentum")
     return [{key: group[key] for key in scheduled if key in group} for group in optimizer.param_groups]
+
+
+@contextmanager
+def warming_up(optimizer: torch.optim.Optimizer, share: float) -> Iterator[None]:
+    """A block in which every rate is that share of what it is: a warm-up knows nothing of the schedule, and nothing of it is kept."""
+    if share >= 1:
+        yield
+        return
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * share
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
 
 def _call(cls: type, first: object, options: dict[str, Any]) -> Any:
