@@ -72,8 +72,9 @@ def test_a_step_is_taken_at_the_rate_of_its_warm_up():
 
 @pytest.mark.parametrize("wrong", [{"warmup": -1}, {"accumulate": 0}, {"epochs": -2}, {"skip_bad_steps": -1}])
 def test_counts_out_of_range_are_refused(wrong: dict[str, Any]):
+    arguments: dict[str, Any] = {"epochs": 1} | wrong
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        Fit(tiny.stack(), tiny.images(), **({"epochs": 1} | wrong))
+        Fit(tiny.stack(), tiny.images(), **arguments)
 
 
 # The average of the parameters
