@@ -27,8 +27,11 @@ demo: setup
 	@$(BIN)/owae traverse $(RUN)
 	@$(BIN)/owae reconstruct $(RUN)
 
+# Two processes of one thread each take less time than one of two; JOBS=0 runs all in one.
+JOBS ?= 2
+
 test: setup
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
 
 lint: setup
 	$(BIN)/ruff check .

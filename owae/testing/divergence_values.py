@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
+from torch import Tensor
 
-from owae.interfaces import Divergence
+from owae.interfaces import Divergence, Prior
 from owae.testing.divergence_case import Case, Shifted
-from owae.testing.laws import gradients, require, require_close, require_finite, require_true_gradients, strided
+from owae.testing.laws import gradients, require, require_close, require_finite, require_true_gradients, seeded, strided
 
 
 def _equal(case: Case) -> None:
@@ -99,6 +101,8 @@ def _closed_form(case: Case) -> None:
         return
     for prior in (case.prior(), Shifted(case.shape).to(case.device)):
         for x in (0.5 * case.cloud(512, at=1), 1.5 * case.cloud(512)):
+            if _draws(case, x, prior):
+                continue
             with torch.no_grad():
                 closed = torch.stack([case.divergence.to_prior(x, prior) for _ in range(8)])
                 drawn = torch.stack([Divergence.to_prior(case.divergence, x, prior) for _ in range(32)])
@@ -110,6 +114,15 @@ def _closed_form(case: Case) -> None:
                 rtol=case.closed_form_rtol,
                 atol=error + 1e-6,
             )
+
+
+def _draws(case: Case, x: Tensor, prior: Prior) -> bool:
+    """Whether to_prior takes the prior's draws here, as it would without being overridden: then their means are the same thing."""
+    values = []
+    for to_prior in (case.divergence.to_prior, partial(Divergence.to_prior, case.divergence)):
+        with seeded(), torch.no_grad():
+            values.append(to_prior(x, prior))
+    return torch.equal(*values)
 
 
 LAWS = (_equal, _repeats, _apart, _symmetries, _translation, _gradients, _closed_form)
