@@ -50,18 +50,25 @@ def judge(results: Results, floor: Mapping[str, float]) -> None:
 
 
 def _compare(rows: Mapping[str, Any], claim: str, measure: Measure, more: str, less: str) -> None:
-    """A claim that a measure of one model exceeds that of another: by over two standard errors of the difference."""
+    """A claim that a measure of one model exceeds that of another: by over two standard errors of the difference.
+
+    One seed has no standard error, so with one nothing is said to hold or not.
+    """
     if more not in rows or less not in rows:
         return
     a, b = ([measure(run) for run in rows[name]] for name in (more, less))
     difference = statistics.fmean(a) - statistics.fmean(b)
-    error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (a, b))) if min(len(a), len(b)) > 1 else 0.0
-    numbers = f"{more} {statistics.fmean(a):.3g}, {less} {statistics.fmean(b):.3g}, standard error of the difference {error:.2g}"
-    _say(f"{claim}: {numbers}", difference > 2 * error)
+    numbers = f"{claim}: {more} {statistics.fmean(a):.3g}, {less} {statistics.fmean(b):.3g}"
+    if min(len(a), len(b)) == 1:
+        _say(f"{numbers}, from one seed", None)
+        return
+    error = math.sqrt(sum(statistics.variance(values) / len(values) for values in (a, b)))
+    _say(f"{numbers}, standard error of the difference {error:.2g}", difference > 2 * error)
 
 
-def _say(sentence: str, holds: bool) -> None:
-    print(f"- {'Held' if holds else 'Not held'}. {sentence}.")
+def _say(sentence: str, holds: bool | None) -> None:
+    verdict = {True: "Held", False: "Not held", None: "Undecided"}[holds]
+    print(f"- {verdict}. {sentence}.")
 
 
 def _value(key: str) -> Measure:
