@@ -59,6 +59,11 @@ def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = ""
         return None, list(_problems(error, model, values, place))
 
 
+def arguments(options: BaseModel) -> dict[str, Any]:
+    """Options as the component's constructor takes them."""
+    return {name: getattr(options, name) for name in type(options).model_fields}
+
+
 def canonical(options: BaseModel) -> tuple[BaseModel, dict[str, Any]]:
     """The options as a file can say them, defaults included, and the model read back from that.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from owae.options import STRICT, canonical
+from owae.options import STRICT, arguments, canonical
 from owae.registry import Registry
 from owae.stack import Space, Target
 
@@ -41,11 +41,7 @@ class Spec:
 
     def create(self, registry: Registry, *engine: Any) -> Any:
         """The component itself, from the engine's arguments and these options."""
-        return registry.create(self.interface, self.kind, *engine, **self.arguments())
-
-    def arguments(self) -> dict[str, Any]:
-        """The options as the component's constructor takes them."""
-        return {name: getattr(self.options, name) for name in type(self.options).model_fields}
+        return registry.create(self.interface, self.kind, *engine, **arguments(self.options))
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **self.values}

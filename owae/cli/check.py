@@ -78,8 +78,10 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
 
 def _declared(config: Config, registry: Registry) -> tuple[int, ...] | None:
     """The shape that the data's options alone decide, if they do."""
+    from owae.options import arguments
+
     source: Any = registry.get("data", config.data.kind)
-    shape = source.declared_shape(**config.data.arguments())
+    shape = source.declared_shape(**arguments(config.data.options))
     return None if shape is None else tuple(shape)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from owae.interfaces import DataSource
-from owae.options import options_model
+from owae.options import arguments, options_model
 from owae.testing.laws import require, require_equal, require_schema, run, seeded
 
 LOOKED_AT = 256  # examples of each split
@@ -40,14 +40,10 @@ def check_source(source: Callable[..., DataSource], /, *, shared: float = 0.0, *
     made = source("train", **options)
     if not isinstance(made, DataSource):
         raise AssertionError(f"{source!r} makes {made!r}, which is no DataSource")
-    declared = source.declared_shape(**_filled_in(source, options)) if isinstance(source, type) else None
+    declared = None
+    if isinstance(source, type):
+        declared = source.declared_shape(**arguments(options_model(source).model_construct(**options)))
     run(made, LAWS, _Case(lambda split: source(split, **options), shared, declared))
-
-
-def _filled_in(source: type, options: dict[str, Any]) -> dict[str, Any]:
-    """The options with defaults for those that are not given."""
-    fields = options_model(source).model_fields
-    return {name: field.get_default(call_default_factory=True) for name, field in fields.items()} | options
 
 
 def _spread(source: DataSource) -> Tensor:

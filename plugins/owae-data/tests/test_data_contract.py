@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,14 @@ def test_every_source_is_registered_without_complaint() -> None:
     assert {cls.name for cls in owae_components()} == set(registry.names("data"))
 
 
-def test_a_source_survives_the_way_to_a_worker(sources: dict[str, DataSource]) -> None:
-    source = pickle.loads(pickle.dumps(sources["test"]))  # noqa: S301 # what a spawned worker is sent; nothing is read from disk
-    assert torch.equal(_all(source), _all(sources["test"]))
+@pytest.fixture(scope="module")
+def worker() -> Iterator[ProcessPoolExecutor]:
+    """A process that is spawned, as those that read ahead are."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        yield pool
+
+
+def test_a_source_survives_the_way_to_a_worker(sources: dict[str, DataSource], worker: ProcessPoolExecutor) -> None:
+    source = sources["test"]
+    there = worker.submit(methodcaller("batch", torch.arange(len(source))), source).result(timeout=120)
+    assert torch.equal(there, _all(source))
