@@ -21,11 +21,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from owae import fit
-from owae.build import build_stack
-from owae.config import Config
-from owae.registry import Registry
-from owae.training.loader import TensorSource
+from owae import Config, Registry, fit
+from owae.config.build import build_stack
+from owae.data.sources import TensorSource
 
 CONFIG = Path(__file__).parent.parent / "examples" / "celeba.toml"
 SHAPE, RANGE = (3, 64, 64), (-1.0, 1.0)

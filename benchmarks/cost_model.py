@@ -19,10 +19,9 @@ from rich.table import Table
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from owae.build import build_stack
-from owae.config import Config
-from owae.registry import Registry
-from owae.stack import Stack
+from owae import Config, Registry
+from owae.config.build import build_stack
+from owae.model.stack import Stack
 
 CONFIG = Path(__file__).parent.parent / "examples" / "celeba.toml"
 SHAPE, RANGE = (3, 64, 64), (-1.0, 1.0)

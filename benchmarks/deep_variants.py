@@ -12,10 +12,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from owae.config import Config
-from owae.evaluation import evaluate
-from owae.registry import Registry
-from owae.runs import train
+from owae import Config, Registry
+from owae.evaluation.scores import evaluate
+from owae.run.train import train
 
 CONFIG = Path(__file__).parents[1] / "examples" / "mnist_deep.toml"
 LEVELS = range(5)

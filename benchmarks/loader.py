@@ -29,7 +29,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from owae import DataSource, Stack, fit
-from owae.training.loader import Loader, TensorSource
+from owae.data.loader import Loader
+from owae.data.sources import TensorSource
 from owae_data.image_folder import ImageFolder
 from owae_layers import MLP
 from owae_mmd import MMD

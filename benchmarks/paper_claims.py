@@ -26,15 +26,13 @@ from claims.refit import with_fitted_encoders
 from claims.tables import print_tables
 from torch import Tensor
 
-from owae import Stack
-from owae.config import Config
-from owae.evaluation import evaluate
-from owae.inference import evaluating
+from owae import Config, Registry, Stack
+from owae.data.sources import examples
+from owae.evaluation.scores import evaluate
 from owae.interfaces import DataSource
+from owae.model.inference import evaluating
 from owae.pictures import draw_samples, latent_grid, save
-from owae.registry import Registry
-from owae.runs import train
-from owae.training.loader import examples
+from owae.run.train import train
 
 SAMPLES = 1000
 

@@ -53,7 +53,7 @@ def processor_time(pid: int) -> float:
 
 def imports() -> list[tuple[float, str]]:
     """The dearest imports of training, with all that they bring: (seconds, name)."""
-    code = "import owae.cli.train, owae.runs, torch._dynamo; from owae.registry import Registry; Registry.discover()"
+    code = "import owae.cli.train, owae.run.train, torch._dynamo; from owae.registry.registry import Registry; Registry.discover()"
     lines = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True).stderr
     found = re.findall(r"import time:\s+\d+ \|\s+(\d+) \| ( *)(\S+)", lines)
     return sorted(((int(time_) / 1e6, name) for time_, _, name in found), reverse=True)

@@ -32,7 +32,7 @@ from torch import Tensor
 from train_step_sides import PEAK_TFLOPS, peak_memory, pythae_epoch, pythae_sides
 
 from owae import Config, Registry, Stack, fit
-from owae.build import build_stack
+from owae.config.build import build_stack
 from owae_layers import MLP
 from owae_mmd import MMD
 

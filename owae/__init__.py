@@ -9,13 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from owae.build import Built as Built
-    from owae.build import build as build
-    from owae.config import Config as Config
-    from owae.defaults import Ancestral as Ancestral
-    from owae.defaults import Euclidean as Euclidean
-    from owae.defaults import SquaredEuclidean as SquaredEuclidean
-    from owae.defaults import StandardNormal as StandardNormal
+    from owae.config.build import Built as Built
+    from owae.config.build import build as build
+    from owae.config.config import Config as Config
     from owae.distributions import Dirac as Dirac
     from owae.distributions import Distribution as Distribution
     from owae.distributions import Gaussian as Gaussian
@@ -33,26 +29,30 @@ if TYPE_CHECKING:
     from owae.interfaces import Prior as Prior
     from owae.interfaces import Regulariser as Regulariser
     from owae.interfaces import Shape as Shape
-    from owae.objective import Objective as Objective
-    from owae.registry import Registry as Registry
-    from owae.runs import Run as Run
-    from owae.runs import open_run as open_run
-    from owae.stack import Level as Level
-    from owae.stack import Stack as Stack
+    from owae.model.defaults import Ancestral as Ancestral
+    from owae.model.defaults import Euclidean as Euclidean
+    from owae.model.defaults import SquaredEuclidean as SquaredEuclidean
+    from owae.model.defaults import StandardNormal as StandardNormal
+    from owae.model.objective import Objective as Objective
+    from owae.model.stack import Level as Level
+    from owae.model.stack import Stack as Stack
+    from owae.registry.registry import Registry as Registry
+    from owae.run.train import Run as Run
+    from owae.run.train import open_run as open_run
     from owae.training import fit as fit
 
 _HOMES = {
-    "build": ["build", "Built"],
-    "config": ["Config"],
-    "defaults": ["Ancestral", "Euclidean", "SquaredEuclidean", "StandardNormal"],
+    "config.build": ["build", "Built"],
+    "config.config": ["Config"],
     "distributions": ["Dirac", "Distribution", "Gaussian"],
     "errors": ["ConfigError", "DataError", "OwaeError", "PluginError", "TrainingError"],
     "hooks": ["hookimpl"],
     "interfaces": ["Component", "Cost", "DataSource", "Divergence", "LatentLayer", "Prior", "Regulariser", "Shape"],
-    "objective": ["Objective"],
-    "registry": ["Registry"],
-    "runs": ["Run", "open_run"],
-    "stack": ["Level", "Stack"],
+    "model.defaults": ["Ancestral", "Euclidean", "SquaredEuclidean", "StandardNormal"],
+    "model.objective": ["Objective"],
+    "model.stack": ["Level", "Stack"],
+    "registry.registry": ["Registry"],
+    "run.train": ["Run", "open_run"],
     "training": ["fit"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

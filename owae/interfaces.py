@@ -37,8 +37,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from owae.checks import checked_samples, full_precision
 from owae.distributions import Distribution
+from owae.numerics import checked_samples, full_precision
 
 Shape = tuple[int, ...]
 

@@ -24,7 +24,7 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 @pytest.fixture(scope="session")
 def registry():
     """Every installed plugin's components. Imports stand inside, for what is imported before the type checker is not checked."""
-    from owae.registry import Registry
+    from owae import Registry
 
     return Registry.discover()
 
@@ -35,8 +35,8 @@ def make(tmp_path: Path, registry):
 
     import tiny
 
-    from owae.config import Config
-    from owae.runs import train
+    from owae import Config
+    from owae.run.train import train
 
     def made(name: str = "run", *overrides: str, resume: bool = False, overwrite: bool = False):
         path = tmp_path / "tiny.toml"

@@ -9,9 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from owae.build import build_stack
-from owae.config import Config
-from owae.registry import Registry
+from owae import Config, Registry
+from owae.config.build import build_stack
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "scaling.md").read_text()
@@ -44,7 +43,7 @@ def test_the_documents_numbers_are_the_configs(model: ModuleType, registry: Regi
 
 def test_the_count_is_the_formula(model: ModuleType, registry: Registry):
     """Level 1's encoder by hand: 2·k²·a·b·h·w a convolution."""
-    from owae.stack import Stack
+    from owae.model.stack import Stack
     from owae_layers.resnet import ResNet
     from owae_mmd.mmd import MMD
 

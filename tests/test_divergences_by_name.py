@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from owae.build import build
-from owae.config import Config
-from owae.registry import Registry
+from owae import Config, Registry
+from owae.config.build import build
 from owae.training import fit
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "digits.toml"

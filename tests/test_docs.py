@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from owae.config import Config
-from owae.registry import Registry
-from owae.runs import train
+from owae import Config, Registry
+from owae.run.train import train
 from owae.testing import check_divergence
 
 ROOT = Path(__file__).parent.parent

@@ -12,9 +12,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+from owae import Config, Registry
 from owae.cli import main
-from owae.config import Config
-from owae.registry import Registry
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SMOKE = EXAMPLES / "smoke"

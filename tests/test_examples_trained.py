@@ -21,8 +21,8 @@ from PIL import Image
 from torch import nn
 
 from owae.cli import main
-from owae.runs import open_run
-from owae.training.observers import read_metrics
+from owae.run.observers import read_metrics
+from owae.run.train import open_run
 from owae_data.samples import write_all, write_celeba, write_mnist, write_svhn
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

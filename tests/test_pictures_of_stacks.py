@@ -12,10 +12,10 @@ from PIL import Image
 from torch import nn
 
 from owae import pictures
-from owae.defaults import StandardNormal
 from owae.distributions import Dirac, Gaussian
 from owae.interfaces import Divergence, LatentLayer
-from owae.stack import Stack
+from owae.model.defaults import StandardNormal
+from owae.model.stack import Stack
 
 
 class Zero(Divergence):

@@ -1,4 +1,4 @@
-"""What is measured of a trained stack beside `owae.evaluation`: probes, what decoding uses of the deepest level, smoothness."""
+"""What is measured of a trained stack beside `owae.evaluation.scores`: probes, what decoding uses of the deepest level, smoothness."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from owae import Stack
-from owae.inference import evaluating
+from owae.model.inference import evaluating
 
 SIDE = 20  # of the latent grid
 CONFIDENT = 0.9  # the classifier's probability from which a picture of the grid counts as a digit

@@ -14,7 +14,7 @@ from torch import nn
 
 from owae import Stack, fit
 from owae.interfaces import DataSource
-from owae.stack import Level
+from owae.model.stack import Level
 
 
 def with_fitted_encoders(stack: Stack, data: DataSource, epochs: int, seed: int) -> Stack:

@@ -4,6 +4,9 @@ So their names are known without importing anything, and a command is imported w
 that cannot be imported, or that two distributions claim, stays in the list with the reason and stops no other.
 
 Exit codes: 0; 2 for what the user can mend (an `OwaeError`, a wrong option); 1 for a bug; 128 + n after signal n.
+
+May import: everything.
+Start reading at `main`, below; then a command, as `train.py`.
 """
 
 from __future__ import annotations
@@ -18,9 +21,9 @@ import typer
 from typer.core import TyperGroup
 
 from owae.cli.log import set_up_logging
-from owae.discovery import Declared, declared, reason, wanted
 from owae.errors import OwaeError, PluginError, suggestion
 from owae.hooks import COMMANDS
+from owae.registry.discovery import Declared, declared, reason, wanted
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 

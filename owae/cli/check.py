@@ -9,9 +9,9 @@ import typer
 from owae.cli.configs import ConfigFile, Overrides
 
 if TYPE_CHECKING:
-    from owae.config import Config
-    from owae.registry import Registry
-    from owae.stack import Stack
+    from owae.config.config import Config
+    from owae.model.stack import Stack
+    from owae.registry.registry import Registry
 
 
 def command(
@@ -49,7 +49,7 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
     With a shape given, or told by the data's options, the data are not opened: their range is taken to be what their options say,
     and their number is not known.
     """
-    from owae.build import build, build_stack
+    from owae.config.build import build, build_stack
 
     data: dict[str, Any] = {"kind": config.data.kind}
     shape = _declared(config, registry) if shape is None else shape
@@ -78,7 +78,7 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
 
 def _declared(config: Config, registry: Registry) -> tuple[int, ...] | None:
     """The shape that the data's options alone decide, if they do."""
-    from owae.options import arguments
+    from owae.registry.options import arguments
 
     source: Any = registry.get("data", config.data.kind)
     shape = source.declared_shape(**arguments(config.data.options))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from owae.config import Config
-    from owae.registry import Registry
+    from owae.config.config import Config
+    from owae.registry.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ def load(path: Path, overrides: list[str] | None) -> tuple[Config, Registry]:
     Raises:
         ConfigError: The config has mistakes.
     """
-    from owae.config import Config
-    from owae.registry import Registry
+    from owae.config.config import Config
+    from owae.registry.registry import Registry
 
     registry = Registry.discover()
     for failure in registry.failures:

@@ -23,8 +23,8 @@ def command(
     import sys
 
     from owae.cli.scores import print_scores
-    from owae.evaluation import evaluate
-    from owae.runs import open_run
+    from owae.evaluation.scores import evaluate
+    from owae.run.train import open_run
 
     # Components may import libraries that print; stdout belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):

@@ -12,7 +12,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON ins
     import json
 
     from owae.cli.tables import print_table
-    from owae.discovery import ONLY, wanted
+    from owae.registry.discovery import ONLY, wanted
 
     rows = [*_components(), *_commands()]
     if as_json:
@@ -26,7 +26,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON ins
 
 
 def _components() -> list[dict[str, str]]:
-    from owae.registry import Registry
+    from owae.registry.registry import Registry
 
     registry = Registry.discover()
     clashes = registry.clashes()

@@ -38,8 +38,8 @@ def command(
 
     from owae import pictures
     from owae.cli.output import figure_path, require_drawable, write_figure, write_separately
-    from owae.runs import open_run
-    from owae.training.loader import examples
+    from owae.data.sources import examples
+    from owae.run.train import open_run
 
     opened = open_run(run, checkpoint=checkpoint.value)
     path = figure_path(opened.folder, "reconstructions", out, opened.shape)

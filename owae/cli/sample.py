@@ -24,7 +24,7 @@ def command(
     """Draw samples from a trained model: noise at every latent level, from the deepest down to the data."""
     from owae import pictures
     from owae.cli.output import figure_path, require_drawable, write_array, write_figure, write_separately
-    from owae.runs import open_run
+    from owae.run.train import open_run
 
     opened = open_run(run, checkpoint=checkpoint.value)
     path = figure_path(opened.folder, "samples", out, opened.shape)

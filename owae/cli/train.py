@@ -44,8 +44,8 @@ def command(
     # Components may use libraries that print; stdout belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
         loaded, registry = load(config, chosen)
-        from owae.runs import train  # a config with mistakes is refused before this is waited for
-        from owae.training.devices import leads
+        from owae.parallel.devices import leads
+        from owae.run.train import train  # a config with mistakes is refused before this is waited for
 
         run = train(loaded, registry, out=out, resume=resume, overwrite=overwrite)
     if leads():

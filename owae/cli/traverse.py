@@ -25,7 +25,7 @@ def command(
 
     from owae import pictures
     from owae.cli.output import figure_path, write_figure
-    from owae.runs import open_run
+    from owae.run.train import open_run
 
     if not (extent > 0 and math.isfinite(extent)):
         raise typer.BadParameter(f"{extent} is no distance; a number above 0 would work", param_hint="--extent")

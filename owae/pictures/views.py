@@ -14,9 +14,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from owae.inference import evaluating
+from owae.model.inference import evaluating
+from owae.model.stack import Stack
 from owae.pictures.sheet import grid, labelled_rows, to_pixels
-from owae.stack import Stack
 
 _CHUNK = 256  # events decoded at once; part of what a seed means, since noise is drawn chunk by chunk
 

@@ -11,6 +11,9 @@ was found. Checks leave torch's random numbers and gradient mode as they found t
 
 A component that breaks a law by intention, such as a divergence that is not 0 between equal samples, says so with a keyword of the
 check; it should say so in its docstring too.
+
+May import: errors, distributions, numerics, interfaces, model, registry.
+Start reading at `laws.py`: how laws are run and worded; then the file of an interface.
 """
 
 from owae.testing.costs import check_cost, check_regulariser

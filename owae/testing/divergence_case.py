@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from owae.defaults import StandardNormal
 from owae.interfaces import Divergence, Prior, Shape
+from owae.model.defaults import StandardNormal
 from owae.testing.laws import seeded
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from owae.checks import unchecked
-from owae.defaults import StandardNormal
+from owae.model.defaults import StandardNormal
+from owae.numerics import unchecked
 from owae.testing.divergence_case import Case
 from owae.testing.laws import (
     copied,

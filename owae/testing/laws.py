@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from owae.interfaces import Component
-from owae.options import canonical, options_model
+from owae.registry.options import canonical, options_model
 
 Case = TypeVar("Case")
 Module = TypeVar("Module", bound=nn.Module)

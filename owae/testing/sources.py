@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from owae.interfaces import DataSource
-from owae.options import arguments, options_model
+from owae.registry.options import arguments, options_model
 from owae.testing.laws import require, require_equal, require_schema, run, seeded
 
 LOOKED_AT = 256  # examples of each split

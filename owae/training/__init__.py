@@ -1,8 +1,9 @@
-"""Training: an iterator of steps, and what it is fed with and saved to."""
+"""Training: an iterator of optimiser steps on the objective of a stack.
 
-from owae.training.devices import choose_device
-from owae.training.distributed import World
-from owae.training.launching import launch
+May import: errors, distributions, numerics, interfaces, model, data, parallel.
+Start reading at `loop.py`: `Fit` is the loop and its state.
+"""
+
 from owae.training.loop import Fit, Step, fit
 
-__all__ = ["Fit", "Step", "World", "choose_device", "fit", "launch"]
+__all__ = ["Fit", "Step", "fit"]

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from owae.errors import TrainingError
-from owae.stack import Objective, Stack
-from owae.training.distributed import StepError, World
+from owae.model.stack import Objective, Stack
+from owae.parallel.world import StepError, World
 
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"
 

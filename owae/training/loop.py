@@ -21,22 +21,23 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 
-from owae.checks import at_least, unchecked
+from owae.data.loader import Loader
+from owae.data.sources import as_source
 from owae.interfaces import DataSource
-from owae.stack import Objective, Stack
+from owae.model.stack import Objective, Stack
+from owae.numerics import at_least, unchecked
+from owae.parallel.batch_norm import synchronise
+from owae.parallel.devices import choose_device
+from owae.parallel.shares import Shares
+from owae.parallel.world import StepError, World
 from owae.training import state as states
-from owae.training.average import Average
-from owae.training.devices import choose_device
-from owae.training.distributed import StepError, World
+from owae.training.ema import Average
 from owae.training.guards import Guard, within_memory
-from owae.training.layout import laid_out
-from owae.training.loader import Loader, as_source
+from owae.training.memory_format import laid_out
 from owae.training.networks import Compile, Networks
-from owae.training.norm import synchronise
 from owae.training.objectives import mean_objective, unknown
 from owae.training.optim import OptimizerSpec, ScheduleSpec, make_optimizer, make_schedule, warming_up
 from owae.training.precision import make_precision
-from owae.training.shares import Shares
 from owae.training.validation import validated
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from owae.distributions import Distribution
 from owae.errors import TrainingError
 from owae.interfaces import LatentLayer
-from owae.stack import Stack
+from owae.model.stack import Stack
 
 logger = logging.getLogger(__name__)
 

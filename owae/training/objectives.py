@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from owae.stack import Objective, Stack
+from owae.model.stack import Objective, Stack
 
 
 @torch.no_grad()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from owae.errors import TrainingError
-from owae.stack import Stack
-from owae.training.layout import match
+from owae.model.stack import Stack
+from owae.training.memory_format import match
 from owae.training.optim import fast_forward
 
 if TYPE_CHECKING:

@@ -4,57 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from owae.data.sources import examples
 from owae.errors import DataError
-from owae.inference import evaluation_mode, own_randomness
-from owae.interfaces import DataSource
-from owae.training.loader import examples
+from owae.model.inference import evaluation_mode, own_randomness
 
 if TYPE_CHECKING:
     from owae.training.loop import Fit
-
-
-class Subset(DataSource):
-    """Some of a source's examples, in the order of their indices."""
-
-    name = "subset"
-
-    def __init__(self, source: DataSource, indices: Tensor, /) -> None:
-        self.source, self.indices = source, indices
-        self.shape, self.value_range = tuple(source.shape), source.value_range
-        self.labels = None if source.labels is None else source.labels[indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.source[int(self.indices[index])]
-
-    def batch(self, indices: Tensor) -> Tensor:
-        return self.source.batch(self.indices[indices])
-
-
-def hold_out(source: DataSource, validation: float, seed: int) -> tuple[DataSource, DataSource]:
-    """The examples to train on and those held out, chosen by a seed, each in the source's order.
-
-    Args:
-        source: All of them.
-        validation: How many to hold out, from 1 on; or which share of them, below 1.
-        seed: Decides which.
-
-    Raises:
-        DataError: Fewer than two examples are left on one of the sides.
-    """
-    count = round(validation * len(source)) if validation < 1 else int(validation)
-    if count < 2 or len(source) - count < 2:
-        raise DataError(f"validation = {validation:g} holds {count} of {len(source)} examples out; each side needs at least 2")
-    # A stream of its own: the order of the first epoch, drawn from the same seed, has nothing to do with it.
-    order = np.random.default_rng([seed, 0x5417]).permutation(len(source))
-    held, kept = (torch.from_numpy(np.sort(part)) for part in np.split(order, [count]))
-    return Subset(source, kept), Subset(source, held)
 
 
 @torch.no_grad()

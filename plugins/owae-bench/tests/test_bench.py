@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from owae.errors import ConfigError, PluginError
 from owae.interfaces import Divergence
-from owae.registry import Entry, Registry
+from owae.registry.registry import Entry, Registry
 from owae_bench.bench import Worker, run
 from owae_bench.cases import Case, backends_of, cases
 from owae_bench.cli import app

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from owae import DataSource, Registry
-from owae.options import options_model, validated
+from owae.registry.options import options_model, validated
 from owae.testing import check_source
 from owae_data import owae_components
 from owae_data.arrays import Arrays

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from owae.defaults import StandardNormal
 from owae.distributions import Dirac, Distribution, Gaussian
-from owae.stack import Level, Stack
+from owae.model.defaults import StandardNormal
+from owae.model.stack import Level, Stack
 from owae.testing import check_cost, check_divergence, check_regulariser
 from owae_elbo.terms import CrossEntropy, Entropy, GaussianNLL
 from owae_layers.mlp import MLP

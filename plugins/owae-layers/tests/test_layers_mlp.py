@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from owae.options import options_model, validated
+from owae.registry.options import options_model, validated
 from owae_layers.mlp import MLP
 
 

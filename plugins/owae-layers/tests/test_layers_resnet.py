@@ -10,7 +10,7 @@ from torch import nn
 
 from owae.errors import ConfigError
 from owae.interfaces import Divergence
-from owae.stack import Stack
+from owae.model.stack import Stack
 from owae_layers.resnet import Convolution, ResNet, TransposedConvolution
 
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from torch import Tensor
 
-from owae.defaults import Ancestral, StandardNormal
 from owae.errors import ConfigError, PluginError
+from owae.model.defaults import Ancestral, StandardNormal
 from owae.testing import check_divergence
 from owae_mmd import MMD, closed_form, keops
 from owae_mmd.kernels import make

@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(scope="session")
 def registry():
     """Every installed plugin's components. Imports stand inside, for what is imported before the type checker is not checked."""
-    from owae.registry import Registry
+    from owae import Registry
 
     return Registry.discover()
 
@@ -20,8 +20,8 @@ def trained(folder: Path, registry, *, images: np.ndarray | None = None, name: s
     """A run of the tiny stack on images, in `folder`/`name`."""
     import tiny
 
-    from owae.config import Config
-    from owae.runs import train
+    from owae import Config
+    from owae.run.train import train
 
     folder.mkdir(exist_ok=True)
     path = tiny.config(folder, images_=images)

@@ -11,8 +11,8 @@ import tiny
 import torch
 
 from owae import pictures
+from owae.data.sources import TensorSource
 from owae.errors import DataError, TrainingError
-from owae.training.loader import TensorSource
 from owae_report.embeddings import NEIGHBOURS, densest, encode, pca, raw, umap
 from owae_report.errors import NotDrawableError
 from owae_report.interpolate import interpolate, pairs

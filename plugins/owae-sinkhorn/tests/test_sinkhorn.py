@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
+from owae import Registry
 from owae.errors import ConfigError, PluginError
-from owae.options import options_model, validated
-from owae.registry import Registry
+from owae.registry.options import options_model, validated
 from owae.testing import check_divergence
 from owae_sinkhorn import Sinkhorn
 from owae_sinkhorn import sinkhorn as module

@@ -11,11 +11,11 @@ from scipy import integrate, special, stats
 from scipy.optimize import linprog
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from owae.defaults import StandardNormal
+from owae import Registry
 from owae.errors import ConfigError
 from owae.interfaces import Divergence
-from owae.options import options_model, validated
-from owae.registry import Registry
+from owae.model.defaults import StandardNormal
+from owae.registry.options import options_model, validated
 from owae.testing import check_divergence
 from owae_transport import CramerWold, MarginalWasserstein, MaxSliced, SlicedWasserstein
 from owae_transport.lines import coupling, directions, transport

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from owae.errors import ConfigError, PluginError, suggestion
-from owae.options import options_model, validated
-from owae.registry import Entry, Registry
+from owae.registry.options import options_model, validated
+from owae.registry.registry import Entry, Registry
 
 EXACT = ("dense", "tensorized")  # backends that do the plain sum, by the names in use: references for the others
 

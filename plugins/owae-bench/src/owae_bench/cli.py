@@ -53,7 +53,7 @@ def divergences(
     import contextlib
     import sys
 
-    from owae.registry import Registry
+    from owae.registry.registry import Registry
     from owae_bench.bench import run
     from owae_bench.cases import cases
     from owae_bench.report import print_rows, to_json, write_csv, write_plot

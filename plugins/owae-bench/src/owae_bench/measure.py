@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from owae.defaults import StandardNormal
 from owae.interfaces import Divergence
-from owae.registry import Registry
+from owae.model.defaults import StandardNormal
+from owae.registry.registry import Registry
 from owae_bench.memory import peak_bytes
 
 REFERENCE_PAIRS = 4096**2  # beyond these a dense float64 reference needs gigabytes, and is left out

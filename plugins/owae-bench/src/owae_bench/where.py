@@ -14,7 +14,7 @@ def device_name(name: str) -> str:
     Raises:
         TrainingError: There is no such device here.
     """
-    from owae.training import choose_device
+    from owae.parallel.devices import choose_device
 
     return str(choose_device(name))
 

@@ -14,7 +14,7 @@ def main() -> None:
     # Libraries print to stdout, some from C: all of it goes to stderr.
     os.dup2(2, 1)
     with contextlib.redirect_stdout(sys.stderr):
-        from owae.registry import Registry
+        from owae.registry.registry import Registry
 
         registry = Registry.discover()
         for line in sys.stdin:

@@ -24,9 +24,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from owae.defaults import StandardNormal
 from owae.distributions import Dirac, Distribution
 from owae.interfaces import Cost, Divergence, Prior, Regulariser, Shape
+from owae.model.defaults import StandardNormal
 
 LOG_2PI = math.log(2 * math.pi)
 # Below this a variance estimated from samples counts as this, so that a cloud of equal points still has a density.

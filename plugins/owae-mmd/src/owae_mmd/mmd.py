@@ -19,10 +19,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from owae.checks import full_precision
-from owae.defaults import StandardNormal
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, Prior, Shape
+from owae.model.defaults import StandardNormal
+from owae.numerics import full_precision
 from owae_mmd import backends, closed_form, pairs
 from owae_mmd.kernels import make
 

@@ -57,7 +57,7 @@ def command(
     """Draw a run as a paper would: samples, latent grid, reconstructions, interpolations, embeddings of every level."""
     from owae.errors import OwaeError, suggestion
     from owae.pictures import write
-    from owae.runs import open_run
+    from owae.run.train import open_run
     from owae_report.errors import NotDrawableError
     from owae_report.figures import draw, selected
     from owae_report.style import FORMATS

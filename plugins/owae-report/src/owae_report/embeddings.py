@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from owae.data.sources import examples
 from owae.errors import DataError, TrainingError
-from owae.inference import evaluating
 from owae.interfaces import DataSource
-from owae.stack import Stack
-from owae.training.loader import examples
+from owae.model.inference import evaluating
+from owae.model.stack import Stack
 from owae_report.errors import NotDrawableError
 
 NEIGHBOURS = 15  # UMAP's, and so the fewest points it is asked to lay out

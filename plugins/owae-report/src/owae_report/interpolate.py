@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from owae.inference import evaluating
 from owae.interfaces import DataSource
+from owae.model.inference import evaluating
+from owae.model.stack import Stack
 from owae.pictures import representative
-from owae.stack import Stack
 from owae_report.errors import NotDrawableError
 
 _CHUNK = 256

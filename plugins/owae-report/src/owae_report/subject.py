@@ -15,7 +15,7 @@ from torch import Tensor
 from owae import pictures
 from owae.errors import DataError, OwaeError, TrainingError
 from owae.interfaces import DataSource
-from owae.runs import Run
+from owae.run.train import Run
 from owae_report.embeddings import encode
 from owae_report.interpolate import interpolate, pairs
 from owae_report.sheets import Pixels
@@ -150,7 +150,7 @@ class Subject:
         return None if self.source.labels is None else self.source.labels.cpu()[self._embedded].numpy()
 
     def _examples(self, places: Tensor) -> Tensor:
-        from owae.training.loader import examples
+        from owae.data.sources import examples
 
         return examples(self.source, places)
 

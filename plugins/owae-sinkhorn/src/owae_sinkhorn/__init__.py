@@ -15,8 +15,8 @@ over couplings π of the two. It is not zero at `x = y`; the debiased Sinkhorn d
 With `reach` the marginals are held softly, by `ρ · KL` with `ρ = 2 · reach²` (`p = 2`) or `reach` (`p = 1`): mass farther away than
 `reach` is rather destroyed than moved (Séjourné et al. 2019).
 
-The noise floor is high in many dimensions: two samples of one distribution lie as far apart as their points do. `owae.noise`
-measures it.
+The noise floor is high in many dimensions: two samples of one distribution lie as far apart as their points do.
+`owae.evaluation.noise_floor` measures it.
 """
 
 from owae.hooks import hookimpl

@@ -21,10 +21,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from owae.checks import full_precision
-from owae.defaults import StandardNormal
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, Prior, Shape
+from owae.model.defaults import StandardNormal
+from owae.numerics import full_precision
 from owae_transport.lines import flat_and_centred
 from owae_transport.normal import Against
 from owae_transport.projected import projected_gaussian

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from owae.checks import full_precision
-from owae.defaults import StandardNormal
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, Prior, Shape
+from owae.model.defaults import StandardNormal
+from owae.numerics import full_precision
 from owae_transport.lines import directions, flat_and_centred, transport
 from owae_transport.normal import Against, transport_to_normal
 

@@ -1,0 +1,184 @@
+"""Finds components: owae's own defaults and every installed plugin's, all through one hook.
+
+A plugin that cannot be imported, or whose class breaks the contract, is set down in `failures` and stops nothing else. Two
+components of one kind and name are both kept; asking for that name is an error that names the owners. There is no global
+registry: a program makes one and hands it down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, cast
+
+import pluggy
+
+from owae import hooks
+from owae.errors import PluginError, nearest, suggestion
+from owae.hooks import COMMANDS, ENTRY_POINTS, PROJECT
+from owae.interfaces import INTERFACES, Component
+from owae.registry import defaults
+from owae.registry.discovery import ONLY, declared, reason, wanted
+from owae.registry.options import options_model
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component: its interface ("layer", "cost", …), name and class, and the plugin that brought it."""
+
+    interface: str
+    name: str
+    cls: type
+    plugin: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A plugin, or a part of one, that could not be used, and why."""
+
+    plugin: str
+    distribution: str
+    version: str
+    reason: str
+
+
+class Registry:
+    """The components that a program can use. A new registry holds owae's defaults; `discover` adds the installed plugins."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hooks)
+        self.entries: list[Entry] = []
+        self.failures: list[Failure] = []
+        self.plugins: list[tuple[str, str, str]] = []
+        self.register(defaults, name="defaults", distribution="owae", version=_version("owae"))
+
+    @classmethod
+    def discover(cls, only: Iterable[str] | None = None) -> Registry:
+        """A registry of every installed plugin, or of those named.
+
+        Args:
+            only: Distributions or entry points to load; by default those listed in the environment variable `OWAE_PLUGINS`,
+                and all where it is not set.
+        """
+        registry = cls()
+        names = wanted() if only is None else {name.strip() for name in only if name.strip()}
+        points = declared(ENTRY_POINTS)
+        for point in points:
+            if names is not None and not point.named_in(names):
+                continue
+            try:
+                # Plugins import libraries that print; stdout belongs to results.
+                with contextlib.redirect_stdout(sys.stderr):
+                    module = point.load()
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a plugin may even call sys.exit while it is imported
+                registry.failures.append(Failure(point.name, point.distribution, point.version, reason(error)))
+                continue
+            registry.register(module, name=point.name, distribution=point.distribution, version=point.version)
+        points += declared(COMMANDS)
+        for name in sorted(names or ()):
+            if not any(point.named_in([name]) for point in points):
+                close = nearest(name, {known for point in points for known in (point.name, point.distribution)})
+                hint = f"; did you mean '{close}'?" if close else ""
+                registry.failures.append(Failure(name, name, "", f"named in {ONLY}, but not installed{hint}"))
+        return registry
+
+    def register(self, plugin: object, *, name: str, distribution: str = "", version: str = "") -> None:
+        """Add the components of a plugin: a module or object with an `owae_components` hook."""
+        self.plugins.append((name, distribution, version))
+
+        def fail(why: str) -> None:
+            self.failures.append(Failure(name, distribution, version, why))
+
+        try:
+            self._manager.register(plugin, name=f"{distribution}:{name}:{len(self.plugins)}")
+        except ValueError as error:
+            return fail(str(error))
+        except pluggy.PluginValidationError as error:
+            return fail(f"hook does not fit its specification: {reason(error)}")
+        callers = self._manager.get_hookcallers(plugin) or []
+        known = [hook for hook in callers if hook.has_spec()]
+        for hook in callers:
+            if hook not in known:
+                fail(f"unknown hook '{hook.name}'; {suggestion(hook.name, ['owae_components'])}")
+        if not known:
+            if not callers:
+                fail("has no hook: decorate a function owae_components() with owae.hookimpl")
+            return None
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                implementations = [hook for caller in known for hook in caller.get_hookimpls() if hook.plugin is plugin]
+                classes: list[Any] = [cls for hook in implementations for cls in cast(Iterable[Any], hook.function())]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return fail(f"owae_components() failed: {reason(error)}")
+        for cls in classes:
+            breach = _breach(cls)
+            if breach:
+                fail(breach)
+            elif all(entry.cls is not cls for entry in self.entries):
+                self.entries.append(Entry(cls.interface, cls.name, cls, name, distribution, version))
+        return None
+
+    def names(self, interface: str) -> list[str]:
+        """The names under which components of an interface can be had, sorted."""
+        return sorted({entry.name for entry in self.entries if entry.interface == interface})
+
+    def get(self, interface: str, name: str) -> type:
+        """The class of a component.
+
+        Raises:
+            PluginError: No such name (the message gives the nearest one and says which plugins failed), or two owners claim it.
+        """
+        found = [entry for entry in self.entries if (entry.interface, entry.name) == (interface, name)]
+        if len(found) == 1:
+            return found[0].cls
+        if found:
+            owners = " and ".join(f"'{entry.distribution or entry.plugin}'" for entry in found)
+            raise PluginError(f"{interface} '{name}' is claimed by {owners}; uninstall one, or set {ONLY} to the plugins you want")
+        elsewhere = [entry.interface for entry in self.entries if entry.name == name]
+        hint = f" ('{name}' is a {elsewhere[0]})" if elsewhere else ""
+        failed = "".join(f"\n  plugin '{f.plugin}' of {f.distribution or 'this program'} failed: {f.reason}" for f in self.failures)
+        raise PluginError(f"no {interface} is called '{name}'{hint}; {suggestion(name, self.names(interface))}{failed}")
+
+    def create(self, interface: str, name: str, *engine: Any, **options: Any) -> Any:
+        """An instance of a component: the engine's arguments, then its options."""
+        return self.get(interface, name)(*engine, **options)
+
+    def clashes(self) -> dict[tuple[str, str], list[Entry]]:
+        """The components whose interface and name have more than one owner."""
+        owners: dict[tuple[str, str], list[Entry]] = {}
+        for entry in self.entries:
+            owners.setdefault((entry.interface, entry.name), []).append(entry)
+        return {key: entries for key, entries in owners.items() if len(entries) > 1}
+
+
+def _breach(cls: object) -> str:
+    """How a class breaks the contract of a component; empty if it does not."""
+    if not isinstance(cls, type) or not issubclass(cls, Component) or not hasattr(cls, "interface"):
+        return f"{cls!r} is not a subclass of {', '.join(interface.__name__ for interface in INTERFACES)}"
+    if not isinstance(getattr(cls, "name", None), str):
+        return f"{cls.__name__} has no `name`: the string that a config writes after `kind =`"
+    if inspect.isabstract(cls):
+        return f"{cls.__name__} leaves {', '.join(sorted(cls.__abstractmethods__))} unwritten"
+    try:
+        options_model(cls)
+    except Exception as error:  # whatever an annotation does when it is read
+        return str(error)
+    return ""
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""

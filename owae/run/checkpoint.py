@@ -1,0 +1,127 @@
+"""Checkpoints: one safetensors file each, written whole or not at all, and never unpickled.
+
+A file is written under a temporary name in the same folder, flushed to the disk, and renamed: whatever interrupts that leaves the
+older ones as they were. It carries a hash of its contents, so a file that was cut or altered is told from a whole one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from owae.errors import TrainingError
+from owae.files import replace_durably, temporary_for
+from owae.run.serialise import digest, flatten, unflatten
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+_KEY = "owae"  # the only metadata entry: the order of several would differ from one process to the next
+
+
+def path_for(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:09d}.safetensors"
+
+
+def best_path(folder: Path) -> Path:
+    """Where the best checkpoint by a metric is kept, apart from the newest, and never removed for them."""
+    return folder / "best.safetensors"
+
+
+def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
+    """Write a training state and remove all but the newest `keep` checkpoints.
+
+    Raises:
+        TrainingError: The disk is full or the folder cannot be written, or the state holds values that are not finite.
+    """
+    target = _write(path_for(folder, state["step"]), state)
+    for old in paths(folder)[max(1, keep) :]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def save_best(folder: Path, state: dict[str, Any]) -> Path:
+    """Write a training state in place of the best so far; errors as for `save`."""
+    return _write(best_path(folder), state)
+
+
+def _write(target: Path, state: dict[str, Any]) -> Path:
+    folder = target.parent
+    for name, tensor in state["model"].items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(f"step {state['step']}: {name} holds values that are not finite, so no checkpoint was written")
+    tensors, text = flatten(state)
+    header = json.dumps({"format": FORMAT, "digest": digest(tensors, text), "tree": text})
+    temporary = temporary_for(target)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata={_KEY: header})
+        replace_durably(temporary, target)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):  # a folder turned read-only keeps even that
+            temporary.unlink(missing_ok=True)
+        newest = next(iter(paths(folder)), None)
+        kept = f"the newest checkpoint is {newest}" if newest else "there is no older checkpoint"
+        raise TrainingError(f"the checkpoint of step {state['step']} could not be written to {folder}: {error}; {kept}") from error
+    return target
+
+
+def paths(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first."""
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """A training state.
+
+    Raises:
+        TrainingError: The file is missing, is no checkpoint of owae, was cut or altered, or lacks a tensor.
+    """
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # not a dictionary
+    except FileNotFoundError as error:
+        raise TrainingError(f"{path} does not exist") from error
+    except (SafetensorError, OSError) as error:
+        raise TrainingError(f"{path} is not a whole safetensors file ({error}); owae reads no other kind") from error
+    try:
+        header = json.loads(metadata[_KEY])
+        version, expected, text = header["format"], header["digest"], header["tree"]
+        state = unflatten(tensors, text)
+    except KeyError as error:
+        if _KEY in metadata:
+            raise TrainingError(f"{path} lacks the tensor {error}") from error
+        raise TrainingError(f"{path} is a safetensors file, but not a checkpoint of owae") from error
+    except ValueError as error:
+        raise TrainingError(f"{path} has a damaged header: {error}") from error
+    if version != FORMAT:
+        raise TrainingError(f"{path} has checkpoint format {version}; this owae reads format {FORMAT}")
+    if digest({name: tensor.cpu() for name, tensor in tensors.items()}, text) != expected:
+        raise TrainingError(f"{path} was altered after it was written: its contents do not match their hash")
+    return state
+
+
+def load_newest(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """The newest training state that is whole, with a warning for each newer file that is not; None if there is no file at all.
+
+    Raises:
+        TrainingError: There are files, but none is whole.
+    """
+    failures = []
+    for path in paths(folder):
+        try:
+            return load(path, device)
+        except TrainingError as error:
+            failures.append(str(error))
+            logger.warning("%s; trying an older checkpoint", error)
+    if failures:
+        raise TrainingError("no checkpoint can be opened:\n" + "\n".join(f"  {failure}" for failure in failures))
+    return None

@@ -1,0 +1,96 @@
+"""The effective config holds every default and reads back equal; paths are absolute in it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import declared
+import pytest
+from declared import GONE, POWER, VALID, edited, load
+
+from owae import Config, Registry
+from owae.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return declared.registry()
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        {},
+        {"stacked": 1},
+        {"stacked": 2, "weights.reconstruction": [0.25]},
+        {"stacked": 1, "weights.reconstruction": GONE},
+        {"regulariser": {"kind": "flat"}},
+        {"levels.1.regulariser": {"kind": "flat"}, "weights.regulariser": {"rule": "exponential", "scale": 2.5, "last": 2}},
+        {"levels.1.cost": {"kind": "euclidean"}, "levels.1.space": "data", "weights.reconstruction": {"rule": "constant"}},
+        {"levels.0.layer.extras": [{"width": 4}, {"depth": 1}], "divergence.scales": [1, 2, 3]},
+        {"data.others": ["a", "/b"], "data.cache": "~/cache"},
+        {"train": GONE},
+        {"train.optimizer": {"lr": 1}},
+        {"train.optimizer": {"name": "SGD", "momentum": 0.9}, "train.schedule": {"name": "CosineAnnealingLR"}},
+        {"train.schedule": {"name": "OneCycleLR", "max_lr": 1}, "train.clip_gradients": 1},
+        {"train.schedule": {"name": "MultiStepLR", "milestones": [3, 5]}},
+    ],
+    ids=str,
+)
+def test_the_effective_config_reads_back_equal(edits: dict[str, Any], tmp_path: Path, registry: Registry) -> None:
+    config = load(tmp_path, registry, edited(edits))
+    elsewhere = tmp_path / "runs"
+    elsewhere.mkdir()
+    again = load(elsewhere, registry, config.to_toml())
+    assert again == config
+    assert again.to_toml() == config.to_toml()
+    assert Config.from_dict(config.to_dict(), registry, folder=elsewhere) == config
+
+
+def test_the_effective_config_holds_every_default(tmp_path: Path, registry: Registry) -> None:
+    values = load(tmp_path, registry).to_dict()
+    assert values["stacked"] == 3
+    assert values["cost"] == {"kind": "squared-euclidean"}
+    assert values["prior"] == {"kind": "standard-normal"}
+    assert values["divergence"] == {"kind": "energy", "scale": 1.0, "scales": [1.0, 2.0]}
+    assert values["levels"][1] == {
+        "layer": {"kind": "dense", "latent": 4, "hidden": [8, 8], "output": "linear", "extras": []},
+        "space": "latent",
+        "target": "code",
+    }
+    assert values["weights"]["reconstruction"] == {**POWER, "first": 1.0, "step": 1.0}
+    assert values["train"]["batch_size"] == 128
+    assert values["train"]["optimizer"]["betas"] == [0.9, 0.999]
+
+
+def test_configs_differ_where_they_say_different_things(tmp_path: Path, registry: Registry) -> None:
+    config = load(tmp_path, registry)
+    for change in ("train.epochs=4", "levels.0.layer.latent=9", "divergence.scale=2", "weights.match=1", "levels.0.space=data"):
+        assert load(tmp_path, registry, VALID, change) != config
+
+
+def test_what_toml_cannot_say_is_refused_from_python(registry: Registry) -> None:
+    values = tomllib.loads(VALID)
+    values["divergence"]["scale"] = None
+    values["levels"][0]["layer"]["hidden"] = [None]
+    with pytest.raises(ConfigError) as caught:
+        Config.from_dict(values, registry)
+    assert {"divergence.scale", "levels[0].layer.hidden[0]"} <= {problem.place for problem in caught.value.problems}
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somebody")
+    config = load(tmp_path, registry, edited({"data.others": ["../a", "/b"], "data.cache": "~/c"}))
+    options: Any = config.data.options
+    assert options.path == tmp_path / "pictures"
+    assert options.others == [tmp_path / "../a", Path("/b")]
+    assert options.cache == Path("/somebody/c")
+    assert config.to_dict()["data"]["path"] == str(tmp_path / "pictures")
+
+
+def test_a_relative_config_gives_absolute_paths(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(tmp_path, registry)
+    monkeypatch.chdir(tmp_path)
+    assert Config.load("some.toml", registry).to_dict()["data"]["path"] == str(tmp_path / "pictures")

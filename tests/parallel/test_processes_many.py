@@ -1,0 +1,199 @@
+"""`owae train` on two devices: real processes over gloo, started by owae itself and by torchrun."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from processes import start, training, wait_for_checkpoint, wait_until_gone
+
+from owae import Config, Registry
+from owae.run.observers import read_metrics
+from owae.run.train import open_run, train
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", sys.executable, "-m", "owae")
+TWO = ("--devices", "2", "--device", "cpu")
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return read_metrics(run / "metrics.jsonl")
+
+
+def close(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
+    """Every term of the objective and every gradient's norm to 1e-5; what a level's log takes from codes is of the first rank's."""
+    assert [line["step"] for line in ours] == [line["step"] for line in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        for name in one:
+            if not name.startswith(("spread/", "variance/")):
+                assert one[name] == pytest.approx(other[name], rel=1e-5, abs=1e-6), name
+
+
+def test_two_processes_train_the_digits_as_one_does(tmp_path: Path, registry: Registry):
+    """The example as it stands, twelve steps, by one process and by two with the same global batch."""
+    options = ["train.epochs=1", "train.log_every=1", "train.device=cpu"]
+    whole = train(Config.load(EXAMPLES / "digits.toml", registry, options), registry, out=tmp_path / "one")
+    (tmp_path / "tiny.toml").write_bytes((EXAMPLES / "digits.toml").read_bytes())
+    process = start(tmp_path, *TWO, "--strategy", "ddp", *(f"--set={option}" for option in options))
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out == f"{tmp_path / 'run'}\n"  # nothing of the libraries', and once
+    assert sum("epoch 1/1" in line for line in err.splitlines()) == 1
+    assert len(lines(whole.folder)) == 12
+    close(lines(tmp_path / "run"), lines(whole.folder))
+    ours, theirs = open_run(tmp_path / "run").model.state_dict(), whole.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_allclose(ours[name].numpy(), theirs[name].numpy(), rtol=1e-3, atol=1e-5, err_msg=name)
+    wait_until_gone(tmp_path)
+
+
+def test_a_run_goes_on_with_another_number_of_devices(tmp_path: Path, registry: Registry):
+    """Two by torchrun, then one, then two: as one would have done all along; validation and averages included."""
+    path = tiny.config(tmp_path, epochs=1, validation=0.25, ema=0.9, best="validation/loss")
+    straight = train(Config.load(path, registry, ["train.epochs=3"]), registry, out=tmp_path / "straight")
+    process = start(tmp_path, launcher=TORCHRUN)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out == f"{tmp_path / 'run'}\n"
+    train(Config.load(path, registry, ["train.epochs=2"]), registry, out=tmp_path / "run", resume=True)
+    process = start(tmp_path, *TWO, "--set", "train.epochs=3", "--resume")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    close(lines(tmp_path / "run"), lines(straight.folder))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_one_process_stops_all_at_one_step(tmp_path: Path, number: signal.Signals):
+    process = start(tmp_path, *TWO)
+    wait_for_checkpoint(tmp_path, process)
+    other = next(pid for pid in training(tmp_path) if pid != process.pid)
+    if number == signal.SIGINT:  # as from a terminal
+        os.kill(other, number)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (128 + number, "")
+    assert err.count("is saved, --resume goes on") == 1
+    assert "Traceback" not in err
+    wait_until_gone(tmp_path)
+    run = open_run(tmp_path / "run")
+    assert lines(run.folder)[-1]["step"] == run.step
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_the_death_of_one_process_ends_the_other(tmp_path: Path, which: str):
+    process = start(tmp_path, *TWO)
+    reached = wait_for_checkpoint(tmp_path, process)
+    other = next(pid for pid in training(tmp_path) if pid != process.pid)
+    os.kill(process.pid if which == "first" else other, signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    wait_until_gone(tmp_path)
+    if which == "second":
+        assert "another process of this training has ended" in err
+        assert "Traceback" not in err
+    assert open_run(tmp_path / "run").step >= reached
+
+
+def test_an_error_that_all_meet_is_told_once(tmp_path: Path):
+    """An image of NaN, wherever its row goes; and a folder that is taken."""
+    array = tiny.images(40).numpy()
+    array[7] = np.nan
+    tiny.config(tmp_path, images_=array)
+    for words in ("level 1, term cost/0", "already holds a run"):
+        process = start(tmp_path, *TWO)
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out) == (2, "")
+        assert err.count("error:") == 1, err
+        assert words in err
+        assert "Traceback" not in err
+        wait_until_gone(tmp_path)
+
+
+def test_an_error_of_one_alone_ends_all(tmp_path: Path):
+    """A rank that cannot read its part of the data: it says why and which it is, and nobody waits for it."""
+    (tmp_path / "spoilt.py").write_text(
+        "import os\n"
+        "from owae.errors import DataError\n"
+        "from owae.data.loader import Loader\n"
+        "rows = Loader.rows\n"
+        "def spoilt(self, batch):\n"
+        "    if self.rank == 1 and batch == 2:\n"
+        "        raise DataError('the disk of this machine is gone')\n"
+        "    return rows(self, batch)\n"
+        "Loader.rows = spoilt\n"
+        "from owae.cli import main\n"
+        "main()\n"
+    )
+    process = start(tmp_path, *TWO, launcher=(sys.executable, str(tmp_path / "spoilt.py")))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert out == ""
+    assert "process 1: the disk of this machine is gone" in err
+    assert "Traceback" not in err
+    wait_until_gone(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--devices", "2", "--device", "mps"), "device 'mps' is not available here"),
+        (("--devices", "2", "--device", "cuda"), "device 'cuda' is not available here"),
+        (("--devices", "0"), "train.devices"),
+        (("--strategy", "fsdp"), "train.strategy"),
+        (("--precision", "64"), "train.precision: found '64'"),
+        (("--device", "mps"), "device 'mps' is not available here"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str):
+    """P6 from the command line."""
+    process = start(tmp_path, *arguments)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_launcher_that_counts_otherwise_is_refused(tmp_path: Path):
+    process = start(tmp_path, "--devices", "3", launcher=TORCHRUN)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "started as one of 2 on 1" in err
+
+
+def free_port() -> str:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return str(found.getsockname()[1])
+
+
+@pytest.mark.parametrize("cluster", ["by hand", "slurm"])
+def test_two_machines_train_as_one_process(tmp_path: Path, registry: Registry, cluster: str):
+    """Both on this one, with the environment that they would find: NODE_RANK by hand, or a step of srun's."""
+    path = tiny.config(tmp_path, epochs=1)
+    whole = train(Config.load(path, registry), registry, out=tmp_path / "one")
+    port = free_port()
+
+    def environment(rank: int) -> dict[str, str]:
+        if cluster == "by hand":
+            return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": str(rank)}
+        step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "2", "SLURM_NTASKS": "2", "SLURM_NNODES": "2"}
+        own = {"SLURM_PROCID": str(rank), "SLURM_LOCALID": "0", "SLURM_NODEID": str(rank), "SLURM_NTASKS_PER_NODE": "1"}
+        return {**step, **own, "SLURM_JOB_NAME": "owae", "SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": port}
+
+    arguments = ("--nodes", "2", "--device", "cpu") if cluster == "by hand" else ("--device", "cpu")
+    machines = [start(tmp_path, *arguments, **environment(rank)) for rank in range(2)]
+    ends = [(machine.communicate(timeout=120), machine.returncode) for machine in machines]
+    assert [code for _, code in ends] == [0, 0], ends
+    assert [out for (out, _), _ in ends] == [f"{tmp_path / 'run'}\n", ""]
+    close(lines(tmp_path / "run"), lines(whole.folder))

@@ -1,0 +1,160 @@
+"""The machine fails while training writes: a full disk, a folder turned read-only, two who want one folder. All of it real."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import tiny
+from processes import start, wait_for_checkpoint
+
+from owae.run import checkpoint
+from owae.run.observers import read_metrics
+from owae.run.train import open_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of Linux")]
+
+
+def mounted(*arguments: str) -> bool:
+    return os.geteuid() == 0 and subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    folder.mkdir()
+    if not mounted("-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)):
+        pytest.skip("no right to mount a small file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """The folder cannot be written, not even by root."""
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        try:
+            yield
+        finally:
+            folder.chmod(0o755)
+        return
+    if not mounted("--bind", str(folder), str(folder)):
+        pytest.skip("root, and no right to mount")
+    try:
+        assert mounted("-o", "remount,ro,bind", str(folder))
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave no room on a disk."""
+    with contextlib.suppress(OSError), (disk / "filler").open("ab", buffering=0) as file:
+        while True:
+            file.write(b"0" * 4096)
+
+
+def assert_stopped_and_whole(process: subprocess.Popen[str], folder: Path, *words: str) -> None:
+    """It said why and ended, the last good checkpoint opens, the log parses, and the run can go on."""
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err, err
+    run = open_run(folder / "run")
+    assert run.step > 0
+    assert run.model.sample(2).isfinite().all()
+    assert read_metrics(folder / "run" / "metrics.jsonl")[0]["step"] == 1
+
+
+def assert_goes_on(folder: Path) -> None:
+    run = open_run(folder / "run")
+    process = start(folder, "--resume", "--set", f"train.epochs={run.epoch + 1}")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    lines = read_metrics(folder / "run" / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, 4 * run.epoch + 5))
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.5, "could not be written"), (2.0, "cannot be written any more")])
+def test_no_more_room_for_a_file(tmp_path: Path, share: float, words: str):
+    """A limit on files, below the checkpoints' size and above it: then it is the log that reaches it."""
+    process = start(tmp_path)
+    wait_for_checkpoint(tmp_path, process)
+    size = checkpoint.paths(tmp_path / "run" / "checkpoints")[0].stat().st_size
+    limit = int(share * size)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    assert_stopped_and_whole(process, tmp_path, words, "checkpoint")
+    assert_goes_on(tmp_path)
+
+
+def test_a_full_disk(tmp_path: Path):
+    disk = tmp_path / "disk"
+    with small_disk(disk):
+        process = start(disk)
+        wait_for_checkpoint(disk, process)
+        fill(disk)
+        assert_stopped_and_whole(process, disk, "No space left on device", "checkpoint")
+        assert not list((disk / "run" / "checkpoints").glob(".writing*"))
+        (disk / "filler").unlink()
+        assert_goes_on(disk)
+
+
+def test_a_folder_turned_read_only(tmp_path: Path):
+    process = start(tmp_path)
+    wait_for_checkpoint(tmp_path, process)
+    with read_only(tmp_path / "run" / "checkpoints"):
+        assert_stopped_and_whole(process, tmp_path, "could not be written", "the newest checkpoint is")
+    assert_goes_on(tmp_path)
+
+
+def test_a_read_only_place_is_refused_at_the_start(tmp_path: Path):
+    (tmp_path / "place").mkdir()
+    tiny.config(tmp_path)
+    with read_only(tmp_path / "place"):
+        process = start(tmp_path, "--out", str(tmp_path / "place" / "run"))
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert "cannot be made or written" in err
+    assert "Traceback" not in err
+
+
+def test_two_started_at_once_never_share_a_folder(tmp_path: Path):
+    tiny.config(tmp_path, epochs=3)
+    for attempt in range(2):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        processes = [start(tmp_path, *(["--resume"] if attempt else [])) for _ in range(3)]
+        ends = [(process.communicate(timeout=120), process.returncode) for process in processes]
+        # One trains; the others come while it does, or after it: then --resume finds it complete.
+        assert sum(code == 0 for _, code in ends) >= 1
+        for (_, err), code in ends:
+            assert code == 0 or "another process is training" in err or "already holds a run" in err, err
+        lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+        assert [line["step"] for line in lines] == list(range(1, 13))
+        assert open_run(tmp_path / "run").step == 12
+
+
+def test_nothing_is_loaded_that_is_not_used(tmp_path: Path):
+    """One process does not wait for what several need, nor for loggers that nobody asked for."""
+    code = (
+        "import sys\n"
+        "from owae.cli import main\n"
+        "try:\n"
+        f"    main(['train', '{tiny.config(tmp_path, epochs=1)}', '--out', '{tmp_path / 'run'}'])\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "loaded = {'lightning_fabric', 'tensorboard', 'wandb'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
