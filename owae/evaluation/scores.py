@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from owae.checks import full_precision
+from owae.data.sources import examples
 from owae.errors import DataError, TrainingError
+from owae.evaluation.neighbours import Neighbours
+from owae.evaluation.noise_floor import noise_floor
 from owae.files import json_ready
-from owae.inference import evaluating
 from owae.interfaces import DataSource, Shape
-from owae.neighbours import Neighbours
-from owae.noise import noise_floor
-from owae.stack import Stack
-from owae.training.loader import examples
+from owae.model.inference import evaluating
+from owae.model.stack import Stack
+from owae.numerics import full_precision
 
 # A dense divergence takes time and memory in n².
 MOST_MATCHED = 2000
@@ -92,7 +92,7 @@ class Evaluation:
 
     def rows(self) -> list[dict[str, Any]]:
         """The levels as plain dictionaries, bottom first."""
-        return [json_ready(json_ready(asdict(level))) for level in self.levels]
+        return [json_ready(asdict(level)) for level in self.levels]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values, fit for JSON; a number that is not finite is None."""

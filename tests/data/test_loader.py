@@ -160,7 +160,7 @@ def test_an_epoch_that_waits_for_reading_says_so_once(caplog: pytest.LogCaptureF
 
 def test_training_with_workers_is_training_without(make, monkeypatch: pytest.MonkeyPatch):
     """R1 from the config on: interrupted in mid-epoch and gone on with, the number of workers changed on the way."""
-    from test_runs import contents, interrupt_at
+    from interruption import contents, interrupt_at
 
     from owae.errors import InterruptionError
 

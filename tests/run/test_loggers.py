@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import tiny
+from interruption import contents, interrupt_at
 from PIL import Image
-from test_runs import contents, interrupt_at
 
 from owae import Config, Registry
 from owae.cli import main

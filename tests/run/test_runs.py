@@ -11,16 +11,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from interruption import contents, interrupt_at
 
 from owae import Config, Registry
 from owae.errors import ConfigError, InterruptionError, TrainingError
 from owae.run import checkpoint
 from owae.run.observers import read_metrics
 from owae.run.train import open_run, train
-
-
-def contents(folder: Path, pattern: str) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob(pattern)) if path.is_file()}
 
 
 def test_a_run_folder_holds_what_it_says(make, registry: Registry):
@@ -59,23 +56,6 @@ def test_one_seed_gives_one_run_to_the_byte(make):
     for pattern in ("checkpoints/*", "pictures/*", "metrics.jsonl"):
         assert contents(first.folder, pattern) == contents(second.folder, pattern) != {}
         assert contents(first.folder, pattern) != contents(other.folder, pattern)
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """SIGTERM to this very process while that step is logged."""
-    import os
-    import signal
-
-    from owae.run.observers import Metrics
-
-    write = Metrics.write
-
-    def writing(self, fit, now, *more):
-        if now.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return write(self, fit, now, *more)
-
-    monkeypatch.setattr(Metrics, "write", writing)
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6])

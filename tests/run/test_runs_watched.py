@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 from declared import edited, load, mistakes
-from test_runs import contents, interrupt_at
+from interruption import contents, interrupt_at
 
 from owae.data.sources import TensorSource, hold_out
 from owae.errors import DataError, InterruptionError, TrainingError
