@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ import torch
 from owae.errors import InterruptionError, OwaeError, TrainingError
 from owae.parallel.devices import choose_device, launched_processes, launched_rank
 from owae.parallel.world import PeerError, StepError, World
+from owae.streams import quiet_stdout
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, stra
 
 
 def _join(kind: str, devices: int, nodes: int) -> World:
-    with _aside(), warnings.catch_warnings():
+    with quiet_stdout(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         from lightning_fabric import Fabric  # takes two seconds, which one process alone need not wait for
@@ -97,20 +96,3 @@ def _join(kind: str, devices: int, nodes: int) -> World:
         world = World(fabric.device, fabric.global_rank, fabric.world_size)
         world.wait()  # what connects for the first time may print
     return world
-
-
-@contextmanager
-def _aside() -> Iterator[None]:
-    """A block whose output to stdout, that of C++ libraries too, goes to stderr."""
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:  # there is no stdout
-        yield
-        return
-    try:
-        os.dup2(2, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
