@@ -44,9 +44,9 @@ def command(
     # Components may use libraries that print; stdout belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):
         loaded, registry = load(config, chosen)
-        from owae.parallel.devices import leads
+        from owae.parallel.devices import is_main_process
         from owae.run.train import train  # a config with mistakes is refused before this is waited for
 
         run = train(loaded, registry, out=out, resume=resume, overwrite=overwrite)
-    if leads():
+    if is_main_process():
         typer.echo(run.folder)

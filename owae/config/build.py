@@ -145,13 +145,13 @@ def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range)
         parts = zip(layers, costs, regularisers, [*config.weights.penalties(dims), *unstacked], config.levels, strict=True)
         stack = Stack(
             [
-                Level(layer, cost=cost, regulariser=regulariser, penalty=penalty, **level.options.model_dump())
+                Level(layer, cost=cost, regulariser=regulariser, penalty_weight=penalty, **level.options.model_dump())
                 for layer, cost, regulariser, penalty, level in parts
             ],
             divergence=divergence,
             weights=config.weights.products(dims),
             prior=prior,
-            stacked=config.stacked,
+            matched_level=config.stacked,
         )
     maker.settle()
     assert stack is not None

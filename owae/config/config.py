@@ -16,11 +16,12 @@ from typing import Any
 import tomli_w
 
 from owae.config import overrides as changes
-from owae.config.schema import LevelConfig, Spec, TrainConfig
+from owae.config.schema import LevelConfig, Spec
 from owae.config.sections import Sections
 from owae.config.weights import Weights
 from owae.errors import ConfigError, nearest
 from owae.registry.registry import Registry
+from owae.training.options import Options
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Config:
     regulariser: Spec | None
     prior: Spec
     divergence: Spec
-    train: TrainConfig
+    train: Options
     stacked: int
     source: str = field(default="", compare=False)
 
@@ -81,7 +82,7 @@ class Config:
             **({"regulariser": self.regulariser.to_dict()} if self.regulariser else {}),
             "prior": self.prior.to_dict(),
             "divergence": self.divergence.to_dict(),
-            "train": self.train.to_dict(),
+            "train": self.train.model_dump(exclude_none=True),
             "levels": [level.to_dict() for level in self.levels],
         }
 

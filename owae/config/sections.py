@@ -11,13 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from owae.config import torch_options
 from owae.config.reading import TOP, Reader
-from owae.config.schema import LevelConfig, LevelOptions, Spec, TrainConfig, TrainOptions, validation_metrics
+from owae.config.schema import LevelConfig, LevelOptions, Spec, validation_metrics
 from owae.config.weights import RULES, Constant, Listed, Numbers, Rule, Weight, Weights
 from owae.errors import ConfigError, suggestion
 from owae.registry.options import STRICT, join, options_model, shown, validated
 from owae.registry.registry import Registry
+from owae.training import torch_options
+from owae.training.options import Options
 
 _SECTIONS = ("stacked", "data", "levels", "weights", "cost", "regulariser", "prior", "divergence", "train")
 _DEFAULTS = {"cost": {"kind": "squared-euclidean"}, "prior": {"kind": "standard-normal"}}
@@ -40,7 +41,7 @@ class Sections(Reader):
         self.home(TOP, _SECTIONS)
         self.home("[[levels]]", (*_LEVEL, *LevelOptions.model_fields))
         self.home("[weights]", (*_RULED, *_Match.model_fields))
-        self.home("[train]", (*_TORCH, *TrainOptions.model_fields))
+        self.home("[train]", Options.model_fields)
         self.home("optimizer of [train]", torch_options.optimizer_arguments("Adam").model_fields)
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,11 +160,11 @@ class Sections(Reader):
             self.problem(place, f"holds {len(value)} weights; where {stacked} levels are stacked it takes {count}")
         return Listed(numbers.values) if isinstance(numbers, Numbers) else None
 
-    def _train(self, value: Any, metrics: list[str]) -> TrainConfig | None:
+    def _train(self, value: Any, metrics: list[str]) -> Options | None:
         table = self.table(value, "train", "[train]")
         if table is None:
             return None
-        options = self.fields(TrainOptions, table, "train", "[train]", also=_TORCH)
+        options = self.fields(Options, table, "train", "[train]", also=(*_TORCH, "strategy", "early_stopping"))
         if options is not None:
             self._metrics(options, metrics)
         optimizer = self._torch("optimizer", table.get("optimizer", {}), "Adam")
@@ -172,20 +173,16 @@ class Sections(Reader):
             return None
         for name, words in torch_options.probe(optimizer, schedule):
             self.problem(join("train", name), words)
-        return TrainConfig(**options.model_dump(), optimizer=optimizer, schedule=schedule) if options else None
+        return options.model_copy(update={"optimizer": optimizer, "schedule": schedule}) if options else None
 
-    def _metrics(self, options: TrainOptions, valid: list[str]) -> None:
+    def _metrics(self, options: Options, valid: list[str]) -> None:
         """Whether what training is watched by will be measured; `valid` is empty where the levels are not known."""
-        stopping = options.early_stopping
-        watched = {"train.early_stopping.metric": stopping and stopping.metric, "train.best": options.best}
-        for place, metric in watched.items():
-            if metric is None:
-                continue
-            if valid and metric not in valid:
-                self.problem(place, f"found '{metric}'; {suggestion(metric, valid)}")
-            if options.validation is None:
-                place = place.removesuffix(".metric")
-                self.problem(place, "needs examples that are held out; write validation = 0.1 in [train], or leave this out")
+        if options.best is None:
+            return
+        if valid and options.best.metric not in valid:
+            self.problem("train.best.metric", f"found '{options.best.metric}'; {suggestion(options.best.metric, valid)}")
+        if options.validation is None:
+            self.problem("train.best", "needs examples that are held out; write validation = 0.1 in [train], or leave this out")
 
     def _torch(self, name: str, value: Any, default: str | None) -> dict[str, Any] | None:
         """An optimiser or a schedule: its `name` and arguments."""

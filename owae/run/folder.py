@@ -17,19 +17,13 @@ import torch
 import owae
 from owae.config.build import Built
 from owae.config.config import Config
-from owae.config.schema import TrainOptions
 from owae.errors import TrainingError
 from owae.files import clear_temporary, write_durably
 from owae.registry.registry import Registry
+from owae.training.options import Options
 
 CONFIG, INFO, METRICS, CHECKPOINTS, PICTURES, LOCK = "config.toml", "run.json", "metrics.jsonl", "checkpoints", "pictures", ".lock"
 FORMAT = 1
-# Keys of [train] that may differ between a run and its continuation: they leave the mathematics of the steps already taken as it was.
-FREE = {
-    *("epochs", "log_every", "pictures_every", "checkpoint_every", "keep", "workers", "loggers"),
-    *("device", "devices", "nodes", "strategy", "compile", "memory_format", "checkpoint_activations", "deterministic"),
-    *("skip_bad_steps", "validate_every", "early_stopping", "best"),
-}
 
 
 @contextmanager
@@ -85,7 +79,7 @@ def _prepare(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> 
     if is_run and resume:
         saved = json.loads((folder / INFO).read_text())["config"]
         # Keys that owae did not have yet when the run began stand at their defaults.
-        saved["train"] = {**TrainOptions().model_dump(mode="json", exclude_none=True), **saved["train"]}
+        saved["train"] = json.loads(Options.checked(**saved["train"]).model_dump_json(exclude_none=True))
         changed = _differences(saved, jsonable(config))
         if changed:
             raise TrainingError(f"{folder} was trained with another config; these differ: {'; '.join(changed)}")
@@ -95,7 +89,7 @@ def _differences(old: Any, new: Any, place: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for key in sorted({*old, *new}):
-            if place == "train" and key in FREE:
+            if place == "train" and key in Options.resumable():
                 continue
             found += _differences(old.get(key), new.get(key), f"{place}.{key}" if place else key)
         return found

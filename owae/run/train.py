@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from owae.config.build import Built, build, build_stack
 from owae.config.config import Config
@@ -25,25 +25,22 @@ from owae.errors import InterruptionError, TrainingError
 from owae.evaluation.noise_floor import NoiseFloor, noise_floor
 from owae.interfaces import DataSource, Shape
 from owae.model.stack import Stack
-from owae.parallel.launch import launch, one_voice
-from owae.parallel.world import World
+from owae.parallel.gather import peers
+from owae.parallel.launch import launch, leave, only_main_process_reports
 from owae.registry.registry import Registry
 from owae.run import checkpoint, loggers
-from owae.run.best import Watch
+from owae.run.best import BestMetric
 from owae.run.determinism import deterministic
 from owae.run.folder import CHECKPOINTS, CONFIG, INFO, METRICS, PICTURES, claimed, describe, jsonable, writing
 from owae.run.observers import Health, Metrics, Pictures, Progress
 from owae.run.signals import Interrupts
+from owae.training.ema import load_model
 from owae.training.loop import Fit, Step
-from owae.training.state import load_model
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
-
-# Keys of [train] that are arguments of `Fit`.
-_OF_FIT = (
-    *("epochs", "batch_size", "accumulate", "optimizer", "schedule", "warmup", "clip_gradients", "skip_bad_steps", "ema"),
-    *("precision", "compile", "memory_format", "checkpoint_activations", "seed", "workers"),
-)
 
 
 class Run:
@@ -154,58 +151,58 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
         raise TrainingError("resume and overwrite contradict each other; choose one")
     folder = (out or Path("runs") / (Path(config.source).stem or "run")).absolute()
     options = config.train
-    with one_voice():
+    with only_main_process_reports():
         loggers.require(options.loggers)
         # Whatever the config or the data have wrong shows here, before there is a folder.
         built = build(config, registry)
         data = (built.train, None) if options.validation is None else hold_out(built.train, options.validation, options.seed)
-        world = launch(options.device, devices=options.devices, nodes=options.nodes, strategy=options.strategy)
+        fabric = launch(options.device, devices=options.devices, nodes=options.nodes, precision=options.precision)
         with ExitStack() as opened:
-            if world.leads:
+            if fabric.is_global_zero:
                 opened.enter_context(claimed(folder, config, resume=resume, overwrite=overwrite))
                 describe(folder, config, registry, built)
             interrupts = opened.enter_context(Interrupts())
             opened.enter_context(deterministic(options.deterministic))
-            world.wait()  # for the folder
-            _train(folder, config, built, data, world, interrupts)
-            world.wait()  # for what the first still draws and writes
-        world.close()
+            with peers():
+                fabric.barrier()  # for the folder
+            _train(folder, config, built, data, fabric, interrupts)
+            with peers():
+                fabric.barrier()  # for what the first still draws and writes
+        leave(fabric)
     return Run(folder, registry)
 
 
 def _train(
-    folder: Path, config: Config, built: Built, data: tuple[DataSource, DataSource | None], world: World, interrupts: Interrupts
+    folder: Path, config: Config, built: Built, data: tuple[DataSource, DataSource | None], fabric: Fabric, interrupts: Interrupts
 ) -> None:
     options = config.train
-    steps = Fit(built.stack, data[0], validation=data[1], world=world, **{name: getattr(options, name) for name in _OF_FIT})
+    steps = Fit(built.stack, data[0], validation=data[1], fabric=fabric, options=options)
     steps.signal = lambda: interrupts.received
-    best = None if options.best is None else Watch(options.best)
-    stopping = None if options.early_stopping is None else Watch(**options.early_stopping.model_dump())
-    watches = {name: watch for name, watch in (("best", best), ("early_stopping", stopping)) if watch is not None}
+    best = None if options.best is None else BestMetric(**options.best.model_dump())
     state = checkpoint.load_newest(folder / CHECKPOINTS)
     if state is not None:
         steps.restore(state)
-        for name, watch in watches.items():
-            watch.restore((state.get("watches") or {}).get(name))
+        if best is not None:
+            best.restore(state.get("best"), state.get("watches"))
         logger.info("going on after step %d of %d", steps.step, len(steps))
-    if steps.step >= len(steps) or (stopping is not None and stopping.done):
-        more = "train.epochs" if steps.step >= len(steps) else "train.early_stopping.patience"
+    if steps.step >= len(steps) or (best is not None and best.done):
+        more = "train.epochs" if steps.step >= len(steps) else "train.best.patience"
         logger.info("%s is complete: %d steps; raise %s to train longer", folder, steps.step, more)
         return
     with _observed(folder, config, built, steps) as observers:
         for step in steps:
             looked = steps.validate() if data[1] is not None and step.last and step.epoch % options.validate_every == 0 else {}
-            better = {name for name, watch in watches.items() if looked and watch.see(looked)}
-            ends = step.step == len(steps) or (stopping is not None and stopping.done)
+            better = best is not None and bool(looked) and best.update(looked)
+            ends = step.step == len(steps) or (best is not None and best.done)
             observers.log(step, looked)
-            received = interrupts.received if world.size == 1 else step.signal
+            received = interrupts.received if fabric.world_size == 1 else step.signal
             stopped = None if ends else received or None
             due = ends or stopped is not None or (step.last and step.epoch % options.checkpoint_every == 0)
-            if world.leads and (due or "best" in better):
-                state = steps.state() | {"watches": {name: watch.state() for name, watch in watches.items()}}
-                if "best" in better:
+            if due or better:
+                state = steps.state() | ({} if best is None else {"best": best.state()})  # all processes give their part
+                if better and fabric.is_global_zero:
                     checkpoint.save_best(folder / CHECKPOINTS, state)
-                if due:
+                if due and fabric.is_global_zero:
                     checkpoint.save(folder / CHECKPOINTS, state, keep=options.keep)
             if ends or (step.last and options.pictures_every and step.epoch % options.pictures_every == 0):
                 observers.draw(step)
@@ -213,8 +210,8 @@ def _train(
                 raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)
             if ends:
                 break
-    if stopping is not None and stopping.done:
-        logger.info("stopped after epoch %d: no better %s for %d validations", steps.epoch, stopping.metric, stopping.waited)
+    if best is not None and best.done:
+        logger.info("stopped after epoch %d: no better %s for %d validations", steps.epoch, best.metric, best.waited)
 
 
 class _Silent:
@@ -258,14 +255,14 @@ class _Observers(_Silent):
 
 
 def _observed(folder: Path, config: Config, built: Built, steps: Fit) -> AbstractContextManager[_Silent]:
-    return _Observers(folder, config, built, steps).shown() if steps.world.leads else nullcontext(_Silent())
+    return _Observers(folder, config, built, steps).shown() if steps.rank == 0 else nullcontext(_Silent())
 
 
 def _floor(built: Built, batch_size: int) -> NoiseFloor | None:
     """The divergence's noise floor, said before training; None for an ancestral prior, which training moves."""
     stack = built.stack
     meaning = ", ".join(f"{key} {value}" for key, value in stack.divergence.describe(stack.matched_prior.shape).items())
-    if stack.stacked < stack.depth:
+    if stack.matched_level < stack.depth:
         logger.info("%s", meaning)
         return None
     floor = noise_floor(stack.divergence, stack.prior, min(batch_size, len(built.train)))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from owae.config.torch_options import KINDS
 from owae.errors import ConfigError
+from owae.training.torch_options import KINDS
 
 OptimizerSpec = Mapping[str, Any] | Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 ScheduleSpec = Mapping[str, Any] | Callable[[torch.optim.Optimizer], LRScheduler]

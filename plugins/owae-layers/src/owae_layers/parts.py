@@ -41,17 +41,17 @@ _SQUASH: dict[Output, Callable[[Tensor], Tensor]] = {"linear": lambda x: x, "sig
 class BatchNorm1d(nn.BatchNorm1d):
     """Batch norm over rows, (B, C), that says why it cannot be trained on a batch of one."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _check_input_dim(self, input: Tensor) -> None:  # not `forward`, which several processes replace
+        super()._check_input_dim(input)
         _refuse_single_value(self, input)
-        return super().forward(input)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch norm over rows and pixels, (B, C, H, W), that says why it cannot be trained on a single value a channel."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _check_input_dim(self, input: Tensor) -> None:  # not `forward`, which several processes replace
+        super()._check_input_dim(input)
         _refuse_single_value(self, input)
-        return super().forward(input)
 
 
 def _refuse_single_value(norm: nn.BatchNorm1d | nn.BatchNorm2d, input: Tensor) -> None:
