@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
@@ -11,13 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from owae.compilation import compiled
 from owae.distributions import Distribution
-from owae.errors import TrainingError
 from owae.interfaces import LatentLayer
 from owae.model.context import Context
 from owae.model.stack import Stack
-
-logger = logging.getLogger(__name__)
 
 Compile = Literal["auto"] | bool
 Function = Callable[[Tensor], Distribution]
@@ -39,7 +36,7 @@ def training_context(stack: Stack, *, compile: Compile = False, checkpoint: bool
 
     def run(layer: LatentLayer, function: Function) -> Function:
         if compiling:
-            function = _Compiled(function, must=compile is True)
+            function = compiled(function, must=compile is True)
         return _checkpointed(function, layer) if checkpoint else function
 
     encoders = {layer: run(layer, layer.encode) for layer in stack.layers}
@@ -70,25 +67,6 @@ def _checkpointed(function: Function, layer: LatentLayer) -> Function:
         return checkpoint(function, z, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))  # pyright: ignore[reportReturnType]
 
     return run
-
-
-class _Compiled:
-    def __init__(self, function: Function, *, must: bool) -> None:
-        self._plain, self._must = function, must
-        self._function: Any = torch.compile(function)
-
-    def __call__(self, z: Tensor) -> Distribution:
-        from torch._dynamo.exc import TorchDynamoException
-
-        try:
-            return self._function(z)
-        except TorchDynamoException as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            if self._must:
-                raise TrainingError(f"torch.compile failed ({reason}); compile = false would work") from error
-            logger.warning("torch.compile failed (%s); going on without", reason)
-            self._function = self._plain
-            return self._plain(z)
 
 
 def _make_room(depth: int) -> None:

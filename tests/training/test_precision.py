@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from owae.distributions import Distribution
-from owae.errors import TrainingError
+from owae.errors import ConfigError, TrainingError
 from owae.interfaces import Cost, Divergence, Prior, Regulariser
 from owae.model.defaults import SquaredEuclidean, StandardNormal
 from owae.model.stack import Level, Stack
@@ -169,7 +169,7 @@ def test_a_scale_that_is_too_large_is_lowered_and_no_bad_step():
 
 
 def test_another_precision_is_refused():
-    with pytest.raises(ConfigError, match="precision: found '64'; .*valid: 16-mixed, 32, bf16-mixed"):
+    with pytest.raises(ConfigError, match=r"precision: found '64'; .*valid: 16-mixed, 32, bf16-mixed"):
         fit(tiny.stack(), tiny.images(), epochs=1, precision="64")
 
 
@@ -234,7 +234,7 @@ def _contiguous(tree: Any) -> Any:
 
 
 def test_another_memory_format_is_refused():
-    with pytest.raises(ConfigError, match="memory_format: found 'nhwc'; .*channels_last"):
+    with pytest.raises(ConfigError, match=r"memory_format: found 'nhwc'; .*channels_last"):
         fit(tiny.stack(), tiny.images(), epochs=1, memory_format="nhwc")
 
 

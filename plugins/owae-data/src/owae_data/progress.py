@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(title: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
-    """A block during which a bar stands; what it yields is called with each advance.
+    """Shows a bar while the block runs; what it yields is called with each advance.
 
     Args:
         title: What is going on.

@@ -1,4 +1,4 @@
-"""Where downloads and decoded data rest: one folder, and in it arrays that are built once and written whole or not at all."""
+"""Keeps downloads and decoded data in one folder: arrays that are built once, and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def data_root(root: Path | None = None) -> Path:
-    """The folder for data: the one given, else that in `OWAE_DATA`, else `owae` in the user's cache folder.
+    """Returns the folder for data: the one given, else that in `OWAE_DATA`, else `owae` in the user's cache folder.
 
     Args:
         root: A folder that goes before the others.
@@ -45,14 +45,14 @@ def data_root(root: Path | None = None) -> Path:
 
 
 def writable_root(root: Path | None) -> Path:
-    """The folder for decoded data: as `data_root` unless that cannot be written to, and then as it is without a given `root`."""
+    """Returns the folder for decoded data: as `data_root` unless that cannot be written to, and then as it is without a given `root`."""
     chosen = data_root(root)
     existing = next(folder for folder in (chosen, *chosen.parents) if folder.exists())
     return chosen if os.access(existing, os.W_OK) else data_root()
 
 
 def fingerprint(files: Iterable[tuple[str, Path]]) -> str:
-    """A hash of files by name, size and time of change: it tells an edited set from the one that was decoded."""
+    """Hashes files by name, size and time of change, to tell an edited set from the one that was decoded."""
     digest = hashlib.sha256()
     for name, path in files:
         stat = path.stat()
@@ -61,8 +61,8 @@ def fingerprint(files: Iterable[tuple[str, Path]]) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """A block that one process at a time enters for `path`, so that the ranks of a run do not download or decode the same twice.
+def locked(path: Path) -> Iterator[None]:
+    """Runs the block in one process at a time for `path`, so that the ranks of a run do not download or decode the same twice.
 
     Where the system has no advisory locks, or the folder takes none, everybody enters.
     """
@@ -77,8 +77,8 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to decode something.
+class Decoder:
+    """Decodes something into rows of bytes.
 
     Attributes:
         shape: Of all of it, (N, C, H, W).
@@ -91,7 +91,7 @@ class Recipe:
     notes: Callable[[], Mapping[str, Any]] = dict
 
     def in_memory(self) -> UInt8[Tensor, "N C H W"]:
-        """All rows in one tensor."""
+        """Decodes all rows into one tensor."""
         rows = torch.empty(self.shape, dtype=torch.uint8)
         at = 0
         for block in self.blocks():
@@ -100,8 +100,8 @@ class Recipe:
         return rows
 
 
-class Decoded:
-    """Decoded bytes in a file of their own, under a name made of all that they depend on.
+class ArrayCache:
+    """Keeps decoded bytes in a file of their own, under a name made of all that they depend on.
 
     Args:
         root: The data folder; the file is made in its sub-folder `decoded`.
@@ -115,7 +115,7 @@ class Decoded:
         self.path = root / "decoded" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
 
     def load(self) -> UInt8[Tensor, "N C H W"] | None:
-        """The bytes, mapped where they are large; None if they were not decoded yet, or what stands there is damaged."""
+        """Returns the bytes, mapped where they are large; None if they were not decoded yet, or what stands there is damaged."""
         if not self.path.is_file() or not self.path.with_suffix(".json").is_file():
             return None
         large = self.path.stat().st_size > base.LARGE
@@ -126,44 +126,44 @@ class Decoded:
             return None
 
     def notes(self) -> dict[str, Any]:
-        """What was set down beside the bytes."""
+        """Returns what was set down beside the bytes."""
         return json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
 
-    def make(self, recipe: Recipe) -> UInt8[Tensor, "N C H W"]:
-        """The bytes by a recipe, kept in the file; if that cannot be written they are held in memory, unless they are large.
+    def make(self, decoder: Decoder) -> UInt8[Tensor, "N C H W"]:
+        """Decodes the bytes and keeps them in the file; if that cannot be written they are held in memory, unless they are large.
 
         Raises:
             DataError: They are large, and the disk is full or the folder cannot be written.
         """
-        with exclusive(self.path):
+        with locked(self.path):
             ready = self.load()  # another process may have been faster
             if ready is not None:
                 return ready
             try:
-                self._write(recipe)
+                self._write(decoder)
             except OSError as error:
-                text = f"cannot write {prod(recipe.shape) / 1e9:.1f} GB of decoded data to {self.path.parent} ({error})"
-                if prod(recipe.shape) > base.LARGE:
+                text = f"cannot write {prod(decoder.shape) / 1e9:.1f} GB of decoded data to {self.path.parent} ({error})"
+                if prod(decoder.shape) > base.LARGE:
                     raise DataError(f"{text}; set {ROOT} to a folder with that much room") from error
                 log.warning("%s; they are decoded at every start. Set %s to another folder", text, ROOT)
-                return recipe.in_memory()
+                return decoder.in_memory()
             made = self.load()
         if made is None:
             raise DataError(f"{self.path} was written, but cannot be read back; set {ROOT} to a folder on another disk")
         log.info("decoded data are kept in %s", self.path)
         return made
 
-    def _write(self, recipe: Recipe) -> None:
+    def _write(self, decoder: Decoder) -> None:
         part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": recipe.shape})
-                for block in recipe.blocks():
+                np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": decoder.shape})
+                for block in decoder.blocks():
                     file.write(np.ascontiguousarray(block).data)
                 file.flush()
                 os.fsync(file.fileno())
-            notes = json.dumps({**self.key, **recipe.notes()}, indent=1, default=str)
+            notes = json.dumps({**self.key, **decoder.notes()}, indent=1, default=str)
             self.path.with_suffix(".json").write_text(notes, encoding="utf-8")
             part.replace(self.path)
         finally:

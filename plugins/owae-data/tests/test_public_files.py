@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from owae import DataError
-from owae_data.shelf import Remote, Shelf, stream
+from owae_data.public_files import LocalFile, OfficialFile, PublicFiles, stream
 
 DATA = bytes(range(256)) * 40
-REMOTE = Remote(
+OFFICIAL = OfficialFile(
     "file.bin", hashlib.md5(DATA).hexdigest(), "https://example.org", ("https://a.example/file.bin", "https://b.example/file.bin")
 )
 PAGE = b"\n<!DOCTYPE html><html>Quota exceeded</html>"
@@ -49,8 +49,8 @@ class _Response(io.BytesIO):
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf("set", tmp_path, download=True, verify=True)
+def files(tmp_path: Path) -> PublicFiles:
+    return PublicFiles("set", tmp_path, download=True, verify=True)
 
 
 def _serve(monkeypatch: pytest.MonkeyPatch, *arguments: Any, **options: Any) -> Server:
@@ -60,64 +60,64 @@ def _serve(monkeypatch: pytest.MonkeyPatch, *arguments: Any, **options: Any) -> 
 
 
 def test_a_download_is_kept_and_done_once(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    files: PublicFiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = _serve(monkeypatch, {"a.example": DATA})
     for _ in range(2):
-        path = shelf.obtain(lambda: REMOTE, "file.bin")
-        assert path == shelf.home / "file.bin"
+        path = files.fetch(OFFICIAL).path
+        assert path == files.home / "file.bin"
         assert path.read_bytes() == DATA
     assert server.requests == [("a.example", None)]
-    assert not list(shelf.home.glob("*.part"))
+    assert not list(files.home.glob("*.part"))
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_download_goes_on_where_it_was_broken_off(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, ranges: bool) -> None:
+def test_a_download_goes_on_where_it_was_broken_off(files: PublicFiles, monkeypatch: pytest.MonkeyPatch, ranges: bool) -> None:
     _serve(monkeypatch, {"a.example": DATA}, give=5000)
     with pytest.raises(DataError, match=r"lost after 5000 of 10240 bytes(?s:.*)b\.example"):
-        shelf.obtain(lambda: REMOTE, "file.bin")
-    assert not (shelf.home / "file.bin").exists()
+        files.fetch(OFFICIAL)
+    assert not (files.home / "file.bin").exists()
     server = _serve(monkeypatch, {"a.example": DATA}, ranges=ranges)
-    assert shelf.obtain(lambda: REMOTE, "file.bin").read_bytes() == DATA
+    assert files.fetch(OFFICIAL).path.read_bytes() == DATA
     assert server.requests == [("a.example", "bytes=5000-")]
 
 
-def test_a_download_that_was_whole_already_gets_its_name(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf.home.mkdir()
-    (shelf.home / "file.bin.part").write_bytes(DATA)
+def test_a_download_that_was_whole_already_gets_its_name(files: PublicFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.home.mkdir()
+    (files.home / "file.bin.part").write_bytes(DATA)
     _serve(monkeypatch, {"a.example": DATA})
-    assert shelf.obtain(lambda: REMOTE, "file.bin").read_bytes() == DATA
+    assert files.fetch(OFFICIAL).path.read_bytes() == DATA
 
 
-def test_the_next_server_is_asked(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_server_is_asked(files: PublicFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     server = _serve(monkeypatch, {"a.example": PAGE, "b.example": DATA})
-    assert shelf.obtain(lambda: REMOTE, "file.bin").read_bytes() == DATA
+    assert files.fetch(OFFICIAL).path.read_bytes() == DATA
     assert [host for host, _ in server.requests] == ["a.example", "b.example"]
 
 
 @pytest.mark.parametrize(
     ("sent", "said"), [(PAGE, "a web page came"), (b"xyz", "a file with MD5 d16fb36f0911f878998c136191af705e")]
 )
-def test_what_is_not_the_file_is_not_kept(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, sent: bytes, said: str) -> None:
+def test_what_is_not_the_file_is_not_kept(files: PublicFiles, monkeypatch: pytest.MonkeyPatch, sent: bytes, said: str) -> None:
     _serve(monkeypatch, {"a.example": sent, "b.example": sent})
     with pytest.raises(DataError, match=said):
-        shelf.obtain(lambda: REMOTE, "file.bin")
-    assert not [path for path in shelf.home.iterdir() if not path.name.endswith(".lock")]
+        files.fetch(OFFICIAL)
+    assert not [path for path in files.home.iterdir() if not path.name.endswith(".lock")]
 
 
-def test_without_a_network_the_message_says_what_to_put_where(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_message_says_what_to_put_where(files: PublicFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     _serve(monkeypatch, {})
     with pytest.raises(DataError) as caught:
-        shelf.obtain(lambda: REMOTE, "file.bin")
-    for part in ("name resolution", "https://example.org", str(shelf.home / "file.bin"), REMOTE.md5, "OWAE_DATA"):
+        files.fetch(OFFICIAL)
+    for part in ("name resolution", "https://example.org", str(files.home / "file.bin"), OFFICIAL.md5, "OWAE_DATA"):
         assert part in str(caught.value)
 
 
 def test_nothing_is_downloaded_if_that_is_not_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = _serve(monkeypatch, {"a.example": DATA})
     with pytest.raises(DataError, match=r"download = false\nGet it by hand"):
-        Shelf("set", tmp_path, download=False, verify=True).obtain(lambda: REMOTE, "file.bin")
+        PublicFiles("set", tmp_path, download=False, verify=True).fetch(OFFICIAL)
     assert not server.requests
 
 
@@ -126,25 +126,26 @@ def test_files_put_there_by_hand_are_found(tmp_path: Path, place: str) -> None:
     path = tmp_path / place
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(DATA)
-    shelf = Shelf("set", tmp_path, "elsewhere", download=False, verify=True)
-    assert shelf.obtain(lambda: REMOTE, "file.bin", "other.bin") == path
-    shelf.check(path, lambda: REMOTE)
+    files = PublicFiles("set", tmp_path, "elsewhere", download=False, verify=True)
+    found = files.fetch(OFFICIAL, "other.bin")
+    assert found.path == path
+    files.check(found)
 
 
 def test_a_wrong_file_is_told_from_the_right_one(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(b"xyz")
     with pytest.raises(DataError, match=r"not 6c(?s:.*)verify = false"):
-        Shelf("set", tmp_path, download=False, verify=True).check(path, lambda: Remote("file.bin", "6c", "https://example.org"))
-    Shelf("set", tmp_path, download=False, verify=False).check(path, lambda: REMOTE)
+        PublicFiles("set", tmp_path, download=False, verify=True).check(LocalFile(path, OfficialFile("file.bin", "6c", "page")))
+    PublicFiles("set", tmp_path, download=False, verify=False).check(LocalFile(path, OFFICIAL))
     path.write_bytes(PAGE)
     with pytest.raises(DataError, match=r"it is a web page(?s:.*)https://example\.org and put it there$"):
-        Shelf("set", tmp_path, download=False, verify=True).check(path, lambda: REMOTE)
+        PublicFiles("set", tmp_path, download=False, verify=True).check(LocalFile(path, OFFICIAL))
 
 
-def test_google_drive_is_asked_with_the_number_of_the_file(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_google_drive_is_asked_with_the_number_of_the_file(files: PublicFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     server = _serve(monkeypatch, {"drive.usercontent.google.com": DATA})
-    assert shelf.obtain(lambda: Remote("file.bin", REMOTE.md5, "page", drive="0B7"), "file.bin").read_bytes() == DATA
+    assert files.fetch(OfficialFile("file.bin", OFFICIAL.md5, "page", drive="0B7")).path.read_bytes() == DATA
     assert server.requests == [("drive.usercontent.google.com", None)]
 
 
