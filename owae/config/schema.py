@@ -15,7 +15,6 @@ from owae.registry.options import STRICT, arguments, canonical
 from owae.registry.registry import Registry
 
 Count = Annotated[int, Field(ge=1)]
-LoggerName = Literal["csv", "tensorboard", "wandb"]
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class TrainOptions(BaseModel, frozen=True):
         checkpoint_every: Epochs between checkpoints.
         keep: Checkpoints kept, the newest.
         workers: Processes that read examples, for sources that decode them one by one.
-        loggers: Where values and pictures go beside the run folder's own files.
+        loggers: Observers by name: where values and pictures go beside the run folder's own files.
     """
 
     model_config = STRICT
@@ -176,7 +175,7 @@ class TrainOptions(BaseModel, frozen=True):
     checkpoint_every: Count = 1
     keep: Count = 2
     workers: Annotated[int, Field(ge=0)] = 0
-    loggers: list[LoggerName] = []
+    loggers: list[str] = []
 
 
 def validation_metrics(stacked: int, regularised: bool) -> list[str]:

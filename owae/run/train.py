@@ -3,17 +3,16 @@
 RUN/
 ├── config.toml       the effective config, every default filled in, paths absolute
 ├── run.json          versions of owae, torch and the plugins; the seed; the data's shape and range
-├── metrics.jsonl     one line a logged step; metrics.csv, the same as a table; what train.loggers names beside them
+├── metrics.jsonl     one line a logged step
 ├── checkpoints/      step-000001250.safetensors, …
-└── pictures/         samples and layer-wise reconstructions, as training goes
+└── …                 what observers write: metrics.csv (owae-loggers), pictures/ (owae-report)
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,19 +21,19 @@ from owae.config.build import Built, build, build_stack
 from owae.config.config import Config
 from owae.data.sources import hold_out
 from owae.errors import InterruptionError, TrainingError
-from owae.evaluation.noise_floor import NoiseFloor, noise_floor
-from owae.interfaces import DataSource, Shape
+from owae.interfaces import DataSource, Observer, Shape
 from owae.model.stack import Stack
 from owae.parallel.launch import launch, one_voice
 from owae.parallel.world import World
 from owae.registry.registry import Registry
-from owae.run import checkpoint, loggers
+from owae.run import checkpoint
 from owae.run.best import Watch
 from owae.run.determinism import deterministic
-from owae.run.folder import CHECKPOINTS, CONFIG, INFO, METRICS, PICTURES, claimed, describe, jsonable, writing
-from owae.run.observers import Health, Metrics, Pictures, Progress
+from owae.run.folder import CHECKPOINTS, CONFIG, INFO, claimed, describe
+from owae.run.log import opened
+from owae.run.observers import chosen
 from owae.run.signals import Interrupts
-from owae.training.loop import Fit, Step
+from owae.training.loop import Fit
 from owae.training.state import load_model
 
 logger = logging.getLogger(__name__)
@@ -155,7 +154,9 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
     folder = (out or Path("runs") / (Path(config.source).stem or "run")).absolute()
     options = config.train
     with one_voice():
-        loggers.require(options.loggers)
+        observers = chosen(config, registry)
+        for observer in observers:
+            observer.require()
         # Whatever the config or the data have wrong shows here, before there is a folder.
         built = build(config, registry)
         data = (built.train, None) if options.validation is None else hold_out(built.train, options.validation, options.seed)
@@ -167,14 +168,20 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
             interrupts = opened.enter_context(Interrupts())
             opened.enter_context(deterministic(options.deterministic))
             world.wait()  # for the folder
-            _train(folder, config, built, data, world, interrupts)
+            _train(folder, config, built, data, world, interrupts, observers)
             world.wait()  # for what the first still draws and writes
         world.close()
     return Run(folder, registry)
 
 
 def _train(
-    folder: Path, config: Config, built: Built, data: tuple[DataSource, DataSource | None], world: World, interrupts: Interrupts
+    folder: Path,
+    config: Config,
+    built: Built,
+    data: tuple[DataSource, DataSource | None],
+    world: World,
+    interrupts: Interrupts,
+    observers: list[type[Observer]],
 ) -> None:
     options = config.train
     steps = Fit(built.stack, data[0], validation=data[1], world=world, **{name: getattr(options, name) for name in _OF_FIT})
@@ -192,12 +199,13 @@ def _train(
         more = "train.epochs" if steps.step >= len(steps) else "train.early_stopping.patience"
         logger.info("%s is complete: %d steps; raise %s to train longer", folder, steps.step, more)
         return
-    with _observed(folder, config, built, steps) as observers:
+    with opened(folder, config, built, steps, observers) if world.leads else nullcontext() as log:
         for step in steps:
             looked = steps.validate() if data[1] is not None and step.last and step.epoch % options.validate_every == 0 else {}
             better = {name for name, watch in watches.items() if looked and watch.see(looked)}
             ends = step.step == len(steps) or (stopping is not None and stopping.done)
-            observers.log(step, looked)
+            if log is not None:
+                log.step(step, looked)
             received = interrupts.received if world.size == 1 else step.signal
             stopped = None if ends else received or None
             due = ends or stopped is not None or (step.last and step.epoch % options.checkpoint_every == 0)
@@ -207,67 +215,11 @@ def _train(
                     checkpoint.save_best(folder / CHECKPOINTS, state)
                 if due:
                     checkpoint.save(folder / CHECKPOINTS, state, keep=options.keep)
-            if ends or (step.last and options.pictures_every and step.epoch % options.pictures_every == 0):
-                observers.draw(step)
+            if log is not None and step.last:
+                log.epoch_ended(step, last=ends)
             if stopped is not None:
                 raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)
             if ends:
                 break
     if stopping is not None and stopping.done:
         logger.info("stopped after epoch %d: no better %s for %d validations", steps.epoch, stopping.metric, stopping.waited)
-
-
-class _Silent:
-    """What a process that does not write does with a step."""
-
-    def log(self, step: Step, looked: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def draw(self, step: Step) -> None:
-        """Nothing."""
-
-
-class _Observers(_Silent):
-    def __init__(self, folder: Path, config: Config, built: Built, steps: Fit) -> None:
-        self._folder, self._options, self._steps = folder, config.train, steps
-        self._metrics = Metrics(folder / METRICS, steps.step, _floor(built, config.train.batch_size))
-        self._pictures = Pictures(folder / PICTURES, built.stack, built.test, config.train.seed)
-        self._health = Health()
-        self._sinks = loggers.Loggers(folder / METRICS, config.train.loggers, steps.step, jsonable(config))
-        self._progress = Progress(steps)
-
-    @contextmanager
-    def shown(self) -> Iterator[_Observers]:
-        with self._sinks, self._progress.shown():
-            yield self
-
-    def log(self, step: Step, looked: Mapping[str, float]) -> None:
-        if step.step % self._options.log_every == 0 or step.last or step.step == 1:
-            skipped = {"skipped": self._steps.skipped} if self._options.skip_bad_steps else {}
-            with writing(self._folder):
-                values = self._metrics.write(self._steps, step, {**looked, **skipped})
-            self._health.look(values)
-            self._sinks.values(values)
-        self._progress.tick(step, self._metrics.latest)
-
-    def draw(self, step: Step) -> None:
-        with self._steps.averaged(), writing(self._folder):
-            drawn = self._pictures.draw(step.epoch)
-        for name, image in drawn.items():
-            self._sinks.picture(name, image, step.step)
-
-
-def _observed(folder: Path, config: Config, built: Built, steps: Fit) -> AbstractContextManager[_Silent]:
-    return _Observers(folder, config, built, steps).shown() if steps.world.leads else nullcontext(_Silent())
-
-
-def _floor(built: Built, batch_size: int) -> NoiseFloor | None:
-    """The divergence's noise floor, said before training; None for an ancestral prior, which training moves."""
-    stack = built.stack
-    meaning = ", ".join(f"{key} {value}" for key, value in stack.divergence.describe(stack.matched_prior.shape).items())
-    if stack.stacked < stack.depth:
-        logger.info("%s", meaning)
-        return None
-    floor = noise_floor(stack.divergence, stack.prior, min(batch_size, len(built.train)))
-    logger.info("%s; between equal distributions, n = %d: %s", meaning, floor.n, floor)
-    return floor

@@ -15,7 +15,7 @@ import tiny
 from processes import start, training, wait_for_checkpoint, wait_until_gone
 
 from owae import Config, Registry
-from owae.run.observers import read_metrics
+from owae.run.metrics import read_metrics
 from owae.run.train import open_run, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]

@@ -16,7 +16,7 @@ from interruption import contents, interrupt_at
 from owae import Config, Registry
 from owae.errors import ConfigError, InterruptionError, TrainingError
 from owae.run import checkpoint
-from owae.run.observers import read_metrics
+from owae.run.metrics import read_metrics
 from owae.run.train import open_run, train
 
 

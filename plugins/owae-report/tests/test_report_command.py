@@ -19,7 +19,7 @@ from owae.data.sources import TensorSource
 from owae.errors import OwaeError, TrainingError
 from owae.model.stack import Stack
 from owae.run.train import Run
-from owae_report.cli import command
+from owae_report.cli.figures import command
 from owae_report.figures import EMBEDDINGS, FIGURES, SHEETS
 
 FAST = [name for name in FIGURES if name != "embeddings-umap"]
