@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Log:
-    """Logs the steps of one training. See `opened`."""
+    """Logs the steps of one training. See `open_log`."""
 
     def __init__(
         self, folder: Path, config: Config, steps: Fit, metrics: Metrics, progress: Progress, observers: Observers
@@ -47,7 +47,7 @@ class Log:
 
 
 @contextmanager
-def opened(folder: Path, config: Config, built: Built, steps: Fit, observers: list[type[Observer]]) -> Iterator[Log]:
+def open_log(folder: Path, config: Config, built: Built, steps: Fit, observers: list[type[Observer]]) -> Iterator[Log]:
     """Runs the block with the log of a training open, its observers and its progress on stderr.
 
     Raises:

@@ -30,7 +30,7 @@ from owae.run import checkpoint
 from owae.run.best import Watch
 from owae.run.determinism import deterministic
 from owae.run.folder import CHECKPOINTS, CONFIG, INFO, claimed, describe
-from owae.run.log import opened
+from owae.run.log import open_log
 from owae.run.observers import chosen
 from owae.run.signals import Interrupts
 from owae.training.loop import Fit
@@ -199,7 +199,7 @@ def _train(
         more = "train.epochs" if steps.step >= len(steps) else "train.early_stopping.patience"
         logger.info("%s is complete: %d steps; raise %s to train longer", folder, steps.step, more)
         return
-    with opened(folder, config, built, steps, observers) if world.leads else nullcontext() as log:
+    with open_log(folder, config, built, steps, observers) if world.leads else nullcontext() as log:
         for step in steps:
             looked = steps.validate() if data[1] is not None and step.last and step.epoch % options.validate_every == 0 else {}
             better = {name for name, watch in watches.items() if looked and watch.see(looked)}

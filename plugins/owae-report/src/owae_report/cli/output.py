@@ -41,18 +41,18 @@ def require_drawable(shape: Shape, option: str) -> None:
         raise typer.BadParameter(f"the run's data have shape {shape}, which are not images", param_hint=option)
 
 
-def write_figure(path: Path, draw: Callable[[], Block], events: Callable[[], Tensor], layout: str) -> None:
+def write_figure(path: Path, draw: Callable[[], Block], events: Tensor, layout: str) -> None:
     """Write a figure to the path from `figure_path`: the picture, or, with a note on stderr, the events themselves.
 
     Args:
         path: Where.
         draw: Makes what the picture shows.
-        events: Makes the array.
+        events: The array.
         layout: What the array's axes are, for the note.
     """
     if path.suffix.lower() == ".npy":
         typer.echo(f"the data are not images, so an array is written instead of a picture: {layout}", err=True)
-        write_array(path, events())
+        write_array(path, events)
     else:
         typer.echo(write(path, png(draw())))
 

@@ -37,7 +37,7 @@ def command(
     write_figure(
         path,
         lambda: blocks.samples(to_pixels(samples, opened.value_range)),
-        lambda: samples,
+        samples,
         f"{number} samples of shape {opened.shape}",
     )
     if separate is not None:
