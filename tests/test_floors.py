@@ -19,7 +19,7 @@ FLOORS = [
     *("model", "registry", "data", "parallel", "training", "testing", "config", "evaluation", "run", "cli"),
 ]
 FOLDERS = [name for name in FLOORS if (ROOT / "owae" / name).is_dir()]
-FOREIGN = {"pykeops", "geomloss", "torchvision", "matplotlib", "optuna", "sklearn", "mlxtend", "ot", "scipy"}
+FOREIGN = {"pykeops", "geomloss", "torchvision", "matplotlib", "PIL", "optuna", "sklearn", "mlxtend", "ot", "scipy"}
 
 
 def module(path: Path) -> str:
@@ -90,8 +90,7 @@ def test_nothing_below_config_knows_toml(path: Path):
     assert not any(name.split(".")[0] in ("tomllib", "tomli_w", "tomlkit") for name in imports(path))
 
 
-# `output` writes pictures; commands import it when they run.
-@pytest.mark.parametrize("path", [p for p in CORE if module(p) == "cli" and p.name != "output.py"], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [p for p in CORE if module(p) == "cli"], ids=lambda p: p.name)
 def test_commands_import_nothing_heavy_when_they_are_listed(path: Path):
     for name in imports(path, top_only=True):
         assert name.split(".")[0] not in {"torch", "numpy", "pydantic", "PIL", "jaxtyping", "safetensors"}, name

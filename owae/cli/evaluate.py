@@ -24,7 +24,7 @@ def command(
 
     from owae.cli.scores import print_scores
     from owae.evaluation.scores import evaluate
-    from owae.run.train import open_run
+    from owae.run.opened import open_run
 
     # Components may import libraries that print; stdout belongs to the result.
     with contextlib.redirect_stdout(sys.stderr):

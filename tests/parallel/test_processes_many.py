@@ -17,8 +17,9 @@ import torch
 from processes import OWAE, start, training, wait_for_checkpoint, wait_until_gone
 
 from owae import Config, Registry
-from owae.run.observers import read_metrics
-from owae.run.train import open_run, train
+from owae.run.metrics import read_metrics
+from owae.run.opened import open_run
+from owae.run.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]
 

@@ -17,8 +17,8 @@ from owae.data.sources import TensorSource, hold_out
 from owae.errors import DataError, InterruptionError, TrainingError
 from owae.run import checkpoint
 from owae.run.best import Watch
-from owae.run.observers import read_metrics
-from owae.run.train import open_run
+from owae.run.metrics import read_metrics
+from owae.run.opened import open_run
 
 ALL_ON = (
     "train.validation=0.25",

@@ -1,22 +1,18 @@
 """What a trained stack shows of itself: samples (Fig. 2a), its deepest latent on a grid (2b), reconstructions by level (3b).
 
-Each comes twice: as events, for whoever wants the numbers, and as a picture. All run in evaluation mode and leave the stack and
-torch's generators as they were.
+All as events, in evaluation mode, and with the stack and torch's generators left as they were. `owae_report.blocks` lays them out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from owae.model.inference import evaluating
 from owae.model.stack import Stack
-from owae.pictures.sheet import grid, labelled_rows, to_pixels
 
 _CHUNK = 256  # events decoded at once; part of what a seed means, since noise is drawn chunk by chunk
 
@@ -25,11 +21,6 @@ def draw_samples(stack: Stack, n: int, seed: int = 0) -> Float[Tensor, "{n} *x"]
     """`n` ancestral samples (Eq. 1) of the model: noise at every latent level, the mean at the bottom."""
     with evaluating(stack, seed):
         return torch.cat([stack.sample(min(_CHUNK, n - start)) for start in range(0, n, _CHUNK)])
-
-
-def samples(stack: Stack, n: int, value_range: tuple[float, float], seed: int = 0) -> Image.Image:
-    """`n` ancestral samples on a sheet (Fig. 2a)."""
-    return grid(to_pixels(draw_samples(stack, n, seed), value_range))
 
 
 def latent_plane(dimension: int, side: int, extent: float = 2.0, seed: int = 0) -> Float[Tensor, "rows {side} {dimension}"]:
@@ -69,12 +60,6 @@ def decode_plane(stack: Stack, side: int = 20, extent: float = 2.0, seed: int = 
     return decoded.unflatten(0, plane.shape[:2])
 
 
-def latent_grid(stack: Stack, value_range: tuple[float, float], side: int = 20, extent: float = 2.0, seed: int = 0) -> Image.Image:
-    """The deepest latent on an even grid, decoded by the means (Fig. 2b); see `latent_plane` for what lies where."""
-    decoded = decode_plane(stack, side, extent, seed)
-    return grid(to_pixels(decoded.flatten(0, 1), value_range), columns=side, pad=1)
-
-
 def reconstructions(stack: Stack, x: Float[Tensor, "n *x"]) -> list[Tensor]:
     """`x` and its reconstructions through levels 1 … N, by means: N + 1 tensors (n, *x), bottom first."""
     with evaluating(stack) as device:
@@ -84,15 +69,3 @@ def reconstructions(stack: Stack, x: Float[Tensor, "n *x"]) -> list[Tensor]:
             codes = stack.encode(chunk)
             chunks.append([chunk, *(stack.decode(code, level) for level, code in enumerate(codes, start=1))])
     return [torch.cat(parts) for parts in zip(*chunks, strict=True)]
-
-
-def layerwise(stack: Stack, x: Float[Tensor, "n *x"], value_range: tuple[float, float]) -> Image.Image:
-    """Reconstructions through every level (Fig. 3b): data in the bottom row, above it those through z_1, the deepest on top."""
-    return draw_layerwise(reconstructions(stack, x), value_range)
-
-
-def draw_layerwise(levels: Sequence[Tensor], value_range: tuple[float, float]) -> Image.Image:
-    """The picture of what `reconstructions` gave."""
-    rows = [to_pixels(events, value_range) for events in levels]
-    labels = ["x", *(f"z_{level}" for level in range(1, len(rows)))]
-    return labelled_rows(rows[::-1], labels[::-1])

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
-
-
-class Split(StrEnum):
-    """The two sets of a source."""
-
-    TEST = "test"
-    TRAIN = "train"
+from owae_report.cli.arguments import Split
 
 
 def command(
@@ -56,10 +49,10 @@ def command(
 ) -> None:
     """Draw a run as a paper would: samples, latent grid, reconstructions, interpolations, embeddings of every level."""
     from owae.errors import OwaeError, suggestion
-    from owae.pictures import write
-    from owae.run.train import open_run
+    from owae.run.opened import open_run
     from owae_report.errors import NotDrawableError
     from owae_report.figures import draw, selected
+    from owae_report.pixels import write
     from owae_report.style import FORMATS
     from owae_report.subject import Options, Subject
 

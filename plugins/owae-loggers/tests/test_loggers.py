@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import types
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,16 @@ from PIL import Image
 
 from owae import Config, Registry
 from owae.cli import main
-from owae.config.schema import LoggerName
+from owae.cli.check import describe
+from owae.training.options import Options
+from owae.data.sources import TensorSource
 from owae.errors import ConfigError, InterruptionError, TrainingError
-from owae.run.loggers import NAMES, Loggers, TensorBoardLogger, require
-from owae.run.observers import read_metrics
+from owae.run.metrics import read_metrics
+from owae.run.observers import Training, chosen
+from owae.run.train import train
+from owae_loggers.table import Csv
+from owae_loggers.tensorboard import TensorBoard
+from owae_loggers.wandb import Wandb
 
 
 class FakeWandb(types.ModuleType):
@@ -70,6 +77,12 @@ def tensorboard():
     return read
 
 
+def training(folder: Path, step: int = 0) -> Training:
+    """A training of the tiny stack, of which loggers look at the folder and the step."""
+    options = Options(optimizer={"name": "Adam"})
+    return Training(folder, tiny.stack(), TensorSource(tiny.images()), options, {}, step, nullcontext)
+
+
 def table(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -80,10 +93,6 @@ def assert_same(folder: Path) -> None:
     rows, lines = table(folder), read_metrics(folder / "metrics.jsonl")
     assert [list(row) for row in rows] == [list(line) for line in lines]
     assert [[str(v) if v is not None else "" for v in line.values()] for line in lines] == [list(row.values()) for row in rows]
-
-
-def test_names_in_a_config_are_the_loggers_there_are():
-    assert set(NAMES) == set(LoggerName.__args__)  # pyright: ignore[reportAttributeAccessIssue] # typing's own
 
 
 def test_a_table_is_always_written_and_survives_what_the_log_survives(make, monkeypatch: pytest.MonkeyPatch):
@@ -102,10 +111,10 @@ def test_a_table_is_always_written_and_survives_what_the_log_survives(make, monk
 
 
 def test_a_number_that_is_not_finite_is_an_empty_cell_and_a_new_one_a_new_column(tmp_path: Path):
-    with Loggers(tmp_path / "metrics.jsonl") as loggers:
-        loggers.values({"step": 1, "loss": float("nan")})
-        loggers.values({"step": 2, "loss": 0.5, "new": 3.0})
-        loggers.values({"step": 3, "loss": 0.25})
+    logger = Csv(training(tmp_path))
+    logger.values({"step": 1, "loss": None})
+    logger.values({"step": 2, "loss": 0.5, "new": 3.0})
+    logger.values({"step": 3, "loss": 0.25})
     assert (tmp_path / "metrics.csv").read_text() == "step,loss,new\n1,,\n2,0.5,3.0\n3,0.25,\n"
 
 
@@ -115,7 +124,7 @@ def test_tensorboard_gets_values_and_pictures_and_no_step_twice(make, tmp_path: 
         interrupt_at(patch, 3)
         with pytest.raises(InterruptionError):
             make("run", chosen)
-    left = TensorBoardLogger(tmp_path / "run", 3, {})  # steps beyond the checkpoint, as a killed process leaves them
+    left = TensorBoard(training(tmp_path / "run", 3))  # steps beyond the checkpoint, as a killed process leaves them
     left.values({"step": 5, "loss": 99.0})
     left.close()
     run = make("run", chosen, resume=True)
@@ -176,7 +185,7 @@ def test_a_missing_package_is_said_before_anything_else(
     assert ended.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"pip install 'owae[{name}]'" in err
+    assert f"pip install 'owae-loggers[{name}]'" in err
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
 
@@ -191,11 +200,15 @@ def test_a_broken_package_is_said_with_its_reason(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
     with pytest.raises(TrainingError, match="TypeError: descriptors cannot be created directly"):
-        require(["csv", "wandb"])
+        Wandb.require()
 
 
 def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path, registry: Registry):
+    config = Config.load(tiny.config(tmp_path, loggers=["tensorbord"]), registry)
     with pytest.raises(ConfigError, match=r"train\.loggers\[0\]: found 'tensorbord'; did you mean 'tensorboard'"):
-        Config.load(tiny.config(tmp_path, loggers=["tensorbord"]), registry)
-    with pytest.raises(TrainingError, match="did you mean 'wandb'"):
-        require(["wanbd"])
+        train(config, registry, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match="did you mean 'tensorboard'"):
+        describe(config, registry)
+    with pytest.raises(ConfigError, match=r"train\.loggers\[1\]: found 'wanbd'; did you mean 'wandb'"):
+        chosen(Config.load(tiny.config(tmp_path, loggers=["csv", "wanbd"]), registry), registry)

@@ -1,119 +1,20 @@
-"""The commands that look at a run: what they write, what they print where, what they refuse."""
+"""The commands that draw a run: what they write, what they print where, what they refuse."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-import typer
 from PIL import Image
-from typer.testing import CliRunner
+from runs import run, said
 
-from owae import pictures
-from owae.cli import evaluate, reconstruct, sample, traverse
-from owae.data.sources import TensorSource
-from owae.distributions import Gaussian
-from owae.errors import DataError, OwaeError, TrainingError
-from owae.interfaces import Divergence, LatentLayer
-from owae.model.stack import Stack
-
-
-class Chatty(Divergence):
-    """Prints, as some libraries do while they are imported."""
-
-    name = "chatty"
-
-    def forward(self, x, y):
-        print("compiling…")
-        return (x.mean(0) - y.mean(0)).norm()
-
-
-class Linear(LatentLayer):
-    name = "linear"
-
-    def __init__(self, in_shape, latent, /):
-        super().__init__()
-        self.in_shape, self.latent_shape = tuple(in_shape), (latent,)
-        inputs = torch.Size(in_shape).numel()
-        self.up, self.down = torch.nn.Linear(inputs, latent), torch.nn.Linear(latent, inputs)
-
-    def encode(self, x):
-        mean = self.up(x.flatten(1))
-        return Gaussian(mean, torch.full_like(mean, 0.1))
-
-    def decode(self, z):
-        mean = self.down(z).sigmoid().unflatten(1, self.in_shape)
-        return Gaussian(mean, torch.full_like(mean, 0.1))
-
-
-@dataclass
-class Opened:
-    """What the commands use of a run."""
-
-    folder: Path
-    model: Stack
-    shape: tuple[int, ...]
-    sources: dict[str, TensorSource]
-    value_range: tuple[float, float] = (0.0, 1.0)
-    step: int = 12
-    epoch: int = 3
-
-    def source(self, split: str) -> TensorSource:
-        return self.sources[split]
-
-
-def opened(folder: Path, shape: tuple[int, ...], latents: tuple[int, ...], classes: int | None = 4) -> Opened:
-    generator = torch.Generator().manual_seed(0)
-
-    def source(n: int) -> TensorSource:
-        labels = None if classes is None else torch.arange(n) % classes
-        return TensorSource(torch.rand(n, *shape, generator=generator), labels)
-
-    torch.manual_seed(0)
-    events = [shape, *((latent,) for latent in latents)]
-    layers = [Linear(lower, upper[0]) for lower, upper in itertools.pairwise(events)]
-    stack = Stack(layers, divergence=Chatty(), weights=[1.0] * len(layers)).eval()
-    return Opened(folder, stack, shape, {"train": source(40), "test": source(23)})
-
-
-@pytest.fixture
-def runs(monkeypatch, tmp_path):
-    """Stands for `owae.run.train`, with runs named image, odd and vector; any other folder is no run."""
-    made = {
-        "image": opened(tmp_path / "image", (1, 8, 8), (6, 3)),
-        "odd": opened(tmp_path / "odd", (3, 45, 33), (4, 2), classes=None),
-        "vector": opened(tmp_path / "vector", (7,), (2,)),
-    }
-
-    def open_run(path: Path, checkpoint: str = "newest") -> Opened:
-        if path.name not in made:
-            raise TrainingError(f"{path} is not a run folder")
-        return made[path.name]
-
-    module = ModuleType("owae.run.train")
-    module.open_run = open_run  # pyright: ignore[reportAttributeAccessIssue] # a module made for the test
-    monkeypatch.setitem(sys.modules, "owae.run.train", module)
-    return made
-
-
-def run(module: ModuleType, *arguments: object):
-    app = typer.Typer()
-    app.command()(module.command)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def said(result) -> str:
-    """What stands on stderr, without the frame and the line breaks that are put into it."""
-    return " ".join(re.sub("[│╭╮╰╯─]", " ", result.stderr).split())
+from owae.errors import DataError, OwaeError
+from owae_report.cli import reconstruct, sample, traverse
+from owae_report.pixels import to_pixels
 
 
 def pixels_of(path: Path) -> np.ndarray:
@@ -175,7 +76,7 @@ def test_what_is_no_image_becomes_an_array_and_that_is_said(runs, tmp_path, modu
     assert other.stdout == f"{tmp_path / 'my.npy'}\n"
 
 
-@pytest.mark.parametrize("module", [*FIGURES, evaluate])
+@COMMANDS
 def test_no_run_is_a_clear_error(runs, module):
     assert isinstance(run(module, "nothing").exception, OwaeError)
 
@@ -195,8 +96,6 @@ def test_no_run_is_a_clear_error(runs, module):
         (traverse, ["--extent", "-2"]),
         (traverse, ["--extent", "inf"]),
         (traverse, ["--extent", "nan"]),
-        (evaluate, ["--neighbours", "0"]),
-        (evaluate, ["--batch-size", "0"]),
     ],
 )
 def test_numbers_out_of_range_are_refused(runs, tmp_path, module, arguments):
@@ -225,7 +124,7 @@ def test_samples_come_one_by_one_at_their_own_size(runs, tmp_path):
     assert [path.name for path in files] == [f"sample-{i:02}.png" for i in range(11)]
     numbers = np.load(tmp_path / "numbers.npy", allow_pickle=False)
     assert numbers.dtype == np.float32
-    for path, pixels in zip(files, pictures.to_pixels(torch.from_numpy(numbers), (0.0, 1.0)), strict=True):
+    for path, pixels in zip(files, to_pixels(torch.from_numpy(numbers), (0.0, 1.0)), strict=True):
         assert np.array_equal(pixels_of(path), pixels)
         assert pixels_of(path).shape == (45, 33, 3)
 
@@ -252,7 +151,7 @@ def test_the_examples_are_of_the_asked_set_and_every_class(runs, tmp_path):
     for split in ("test", "train"):
         run(reconstruct, "image", "-n", 4, "--split", split, "--separate", tmp_path / split)
         source = runs["image"].source(split)
-        pixels = pictures.to_pixels(source.examples, (0.0, 1.0))
+        pixels = to_pixels(source.examples, (0.0, 1.0))
         shown = [pixels_of(tmp_path / split / f"example-{i}-x.png") for i in range(4)]
         found = [next(i for i, image in enumerate(pixels) if np.array_equal(image, tile)) for tile in shown]
         assert source.labels is not None
@@ -270,30 +169,7 @@ def test_a_users_own_images_are_reconstructed(runs, tmp_path):
     assert isinstance(run(reconstruct, "image", "--images", tmp_path / "none.png").exception, DataError)
 
 
-# Evaluation
-
-
-def test_json_stands_alone_on_stdout(runs):
-    result = run(evaluate, "image", "--json")
-    read = json.loads(result.stdout)
-    assert "compiling" in result.stderr
-    assert (read["step"], read["epoch"], read["test"], read["train"]) == (12, 3, 23, 40)
-    assert [level["shape"] for level in read["levels"]] == [[6], [3]]
-    assert read["matching"]["description"] == {"divergence": "chatty"}
-
-
-def test_the_table_has_every_level_and_no_drawing_in_a_pipe(runs):
-    result = run(evaluate, "image", "--neighbours", 3)
-    lines = result.stdout.splitlines()
-    assert lines[0].split("  ")[0] == "level"
-    assert "3-NN accuracy" in lines[0]
-    assert [line.split()[:2] for line in lines[1:3]] == [["z_1", "6"], ["z_2", "3"]]
-    assert "chatty, n = 23" in result.stdout
-    assert not set("│┃━─\x1b") & set(result.stdout)
-    assert "–" in run(evaluate, "odd").stdout.splitlines()[1]
-
-
 def test_help_needs_no_torch():
-    modules = "sample, reconstruct, traverse, evaluate"
-    code = f"import sys; from owae.cli import {modules}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    modules = "sample, reconstruct, traverse"
+    code = f"import sys; from owae_report.cli import {modules}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import Checkpoint, RunFolder, Seed, Separate, Which
-
-
-class Split(StrEnum):
-    """The two sets of a source."""
-
-    TEST = "test"
-    TRAIN = "train"
+from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
+from owae_report.cli.arguments import Separate, Split
 
 
 def command(
@@ -36,27 +29,31 @@ def command(
     """Reconstruct examples through every level: the data in the bottom row, the deepest level's reconstruction in the top row."""
     import torch
 
-    from owae import pictures
-    from owae.cli.output import figure_path, require_drawable, write_figure, write_separately
     from owae.data.sources import examples
-    from owae.run.train import open_run
+    from owae.run.opened import open_run
+    from owae_report.blocks import layerwise
+    from owae_report.choice import representative
+    from owae_report.cli.output import figure_path, require_drawable, write_figure, write_separately
+    from owae_report.events import reconstructions
+    from owae_report.load import load_images
+    from owae_report.pixels import to_pixels
 
     opened = open_run(run, checkpoint=checkpoint.value)
     path = figure_path(opened.folder, "reconstructions", out, opened.shape)
     if separate is not None:
         require_drawable(opened.shape, "--separate")
     if images:
-        x = pictures.load_images(images, opened.shape, opened.value_range)
+        x = load_images(images, opened.shape, opened.value_range)
     else:
         source = opened.source(split.value)
         if len(source) < number:
             typer.echo(f"the {split.value} set holds {len(source)} examples, fewer than the {number} asked for", err=True)
-        x = examples(source, pictures.representative(number, len(source), source.labels, seed))
-    levels = pictures.reconstructions(opened.model, x)
+        x = examples(source, representative(number, len(source), source.labels, seed))
+    levels = reconstructions(opened.model, x)
     write_figure(
         path,
-        lambda: pictures.draw_layerwise(levels, opened.value_range),
-        lambda: torch.stack(levels),
+        lambda: layerwise([to_pixels(events, opened.value_range) for events in levels]),
+        torch.stack(levels),
         f"the data, then their reconstructions through z_1 … z_{len(levels) - 1}, each ({len(x)}, *{opened.shape})",
     )
     if separate is not None:

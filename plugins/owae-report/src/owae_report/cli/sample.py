@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import Checkpoint, RunFolder, Seed, Separate, Which
+from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
+from owae_report.cli.arguments import Separate
 
 
 def command(
@@ -22,19 +23,21 @@ def command(
     checkpoint: Which = Checkpoint.NEWEST,
 ) -> None:
     """Draw samples from a trained model: noise at every latent level, from the deepest down to the data."""
-    from owae import pictures
-    from owae.cli.output import figure_path, require_drawable, write_array, write_figure, write_separately
-    from owae.run.train import open_run
+    from owae.run.opened import open_run
+    from owae_report import blocks
+    from owae_report.cli.output import figure_path, require_drawable, write_array, write_figure, write_separately
+    from owae_report.events import draw_samples
+    from owae_report.pixels import to_pixels
 
     opened = open_run(run, checkpoint=checkpoint.value)
     path = figure_path(opened.folder, "samples", out, opened.shape)
     if separate is not None:
         require_drawable(opened.shape, "--separate")
-    samples = pictures.draw_samples(opened.model, number, seed)
+    samples = draw_samples(opened.model, number, seed)
     write_figure(
         path,
-        lambda: pictures.grid(pictures.to_pixels(samples, opened.value_range)),
-        lambda: samples,
+        lambda: blocks.samples(to_pixels(samples, opened.value_range)),
+        samples,
         f"{number} samples of shape {opened.shape}",
     )
     if separate is not None:

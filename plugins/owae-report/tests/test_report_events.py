@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
-from owae import pictures
 from owae.distributions import Dirac, Gaussian
 from owae.interfaces import Divergence, LatentLayer
 from owae.model.defaults import StandardNormal
 from owae.model.stack import Stack
+from owae_report.blocks import Block, latent_grid, layerwise, samples
+from owae_report.events import decode_plane, draw_samples, latent_plane, reconstructions
+from owae_report.pixels import to_pixels
+from owae_report.sheets import png
 
 
 class Zero(Divergence):
@@ -56,20 +58,19 @@ def stack_of(*shapes: tuple[int, ...]) -> Stack:
     return stack
 
 
-def png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
 def noise(seed: int) -> torch.Tensor:
     return torch.rand(3, 1, 6, 5, generator=torch.Generator().manual_seed(seed))
 
 
+def grid_of(stack: Stack, side: int, value_range: tuple[float, float] = (0.0, 1.0), seed: int = 0) -> Block:
+    rows = [to_pixels(row, value_range) for row in decode_plane(stack, side, seed=seed)]
+    return latent_grid(rows, stack.depth, math.prod(stack.layers[-1].latent_shape))
+
+
 DRAWN = {
-    "samples": lambda stack, seed: pictures.samples(stack, 300, (0.0, 1.0), seed=seed),
-    "grid": lambda stack, seed: pictures.latent_grid(stack, (0.0, 1.0), side=3, seed=seed),
-    "layerwise": lambda stack, seed: pictures.layerwise(stack, noise(seed), (0.0, 1.0)),
+    "samples": lambda stack, seed: png(samples(to_pixels(draw_samples(stack, 300, seed), (0.0, 1.0)))),
+    "grid": lambda stack, seed: png(grid_of(stack, 3, seed=seed)),
+    "layerwise": lambda stack, seed: png(layerwise([to_pixels(each, (0.0, 1.0)) for each in reconstructions(stack, noise(seed))])),
 }
 
 
@@ -92,7 +93,7 @@ def test_a_failure_leaves_no_trace_either():
     stack = stack_of((1, 6, 5), (4,)).train()
     generator = torch.get_rng_state()
     with pytest.raises(RuntimeError):
-        pictures.reconstructions(stack, torch.zeros(2, 99))
+        reconstructions(stack, torch.zeros(2, 99))
     assert stack.layers[0].training
     assert torch.equal(torch.get_rng_state(), generator)
 
@@ -101,15 +102,15 @@ def test_a_failure_leaves_no_trace_either():
 def test_a_seed_decides_every_byte(draw):
     stack = stack_of((1, 6, 5), (4,), (3,))
     torch.manual_seed(3)
-    first = png(draw(stack, 0))
+    first = draw(stack, 0)
     torch.manual_seed(4)
-    assert png(draw(stack.train(), 0)) == first
-    assert png(draw(stack, 1)) != first
+    assert draw(stack.train(), 0) == first
+    assert draw(stack, 1) != first
 
 
 def test_samples_are_the_models_in_evaluation_mode():
     stack = stack_of((1, 6, 5), (4,), (3,))
-    drawn = pictures.draw_samples(stack.train(), 5, seed=7)
+    drawn = draw_samples(stack.train(), 5, seed=7)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         assert torch.equal(drawn, stack.eval().sample(5))
@@ -118,41 +119,39 @@ def test_samples_are_the_models_in_evaluation_mode():
 def test_reconstructions_stand_bottom_first_in_any_number():
     stack = stack_of((1, 6, 5), (4,), (3,)).eval()
     x = torch.rand(600, 1, 6, 5)
-    found = pictures.reconstructions(stack, x)
+    found = reconstructions(stack, x)
     assert torch.equal(found[0], x)
     for level in (1, 2):
         torch.testing.assert_close(found[level], stack.reconstruct(x, level).detach())
     # One alone.
-    torch.testing.assert_close(pictures.reconstructions(stack, x[:1])[2], found[2][:1])
+    torch.testing.assert_close(reconstructions(stack, x[:1])[2], found[2][:1])
 
 
 def test_layerwise_has_data_below_and_the_deepest_level_above():
-    stack = stack_of((1, 28, 28), (4,), (3,))
-    x = torch.rand(4, 1, 28, 28)
-    sheet = np.asarray(pictures.layerwise(stack, x, (0.0, 1.0)))
-    levels = [pictures.to_pixels(events, (0.0, 1.0)) for events in pictures.reconstructions(stack, x)]
-    bare = np.asarray(pictures.grid(np.concatenate(levels[::-1]), columns=4))
-    assert np.array_equal(sheet[:, -bare.shape[1] :], bare)
+    levels = [np.full((4, 8, 8), level, np.uint8) for level in range(3)]
+    block = layerwise(levels)
+    assert [int(row[0, 0, 0]) for row in block.rows] == [2, 1, 0]
+    assert block.labels == ["$z_{2}$", "$z_{1}$", "$x$"]
 
 
 # The latent grid
 
 
 def test_the_grid_of_two_dimensions_runs_rightwards_and_upwards():
-    plane = pictures.latent_plane(2, 5, extent=2.0)
+    plane = latent_plane(2, 5, extent=2.0)
     assert plane[0, 0].tolist() == [-2, 2]
     assert plane[-1, -1].tolist() == [2, -2]
     assert plane[2, :, 0].tolist() == plane[:, 2, 1].flip(0).tolist() == [-2, -1, 0, 1, 2]
 
 
 def test_the_grid_of_one_dimension_is_a_row():
-    assert pictures.latent_plane(1, 3, extent=1.5).tolist() == [[[-1.5], [0], [1.5]]]
-    assert pictures.decode_plane(stack_of((1, 6, 5), (1,)), side=3).shape == (1, 3, 1, 6, 5)
+    assert latent_plane(1, 3, extent=1.5).tolist() == [[[-1.5], [0], [1.5]]]
+    assert decode_plane(stack_of((1, 6, 5), (1,)), side=3).shape == (1, 3, 1, 6, 5)
 
 
 @pytest.mark.parametrize("dimension", [2, 3, 16, 128, 3000])
 def test_a_plane_in_more_dimensions_is_even_and_stays_where_draws_lie(dimension):
-    plane = pictures.latent_plane(dimension, 9, extent=2.0, seed=5)
+    plane = latent_plane(dimension, 9, extent=2.0, seed=5)
     rightwards, downwards = plane[:, 1:] - plane[:, :-1], plane[1:] - plane[:-1]
     steps = torch.cat([rightwards.flatten(0, 1), downwards.flatten(0, 1)]).norm(dim=1)
     torch.testing.assert_close(steps, steps[:1].expand_as(steps), rtol=1e-3, atol=0)
@@ -166,8 +165,8 @@ def test_a_plane_in_more_dimensions_is_even_and_stays_where_draws_lie(dimension)
 
 def test_codes_of_any_shape_are_laid_out():
     stack = stack_of((3, 4, 4), (2, 2, 3))
-    decoded = pictures.decode_plane(stack, side=4, seed=2)
-    codes = pictures.latent_plane(12, 4, seed=2)
+    decoded = decode_plane(stack, side=4, seed=2)
+    codes = latent_plane(12, 4, seed=2)
     torch.testing.assert_close(decoded[1, 3], stack.eval().decode(codes[1, 3].view(1, 2, 2, 3))[0].detach())
 
 
@@ -186,9 +185,7 @@ class Copy(LatentLayer):
 
 def test_the_grids_picture_has_the_planes_orientation():
     stack = Stack([Copy()], divergence=Zero(), weights=[1.0], prior=StandardNormal((2,)))
-    sheet = np.asarray(pictures.latent_grid(stack, (-2.0, 2.0), side=2))
-    rows, columns = (length // 2 for length in sheet.shape)
-    corners = [half for band in (sheet[:rows], sheet[rows:]) for half in (band[:, :columns], band[:, columns:])]
+    block = grid_of(stack, 2, (-2.0, 2.0))
     # Each picture's left pixel shows z[0], its right one z[1].
-    shown = [(corner[len(corner) // 2, columns // 4], corner[len(corner) // 2, -columns // 4]) for corner in corners]
-    assert shown == [(0, 255), (255, 255), (0, 0), (255, 0)]
+    assert [picture.tolist() for row in block.rows for picture in row] == [[[0, 255]], [[255, 255]], [[0, 0]], [[255, 0]]]
+    assert (block.below, block.beside) == ("$z_{1}[0]$ from −2 to 2", "$z_{1}[1]$ from −2 to 2")

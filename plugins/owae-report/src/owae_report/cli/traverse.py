@@ -23,17 +23,23 @@ def command(
     """Decode an even grid of the deepest latent: z[0] rightwards, z[1] upwards; of a random plane, where it has more dimensions."""
     import math
 
-    from owae import pictures
-    from owae.cli.output import figure_path, write_figure
-    from owae.run.train import open_run
+    from owae.run.opened import open_run
+    from owae_report.blocks import latent_grid
+    from owae_report.cli.output import figure_path, write_figure
+    from owae_report.events import decode_plane
+    from owae_report.pixels import to_pixels
 
     if not (extent > 0 and math.isfinite(extent)):
         raise typer.BadParameter(f"{extent} is no distance; a number above 0 would work", param_hint="--extent")
     opened = open_run(run, checkpoint=checkpoint.value)
     path = figure_path(opened.folder, "latent-grid", out, opened.shape)
+    decoded = decode_plane(opened.model, side, extent, seed)
+    levels = opened.model.layers
     write_figure(
         path,
-        lambda: pictures.latent_grid(opened.model, opened.value_range, side, extent, seed),
-        lambda: pictures.decode_plane(opened.model, side, extent, seed),
+        lambda: latent_grid(
+            [to_pixels(row, opened.value_range) for row in decoded], len(levels), math.prod(levels[-1].latent_shape), extent
+        ),
+        decoded,
         f"rows from top to bottom, columns from left to right, then an example of shape {opened.shape}",
     )

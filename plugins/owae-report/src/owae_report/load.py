@@ -14,7 +14,7 @@ from torch import Tensor
 
 from owae.errors import DataError
 from owae.interfaces import Shape
-from owae.pictures.sheet import drawable
+from owae_report.pixels import drawable
 
 logger = logging.getLogger(__name__)
 
