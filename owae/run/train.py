@@ -159,10 +159,10 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
         # Whatever the config or the data have wrong shows here, before there is a folder.
         built = build(config, registry)
         data = (built.train, None) if options.validation is None else hold_out(built.train, options.validation, options.seed)
-        world = launch(options.device, devices=options.devices, nodes=options.nodes, strategy=options.strategy)
+        world = launch(options.device, devices=options.devices, nodes=options.nodes)
         with ExitStack() as opened:
             if world.leads:
-                opened.enter_context(claimed(folder, config, resume=resume, overwrite=overwrite))
+                opened.enter_context(claimed(folder, config, registry, resume=resume, overwrite=overwrite))
                 describe(folder, config, registry, built)
             interrupts = opened.enter_context(Interrupts())
             opened.enter_context(deterministic(options.deterministic))
@@ -179,31 +179,30 @@ def _train(
     options = config.train
     steps = Fit(built.stack, data[0], validation=data[1], world=world, **{name: getattr(options, name) for name in _OF_FIT})
     steps.signal = lambda: interrupts.received
-    best = None if options.best is None else Watch(options.best)
-    stopping = None if options.early_stopping is None else Watch(**options.early_stopping.model_dump())
-    watches = {name: watch for name, watch in (("best", best), ("early_stopping", stopping)) if watch is not None}
+    watch = None if options.best is None else Watch(**options.best.model_dump())
     state = checkpoint.load_newest(folder / CHECKPOINTS)
     if state is not None:
         steps.restore(state)
-        for name, watch in watches.items():
-            watch.restore((state.get("watches") or {}).get(name))
+        for watched in (state.get("watches") or {}).values():  # of several, as checkpoints once had, the one of this metric
+            if watch is not None:
+                watch.restore(watched)
         logger.info("going on after step %d of %d", steps.step, len(steps))
-    if steps.step >= len(steps) or (stopping is not None and stopping.done):
-        more = "train.epochs" if steps.step >= len(steps) else "train.early_stopping.patience"
+    if steps.step >= len(steps) or (watch is not None and watch.done):
+        more = "train.epochs" if steps.step >= len(steps) else "train.best.patience"
         logger.info("%s is complete: %d steps; raise %s to train longer", folder, steps.step, more)
         return
     with _observed(folder, config, built, steps) as observers:
         for step in steps:
             looked = steps.validate() if data[1] is not None and step.last and step.epoch % options.validate_every == 0 else {}
-            better = {name for name, watch in watches.items() if looked and watch.see(looked)}
-            ends = step.step == len(steps) or (stopping is not None and stopping.done)
+            better = watch is not None and bool(looked) and watch.see(looked)
+            ends = step.step == len(steps) or (watch is not None and watch.done)
             observers.log(step, looked)
             received = interrupts.received if world.size == 1 else step.signal
             stopped = None if ends else received or None
             due = ends or stopped is not None or (step.last and step.epoch % options.checkpoint_every == 0)
-            if world.leads and (due or "best" in better):
-                state = steps.state() | {"watches": {name: watch.state() for name, watch in watches.items()}}
-                if "best" in better:
+            if world.leads and (due or better):
+                state = steps.state() | {"watches": {} if watch is None else {"best": watch.state()}}
+                if better:
                     checkpoint.save_best(folder / CHECKPOINTS, state)
                 if due:
                     checkpoint.save(folder / CHECKPOINTS, state, keep=options.keep)
@@ -213,8 +212,8 @@ def _train(
                 raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)
             if ends:
                 break
-    if stopping is not None and stopping.done:
-        logger.info("stopped after epoch %d: no better %s for %d validations", steps.epoch, stopping.metric, stopping.waited)
+    if watch is not None and watch.done:
+        logger.info("stopped after epoch %d: no better %s for %d validations", steps.epoch, watch.metric, watch.waited)
 
 
 class _Silent:

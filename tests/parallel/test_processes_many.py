@@ -43,7 +43,7 @@ def test_two_processes_train_the_digits_as_one_does(tmp_path: Path, registry: Re
     options = ["train.epochs=1", "train.log_every=1", "train.device=cpu"]
     whole = train(Config.load(EXAMPLES / "digits.toml", registry, options), registry, out=tmp_path / "one")
     (tmp_path / "tiny.toml").write_bytes((EXAMPLES / "digits.toml").read_bytes())
-    process = start(tmp_path, *TWO, "--strategy", "ddp", *(f"--set={option}" for option in options))
+    process = start(tmp_path, *TWO, *(f"--set={option}" for option in options))
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert out == f"{tmp_path / 'run'}\n"  # nothing of the libraries', and once
@@ -149,7 +149,6 @@ def test_an_error_of_one_alone_ends_all(tmp_path: Path):
         (("--devices", "2", "--device", "mps"), "device 'mps' is not available here"),
         (("--devices", "2", "--device", "cuda"), "device 'cuda' is not available here"),
         (("--devices", "0"), "train.devices"),
-        (("--strategy", "fsdp"), "train.strategy"),
         (("--precision", "64"), "train.precision: found '64'"),
         (("--device", "mps"), "device 'mps' is not available here"),
     ],

@@ -15,10 +15,10 @@ from PIL import Image
 
 from owae import Config, Registry
 from owae.cli import main
-from owae.config.schema import LoggerName
 from owae.errors import ConfigError, InterruptionError, TrainingError
 from owae.run.loggers import NAMES, Loggers, TensorBoardLogger, require
 from owae.run.observers import read_metrics
+from owae.training.options import LoggerName
 
 
 class FakeWandb(types.ModuleType):
