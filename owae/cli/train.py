@@ -23,9 +23,6 @@ def command(
         str | None, typer.Option(metavar="N", help="Devices of each machine, or auto; train.devices.", show_default=False)
     ] = None,
     nodes: Annotated[int | None, typer.Option(metavar="N", help="Machines; train.nodes.", show_default=False)] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="How devices share the work: auto or ddp; train.strategy.", show_default=False)
-    ] = None,
     precision: Annotated[str | None, typer.Option(help="32, bf16-mixed or 16-mixed; train.precision.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
@@ -38,7 +35,7 @@ def command(
 
     if resume and overwrite:
         raise typer.BadParameter("contradicts --overwrite; choose one", param_hint="--resume")
-    flags = {"device": device, "devices": devices, "nodes": nodes, "strategy": strategy}
+    flags = {"device": device, "devices": devices, "nodes": nodes}
     chosen = [*(overrides or []), *(f"train.{name}={value}" for name, value in flags.items() if value is not None)]
     chosen += [f"train.precision='{precision}'"] if precision is not None else []  # quoted: 32 is a name here
     # Components may use libraries that print; stdout belongs to the result.

@@ -138,7 +138,7 @@ def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range)
     maker.tell("prior", *(prior_faults(prior, top) if prior is not None else ()))
     maker.settle()
 
-    dims = [math.prod(layer.latent_shape) for layer in layers[: config.stacked]]
+    dims = [math.prod(layer.latent_shape) for layer in layers[: config.matched_level]]
     unstacked = [0.0] * (len(layers) - len(dims))
     stack = None
     with maker.placed("weights"):
@@ -151,7 +151,7 @@ def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range)
             divergence=divergence,
             weights=config.weights.products(dims),
             prior=prior,
-            matched_level=config.stacked,
+            matched_level=config.matched_level,
         )
     maker.settle()
     assert stack is not None

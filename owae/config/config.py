@@ -7,6 +7,7 @@ every path absolute, and reading that again gives an equal `Config`.
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 import tomli_w
 
 from owae.config import overrides as changes
+from owae.config.old_keys import replace_old_keys
 from owae.config.schema import LevelConfig, Spec
 from owae.config.sections import Sections
 from owae.config.weights import Weights
@@ -37,7 +39,7 @@ class Config:
         prior: The prior on the deepest level.
         divergence: What closes the stack.
         train: The table [train].
-        stacked: The level at which stacking stops.
+        matched_level: The level at which stacking stops: the divergence compares its codes with its prior.
         source: The file it came from; of no account when configs are compared.
     """
 
@@ -49,7 +51,7 @@ class Config:
     prior: Spec
     divergence: Spec
     train: Options
-    stacked: int
+    matched_level: int
     source: str = field(default="", compare=False)
 
     @classmethod
@@ -75,7 +77,7 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The effective config as TOML values."""
         return {
-            "stacked": self.stacked,
+            "matched_level": self.matched_level,
             "data": self.data.to_dict(),
             "weights": self.weights.to_dict(),
             "cost": self.cost.to_dict(),
@@ -115,7 +117,10 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source: str, overrides: Iterable[str]) -> Config:
+    values = copy.deepcopy(dict(values))
+    replace_old_keys(values, source)
     changed, made, problems = changes.apply(values, overrides)
+    replace_old_keys(changed, "--set")
     sections = Sections(registry, folder)
     parts = sections.read(changed)
     problems += [changes.named(problem, made) for problem in sections.problems]

@@ -20,7 +20,7 @@ from owae.registry.registry import Registry
 from owae.training import torch_options
 from owae.training.options import Options
 
-_SECTIONS = ("stacked", "data", "levels", "weights", "cost", "regulariser", "prior", "divergence", "train")
+_SECTIONS = ("matched_level", "data", "levels", "weights", "cost", "regulariser", "prior", "divergence", "train")
 _DEFAULTS = {"cost": {"kind": "squared-euclidean"}, "prior": {"kind": "standard-normal"}}
 _LEVEL = ("layer", "cost", "regulariser")
 _RULED = ("reconstruction", "regulariser")
@@ -55,7 +55,7 @@ class Sections(Reader):
         regularised = any("regulariser" in table for table in (sections, *_tables(sections.get("levels"))))
         weights = self._weights(sections.get("weights"), stacked, regularised)
         train = self._train(sections.get("train", {}), validation_metrics(stacked, regularised) if stacked else [])
-        return {"data": data, "levels": tuple(levels), **components, "stacked": stacked, "weights": weights, "train": train}
+        return {"data": data, "levels": tuple(levels), **components, "matched_level": stacked, "weights": weights, "train": train}
 
     def _refuse_none(self, value: Any, place: str) -> None:
         if value is None:
@@ -113,12 +113,12 @@ class Sections(Reader):
 
     def _stacked(self, sections: Mapping[str, Any], depth: int) -> int:
         """The level at which stacking stops; 0 if that is not known."""
-        stacked = sections.get("stacked", depth)
+        stacked = sections.get("matched_level", depth)
         if not depth:
             return 0
         if type(stacked) is int and 1 <= stacked <= depth:
             return stacked
-        self.problem("stacked", f"found {shown(stacked)}; with {depth} levels it is a whole number from 1 to {depth}")
+        self.problem("matched_level", f"found {shown(stacked)}; with {depth} levels it is a whole number from 1 to {depth}")
         return 0
 
     def _weights(self, value: Any, stacked: int, regularised: bool) -> Weights | None:
@@ -164,9 +164,9 @@ class Sections(Reader):
         table = self.table(value, "train", "[train]")
         if table is None:
             return None
-        options = self.fields(Options, table, "train", "[train]", also=(*_TORCH, "strategy", "early_stopping"))
+        options = self.fields(Options, table, "train", "[train]", also=_TORCH)
         if options is not None:
-            self._metrics(options, metrics)
+            self._metrics(options, metrics, "train.best" if isinstance(table.get("best"), str) else "train.best.metric")
         optimizer = self._torch("optimizer", table.get("optimizer", {}), "Adam")
         schedule = self._torch("schedule", table["schedule"], None) if "schedule" in table else None
         if optimizer is None:
@@ -175,12 +175,12 @@ class Sections(Reader):
             self.problem(join("train", name), words)
         return options.model_copy(update={"optimizer": optimizer, "schedule": schedule}) if options else None
 
-    def _metrics(self, options: Options, valid: list[str]) -> None:
+    def _metrics(self, options: Options, valid: list[str], place: str) -> None:
         """Whether what training is watched by will be measured; `valid` is empty where the levels are not known."""
         if options.best is None:
             return
         if valid and options.best.metric not in valid:
-            self.problem("train.best.metric", f"found '{options.best.metric}'; {suggestion(options.best.metric, valid)}")
+            self.problem(place, f"found '{options.best.metric}'; {suggestion(options.best.metric, valid)}")
         if options.validation is None:
             self.problem("train.best", "needs examples that are held out; write validation = 0.1 in [train], or leave this out")
 

@@ -42,7 +42,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> Iterator[None]:
+def claimed(folder: Path, config: Config, registry: Registry, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """The folder, made ready and locked against other processes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,13 +57,13 @@ def claimed(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> I
         # What an interrupted write left is no file of anybody's: it must not make the folder look taken.
         for part in (folder, folder / CHECKPOINTS, folder / PICTURES):
             clear_temporary(part)
-        _prepare(folder, config, resume=resume, overwrite=overwrite)
+        _prepare(folder, config, registry, resume=resume, overwrite=overwrite)
         yield
     finally:
         os.close(lock)
 
 
-def _prepare(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
+def _prepare(folder: Path, config: Config, registry: Registry, *, resume: bool, overwrite: bool) -> None:
     there = [path for path in folder.iterdir() if path.name != LOCK]
     is_run = (folder / INFO).exists()
     if there and not is_run:
@@ -77,10 +77,9 @@ def _prepare(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> 
         for path in sorted(there, key=lambda path: path.name == INFO):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if is_run and resume:
-        saved = json.loads((folder / INFO).read_text())["config"]
-        # Keys that owae did not have yet when the run began stand at their defaults.
-        saved["train"] = json.loads(Options.checked(**saved["train"]).model_dump_json(exclude_none=True))
-        changed = _differences(saved, jsonable(config))
+        # Read as a config is: keys that owae did not have yet when the run began stand at their defaults, old ones are renamed.
+        saved = Config.from_dict(json.loads((folder / INFO).read_text())["config"], registry, source=str(folder / INFO))
+        changed = _differences(jsonable(saved), jsonable(config))
         if changed:
             raise TrainingError(f"{folder} was trained with another config; these differ: {'; '.join(changed)}")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from owae.config.config import Config
-from owae.training.options import Options
 from owae.errors import ConfigError, OwaeError, Problem, TrainingError, suggestion
 from owae.interfaces import DataSource, Observer, Picture
 from owae.model.stack import Stack
 from owae.registry.registry import Registry
+from owae.training.options import Options
 
 logger = logging.getLogger(__name__)
 

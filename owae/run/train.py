@@ -62,7 +62,7 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
         fabric = launch(options.device, devices=options.devices, nodes=options.nodes, precision=options.precision)
         with ExitStack() as opened:
             if fabric.is_global_zero:
-                opened.enter_context(claimed(folder, config, resume=resume, overwrite=overwrite))
+                opened.enter_context(claimed(folder, config, registry, resume=resume, overwrite=overwrite))
                 describe(folder, config, registry, built)
             interrupts = opened.enter_context(Interrupts())
             opened.enter_context(deterministic(options.deterministic))

@@ -1,21 +1,45 @@
-"""The options of a training: one record for `fit` and for the table [train] of a config."""
+"""The options of a training: every key of a config's [train], in one record."""
 
 from __future__ import annotations
 
-import logging
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
-from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from owae.errors import ConfigError
-from owae.registry.options import STRICT, validated
+from owae.registry.options import validated
 
-logger = logging.getLogger(__name__)
+Value = TypeVar("Value")
 
+_RESUMABLE = "may differ between a run and its continuation"
+# Marks options that leave the mathematics of the steps already taken as it was.
+Resumable = Annotated[Value, _RESUMABLE]
+
+Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-RESUMABLE = "resumable"
-"""Marks an option that may differ between a run and its continuation: it leaves the steps already taken as they were."""
+
+
+class _Record(BaseModel, frozen=True):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Best(_Record, frozen=True):
+    """The metric by which the best checkpoint is known.
+
+    Attributes:
+        metric: A term of the objective on the held-out examples, as in the log.
+        mode: Which value is better.
+        patience: Validations in a row without a better value after which training stops; None for never.
+    """
+
+    metric: str = "validation/loss"
+    mode: Literal["min", "max"] = "min"
+    patience: Count | None = None
+
+
+def _metric_alone(best: Any) -> Any:
+    return {"metric": best} if isinstance(best, str) else best
 
 
 def _device(name: str) -> str:
@@ -41,110 +65,83 @@ def _share_or_count(held_out: float) -> float:
     return int(held_out)
 
 
-class Best(BaseModel, frozen=True):
-    """Which checkpoint is kept as the best, and whether training stops when none is better.
+class Options(_Record, frozen=True):
+    """The options of a training. The texts below are those of the table in `docs/config.md`, which is made from them.
 
     Attributes:
-        metric: A term of the objective on the held-out examples, as in the log.
-        mode: Which value is better.
-        patience: Validations in a row without a better value after which training stops; never unless given.
+        epochs: passes over the data
+        batch_size: rows of a batch, on all devices together, and so what the divergence compares; at least 2, which batch norm and
+            an unbiased divergence need
+        accumulate: batches whose gradients make a step; costs are means over all their rows, but the divergence and batch norm see
+            one batch at a time
+        seed: of the parameters, the order of the examples and all noise
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`
+        devices: devices of each machine, a process each; `"auto"` for every GPU: [scaling.md](scaling.md)
+        nodes: machines: [scaling.md](scaling.md)
+        optimizer: any of torch's that a plain loop can step, with its arguments
+        schedule: any of torch's that depends on the number of steps alone; stepped once a step, and spanning all of training unless
+            told otherwise
+        warmup: steps over which the rate rises linearly from nothing to what optimiser and schedule say; the schedule runs on beneath
+        clip_gradients: largest norm of the whole gradient
+        skip_bad_steps: where the objective or the gradient is not finite, up to so many steps in a row are left out, each with a
+            warning, and counted in the log as `skipped`; one more ends training. 0 ends it at the first
+        ema: decay of a moving average of the parameters, as 0.999: see below
+        precision: `"bf16-mixed"`, `"16-mixed"`: what the networks run in; costs, penalties and divergences are float32 at least
+            whatever it says
+        compile: whether `torch.compile` translates the encoders and decoders: `true`, `false`, or `"auto"`: on a CUDA device, and
+            without if that fails
+        memory_format: `"channels_last"` or `"contiguous"` images and filters; `"auto"` is the former on a CUDA device
+        checkpoint_activations: a level's activations are computed again in the backward pass instead of kept: about a third more
+            time for a fraction of the memory
+        deterministic: hold torch to algorithms that give the same bits each time; on a CPU they do anyway
+        validation: a share (0.1) or a number (1000) of the training examples to hold out, chosen by `seed`
+        validate_every: epochs between looks at them
+        best: `{ metric = "validation/loss", mode = "min", patience = 10 }`, or the metric alone: the checkpoint with the lowest value
+            (`mode = "max"`: the highest) is kept as `checkpoints/best.safetensors`; with a `patience`, training stops after so
+            many looks in a row without a better value
+        log_every: steps between lines of `metrics.jsonl` and `metrics.csv`
+        pictures_every: epochs between pictures, which the plugin `owae-report` draws; 0 for the end only
+        checkpoint_every: epochs between checkpoints
+        keep: checkpoints kept, the newest; the best one is apart from them
+        workers: processes that read examples ahead, for sources that decode them one by one; the batches are the same to the bit
+        loggers: observers by name, beside the run folder's own files: `["tensorboard"]`, `["wandb"]` or both, with the plugin
+            `owae-loggers`
     """
 
-    model_config = STRICT
-
-    metric: str = "validation/loss"
-    mode: Literal["min", "max"] = "min"
-    patience: Count | None = None
-
-
-class Options(BaseModel, frozen=True):
-    """How to train.
-
-    Attributes:
-        epochs: Passes over the data.
-        batch_size: Examples of a batch, on all devices together: what the divergence sees.
-        accumulate: Batches whose gradients make a step. Costs are means over all of them; the divergence sees one at a time.
-        optimizer: The `name` of a class of torch, and its arguments.
-        schedule: The `name` of a schedule of torch and its arguments, stepped once a step; or None.
-        warmup: Steps over which the rate rises linearly.
-        clip_gradients: Largest norm of the whole gradient, or None.
-        skip_bad_steps: Steps in a row that are left out where something is not finite, before training stops.
-        ema: Decay of the moving average of the parameters that evaluation uses, or None.
-        seed: Of the parameters, the order of the examples and all noise.
-        device: "auto" or the name of a device of torch.
-        devices: Devices of each machine, a process each; "auto" for every GPU.
-        nodes: Machines.
-        precision: What networks run in; costs and divergences are float32 at least.
-        compile: Whether torch.compile translates the networks; "auto" for on a GPU.
-        memory_format: How images and filters lie in memory; "auto" is channels_last on a GPU.
-        checkpoint_activations: Whether activations are computed again in the backward pass instead of kept: memory for time.
-        deterministic: Whether torch is held to algorithms that give the same bits each time.
-        workers: Processes that read examples, for sources that decode them one by one.
-        validation: Share or number of training examples held out, or None.
-        validate_every: Epochs between looks at them.
-        best: Which checkpoint is kept as the best by these looks, and when training stops early; or None.
-        log_every: Steps between lines of the log.
-        pictures_every: Epochs between pictures; 0 for only at the end.
-        checkpoint_every: Epochs between checkpoints.
-        keep: Checkpoints kept, the newest.
-        loggers: Where values and pictures go beside the run folder's own files.
-    """
-
-    model_config = STRICT
-
-    epochs: Annotated[Count, RESUMABLE] = 100
+    epochs: Resumable[Count] = 100
     batch_size: Annotated[int, AfterValidator(_at_least_two)] = 128
     accumulate: Count = 1
-    optimizer: dict[str, Any] = Field(default_factory=lambda: {"name": "Adam", "lr": 1e-3})
-    schedule: dict[str, Any] | None = None
-    warmup: Annotated[int, Field(ge=0)] = 0
-    clip_gradients: Annotated[float, Field(gt=0)] | None = None
-    skip_bad_steps: Annotated[int, Field(ge=0), RESUMABLE] = 0
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    device: Annotated[str, AfterValidator(_device), RESUMABLE] = "auto"
-    devices: Annotated[Count | Literal["auto"], RESUMABLE] = 1
-    nodes: Annotated[Count, RESUMABLE] = 1
+    device: Resumable[Annotated[str, AfterValidator(_device)]] = "auto"
+    devices: Resumable[Count | Literal["auto"]] = 1
+    nodes: Resumable[Count] = 1
+    optimizer: dict[str, Any] = {"name": "Adam", "lr": 1e-3}
+    schedule: dict[str, Any] | None = None
+    warmup: Natural = 0
+    clip_gradients: Annotated[float, Field(gt=0)] | None = None
+    skip_bad_steps: Resumable[Natural] = 0
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    compile: Annotated[Literal["auto"] | bool, RESUMABLE] = "auto"
-    memory_format: Annotated[Literal["auto", "contiguous", "channels_last"], RESUMABLE] = "auto"
-    checkpoint_activations: Annotated[bool, RESUMABLE] = False
-    deterministic: Annotated[bool, RESUMABLE] = False
-    workers: Annotated[int, Field(ge=0), RESUMABLE] = 0
+    compile: Resumable[Literal["auto"] | bool] = "auto"
+    memory_format: Resumable[Literal["auto", "contiguous", "channels_last"]] = "auto"
+    checkpoint_activations: Resumable[bool] = False
+    deterministic: Resumable[bool] = False
     validation: Annotated[int | float, Field(gt=0), AfterValidator(_share_or_count)] | None = None
-    validate_every: Annotated[Count, RESUMABLE] = 1
-    best: Annotated[Best | None, RESUMABLE] = None
-    log_every: Annotated[Count, RESUMABLE] = 20
-    pictures_every: Annotated[int, Field(ge=0), RESUMABLE] = 5
-    checkpoint_every: Annotated[Count, RESUMABLE] = 1
-    keep: Annotated[Count, RESUMABLE] = 2
-    loggers: Annotated[list[str], RESUMABLE] = []
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keys_of_old(cls, values: Any) -> Any:
-        """Understands the keys of version 0.1.0 that have gone."""
-        if not isinstance(values, dict) or not {"strategy", "early_stopping"} & values.keys():
-            return values
-        values = dict(values)
-        if values.pop("strategy", None) is not None:
-            logger.info("train.strategy is left out: several devices always share each batch")
-        if (stopping := values.pop("early_stopping", None)) is not None:
-            logger.info("train.early_stopping is now train.best with a patience")
-            values["best"] = {"patience": 10, **stopping}
-        return values
-
-    @field_validator("best", mode="before")
-    @classmethod
-    def _metric_alone(cls, value: Any) -> Any:
-        return {"metric": value} if isinstance(value, str) else value
+    validate_every: Resumable[Count] = 1
+    best: Resumable[Annotated[Best, BeforeValidator(_metric_alone)] | None] = None
+    log_every: Resumable[Count] = 20
+    pictures_every: Resumable[Natural] = 5
+    checkpoint_every: Resumable[Count] = 1
+    keep: Resumable[Count] = 2
+    workers: Resumable[Natural] = 0
+    loggers: Resumable[list[str]] = []
 
     @classmethod
     def checked(cls, **values: Any) -> Options:
         """The options with these values.
 
         Raises:
-            ConfigError: An option is unknown or out of its range; all that is wrong is said.
+            ConfigError: Options are unknown or out of their range; all of them are named.
         """
         options, problems = validated(cls, values)
         if not isinstance(options, cls):
@@ -153,5 +150,5 @@ class Options(BaseModel, frozen=True):
 
     @classmethod
     def resumable(cls) -> frozenset[str]:
-        """The names of the options that may differ between a run and its continuation."""
-        return frozenset(name for name, field in cls.model_fields.items() if RESUMABLE in field.metadata)
+        """The options that may differ between a run and its continuation."""
+        return frozenset(name for name, field in cls.model_fields.items() if _RESUMABLE in field.metadata)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from owae.compilation import compiled
 from owae.distributions import Distribution
 from owae.errors import ConfigError, TrainingError
 from owae.interfaces import Cost, Divergence, Prior, Regulariser
@@ -264,8 +265,6 @@ def test_a_compiled_training_is_the_same_and_leaves_no_trace():
 def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     from torch._dynamo.exc import BackendCompilerFailed
 
-    from owae.training import networks
-
     def broken(function: Any) -> Any:
         def run(z: Tensor) -> Any:
             raise BackendCompilerFailed(lambda: None, RuntimeError("no C++ compiler"), None)  # pyright: ignore[reportArgumentType]
@@ -276,7 +275,7 @@ def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, caplog: 
     with pytest.raises(TrainingError, match=r"no C\+\+ compiler.*compile = false would work"):
         list(fit(tiny.stack(), tiny.images(), epochs=1, compile=True))
     layer = tiny.stack().layers[0]
-    run = networks._Compiled(layer.encode, must=False)
+    run = compiled(layer.encode, must=False)
     assert run(tiny.images(4)).mean.shape == run(tiny.images(4)).mean.shape == (4, 8)
     assert caplog.text.count("going on without") == 1
 

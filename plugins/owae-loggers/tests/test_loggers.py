@@ -17,12 +17,12 @@ from PIL import Image
 from owae import Config, Registry
 from owae.cli import main
 from owae.cli.check import describe
-from owae.training.options import Options
 from owae.data.sources import TensorSource
 from owae.errors import ConfigError, InterruptionError, TrainingError
 from owae.run.metrics import read_metrics
 from owae.run.observers import Training, chosen
 from owae.run.train import train
+from owae.training.options import Options
 from owae_loggers.table import Csv
 from owae_loggers.tensorboard import TensorBoard
 from owae_loggers.wandb import Wandb
