@@ -11,7 +11,6 @@ Start reading at `main`, below; then a command, as `train.py`.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import traceback
 from collections.abc import Sequence
@@ -38,8 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OwaeError as error:
         _tell(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception:
         traceback.print_exc()
         typer.echo("this is a bug in owae or in a plugin: please report it with the lines above", err=True)
@@ -48,31 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 class Commands(TyperGroup):
-    """The commands of all installed distributions."""
+    """The commands of all installed distributions, each imported when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(available())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         owners = available().get(cmd_name)
-        return made(cmd_name, owners) if owners else None
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if not args[0].startswith("-") and args[0] not in available():
-            ctx.fail(f"no such command '{args[0]}'; {suggestion(args[0], available())}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        # The usual list cuts each line to the terminal's width.
-        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.get_short_help_str(limit=1000)) for name, command in commands.items()])
-
-    def invoke(self, ctx: Any) -> Any:
+        if owners is None:
+            return ctx.fail(f"no such command '{cmd_name}'; {suggestion(cmd_name, available())}")
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:  # which some versions of typer turn into exit code 1
-            raise typer.Exit(130) from error
+            return loaded(cmd_name, owners)
+        except PluginError as error:
+            return _unusable(cmd_name, str(error))
 
 
 app = typer.Typer(cls=Commands, add_completion=False, no_args_is_help=True, rich_markup_mode=None, context_settings=_SETTINGS)
@@ -112,14 +97,6 @@ def available() -> dict[str, list[Declared]]:
     return found
 
 
-def made(name: str, owners: Sequence[Declared]) -> Any:
-    """A command, ready to be run; one that can only say why, where it is not usable."""
-    try:
-        return loaded(name, owners)
-    except PluginError as error:
-        return _unusable(name, str(error))
-
-
 def loaded(name: str, owners: Sequence[Declared]) -> Any:
     """A command, imported.
 
@@ -131,9 +108,7 @@ def loaded(name: str, owners: Sequence[Declared]) -> Any:
         raise PluginError(f"command '{name}' is claimed by {claims}; uninstall one, or set OWAE_PLUGINS to the plugins you want")
     (owner,) = owners
     try:
-        # Plugins import libraries that print; stdout belongs to results.
-        with contextlib.redirect_stdout(sys.stderr):
-            return _command(name, owner.load())
+        return _command(name, owner.load())
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may even call sys.exit while it is imported
@@ -147,19 +122,20 @@ def _command(name: str, target: Any) -> Any:
         target = _app_of(target, name)
     command = typer.main.get_command(target)
     command.name = name
+    command.short_help = command.get_short_help_str(limit=1000)  # of a long help, the list would cut it to the terminal's width
     # What a Typer adds to a program of its own has no place in a command of ours.
     command.params = [parameter for parameter in command.params if parameter.name not in ("install_completion", "show_completion")]
     return command
 
 
 def _unusable(name: str, why: str) -> Any:
+    """A command that can only say why it cannot be used."""
+
     def refuse() -> None:
         raise PluginError(why)
 
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
-    return typer.main.get_command(
-        _app_of(refuse, name, help=f"Unavailable: {why}", context_settings=settings, add_help_option=False)
-    )
+    return _command(name, _app_of(refuse, name, help=f"Unavailable: {why}", context_settings=settings, add_help_option=False))
 
 
 def _app_of(function: Any, name: str, **options: Any) -> typer.Typer:

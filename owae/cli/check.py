@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from owae.cli.configs import ConfigFile, Overrides
+from owae.streams import quiet_stdout
 
 if TYPE_CHECKING:
     from owae.config.config import Config
@@ -27,18 +28,14 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Check a config and print its levels: shapes, parameters, costs and effective weights. Nothing is trained or written."""
-    import contextlib
-    import json
-    import sys
-
     from owae.cli.configs import load
+    from owae.cli.tables import print_json
 
-    # Components may use libraries that print; stdout belongs to the result.
-    with contextlib.redirect_stdout(sys.stderr):
-        sizes = None if shape is None else _sizes(shape)
+    sizes = None if shape is None else _sizes(shape)
+    with quiet_stdout():
         found = describe(*load(config, overrides), sizes)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        print_json(found)
     else:
         _print(found)
 

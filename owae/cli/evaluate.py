@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
+from owae.streams import quiet_stdout
 
 
 def command(
@@ -18,22 +19,18 @@ def command(
     checkpoint: Which = Checkpoint.NEWEST,
 ) -> None:
     """Measure every level on held-out data: error, nearest-neighbour accuracy, spread, and the divergence from the prior."""
-    import contextlib
-    import json
-    import sys
-
     from owae.cli.scores import print_scores
+    from owae.cli.tables import print_json
     from owae.evaluation.scores import evaluate
     from owae.run.opened import open_run
 
-    # Components may import libraries that print; stdout belongs to the result.
-    with contextlib.redirect_stdout(sys.stderr):
+    with quiet_stdout():
         opened = open_run(run, checkpoint=checkpoint.value)
         result = evaluate(
             opened.model, opened.source("train"), opened.source("test"), batch_size=batch_size, neighbours=neighbours, seed=seed
         )
     if as_json:
         where = {"run": str(opened.folder), "step": opened.step, "epoch": opened.epoch}
-        typer.echo(json.dumps(where | result.to_dict(), indent=2, allow_nan=False))
+        print_json(where | result.to_dict())
     else:
         print_scores(result)

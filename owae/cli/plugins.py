@@ -9,14 +9,12 @@ import typer
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
     """List components and commands: name, kind, distribution, version, status."""
-    import json
-
-    from owae.cli.tables import print_table
+    from owae.cli.tables import print_json, print_table
     from owae.registry.discovery import ONLY, wanted
 
     rows = [*_components(), *_commands()]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(rows)
     else:
         headings = ("name", "kind", "distribution", "version", "status")
         print_table(headings, [[row[heading] for heading in headings] for row in rows])

@@ -1,9 +1,12 @@
-"""Tables on stdout: drawn on a terminal, aligned columns elsewhere."""
+"""Results on stdout: tables, drawn on a terminal and in aligned columns elsewhere, lines and JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +17,7 @@ _PIPED_WIDTH = 1000  # a pipe has no width, and no column should be cut to an as
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
     """Print a table; the columns named in `right` are aligned to the right."""
-    console = output()
+    console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
     for heading in headings:
         table.add_column(Text(heading), justify="right" if heading in set(right) else "left", overflow="fold")
@@ -23,6 +26,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
     if console.is_terminal:
         console.print(table)
         return
+    console.width = _PIPED_WIDTH
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
@@ -31,12 +35,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
 
 def print_line(text: str = "") -> None:
     """Print a line as it is."""
-    output().print(Text(text), soft_wrap=True)
+    typer.echo(text)
 
 
-def output() -> Console:
-    """Stdout."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _PIPED_WIDTH
-    return console
+def print_json(value: Any) -> None:
+    """Print a value as JSON; a number that is not finite is a `ValueError`, for JSON has none."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from owae.cli.configs import ConfigFile, Overrides
+from owae.streams import quiet_stdout
 
 
 def command(
@@ -28,9 +29,6 @@ def command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
 ) -> None:
     """Train what a config describes; prints the run folder."""
-    import contextlib
-    import sys
-
     from owae.cli.configs import load
 
     if resume and overwrite:
@@ -38,8 +36,7 @@ def command(
     flags = {"device": device, "devices": devices, "nodes": nodes}
     chosen = [*(overrides or []), *(f"train.{name}={value}" for name, value in flags.items() if value is not None)]
     chosen += [f"train.precision='{precision}'"] if precision is not None else []  # quoted: 32 is a name here
-    # Components may use libraries that print; stdout belongs to the result.
-    with contextlib.redirect_stdout(sys.stderr):
+    with quiet_stdout():
         loaded, registry = load(config, chosen)
         from owae.parallel.devices import is_main_process
         from owae.run.train import train  # a config with mistakes is refused before this is waited for

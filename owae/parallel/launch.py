@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import torch
 
 from owae.errors import InterruptionError, OwaeError, PeerError, StepError, TrainingError
 from owae.parallel.devices import RANK, choose_device, global_rank, launched_processes
+from owae.streams import quiet_stdout
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -82,7 +82,7 @@ def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, prec
         raise TrainingError(f"found device '{device}' for {devices * nodes} processes; 'cpu' or 'cuda' would work there")
     if chosen.type == "cuda" and devices > torch.cuda.device_count():
         raise TrainingError(f"found devices = {devices}; this machine has {torch.cuda.device_count()} CUDA devices")
-    with _stdout_to_stderr():
+    with quiet_stdout():
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         return _join(chosen, devices, nodes, precision)
 
@@ -118,20 +118,3 @@ def leave(fabric: Fabric) -> None:
     """Leaves the group of processes, when training has ended."""
     if fabric.world_size > 1 and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-@contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Sends what the block prints to stdout, that of C++ libraries too, to stderr."""
-    sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-    except OSError:  # there is no stdout
-        yield
-        return
-    try:
-        os.dup2(2, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from owae.streams import quiet_stdout
+
 ONLY = "OWAE_PLUGINS"  # environment variable: comma-separated distributions or entry points to load; empty for none
 
 
@@ -23,7 +25,8 @@ class Declared:
 
     def load(self) -> Any:
         """Import what it points to. Raises whatever that raises, `SystemExit` included."""
-        return self.point.load()
+        with quiet_stdout():
+            return self.point.load()
 
     def named_in(self, names: Iterable[str]) -> bool:
         """Whether it or its distribution is among some names, however these write a hyphen."""

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails, PydanticSerializationError
 from torch import nn
 
 from owae.errors import PluginError, Problem, suggestion
+from owae.interfaces import INTERFACES, Component
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
 
@@ -47,6 +48,21 @@ def options_model(cls: type) -> type[BaseModel]:
                 "which is neither the engine's (before a '/') nor an option (after a '*')"
             )
     return create_model(f"{cls.__name__}Options", __config__=STRICT, **fields)
+
+
+def breach(cls: object) -> str:
+    """How a class breaks the contract of a component, in words; empty where it does not."""
+    if not isinstance(cls, type) or not issubclass(cls, Component) or not hasattr(cls, "interface"):
+        return f"{cls!r} is not a subclass of {', '.join(interface.__name__ for interface in INTERFACES)}"
+    if not isinstance(getattr(cls, "name", None), str):
+        return f"{cls.__name__} has no `name`: the string that a config writes after `kind =`"
+    if inspect.isabstract(cls):
+        return f"{cls.__name__} leaves {', '.join(sorted(cls.__abstractmethods__))} unwritten"
+    try:
+        options_model(cls)
+    except Exception as error:  # whatever an annotation does when it is read
+        return str(error)
+    return ""
 
 
 def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = "") -> tuple[BaseModel | None, list[Problem]]:

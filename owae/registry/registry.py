@@ -7,23 +7,20 @@ registry: a program makes one and hands it down.
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, cast
+from typing import Any
 
 import pluggy
 
 from owae import hooks
 from owae.errors import PluginError, nearest, suggestion
 from owae.hooks import COMMANDS, ENTRY_POINTS, PROJECT
-from owae.interfaces import INTERFACES, Component
 from owae.registry import defaults
 from owae.registry.discovery import ONLY, declared, reason, wanted
-from owae.registry.options import options_model
+from owae.registry.options import breach
+from owae.streams import quiet_stdout
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,7 @@ class Registry:
             if names is not None and not point.named_in(names):
                 continue
             try:
-                # Plugins import libraries that print; stdout belongs to results.
-                with contextlib.redirect_stdout(sys.stderr):
-                    module = point.load()
+                module = point.load()
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a plugin may even call sys.exit while it is imported
@@ -99,35 +94,40 @@ class Registry:
             self.failures.append(Failure(name, distribution, version, why))
 
         try:
-            self._manager.register(plugin, name=f"{distribution}:{name}:{len(self.plugins)}")
+            self._manager.register(plugin)
         except ValueError as error:
             return fail(str(error))
         except pluggy.PluginValidationError as error:
             return fail(f"hook does not fit its specification: {reason(error)}")
         callers = self._manager.get_hookcallers(plugin) or []
-        known = [hook for hook in callers if hook.has_spec()]
+        if not callers:
+            return fail("has no hook: decorate a function owae_components() with owae.hookimpl")
         for hook in callers:
-            if hook not in known:
+            if not hook.has_spec():
                 fail(f"unknown hook '{hook.name}'; {suggestion(hook.name, ['owae_components'])}")
-        if not known:
-            if not callers:
-                fail("has no hook: decorate a function owae_components() with owae.hookimpl")
+        if not any(hook.has_spec() for hook in callers):
             return None
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                implementations = [hook for caller in known for hook in caller.get_hookimpls() if hook.plugin is plugin]
-                classes: list[Any] = [cls for hook in implementations for cls in cast(Iterable[Any], hook.function())]
+            classes = self._brought_by(plugin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             return fail(f"owae_components() failed: {reason(error)}")
         for cls in classes:
-            breach = _breach(cls)
-            if breach:
-                fail(breach)
+            if why := breach(cls):
+                fail(why)
             elif all(entry.cls is not cls for entry in self.entries):
                 self.entries.append(Entry(cls.interface, cls.name, cls, name, distribution, version))
         return None
+
+    def _brought_by(self, plugin: object) -> list[Any]:
+        """Call the hook of one plugin alone, which says whose the classes are."""
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        with quiet_stdout():
+            results = self._manager.subset_hook_caller("owae_components", others)()
+            if not results:  # pluggy leaves None out
+                raise TypeError("it gave None; a list of classes would work")
+            return [cls for result in results for cls in result]
 
     def names(self, interface: str) -> list[str]:
         """The names under which components of an interface can be had, sorted."""
@@ -160,21 +160,6 @@ class Registry:
         for entry in self.entries:
             owners.setdefault((entry.interface, entry.name), []).append(entry)
         return {key: entries for key, entries in owners.items() if len(entries) > 1}
-
-
-def _breach(cls: object) -> str:
-    """How a class breaks the contract of a component; empty if it does not."""
-    if not isinstance(cls, type) or not issubclass(cls, Component) or not hasattr(cls, "interface"):
-        return f"{cls!r} is not a subclass of {', '.join(interface.__name__ for interface in INTERFACES)}"
-    if not isinstance(getattr(cls, "name", None), str):
-        return f"{cls.__name__} has no `name`: the string that a config writes after `kind =`"
-    if inspect.isabstract(cls):
-        return f"{cls.__name__} leaves {', '.join(sorted(cls.__abstractmethods__))} unwritten"
-    try:
-        options_model(cls)
-    except Exception as error:  # whatever an annotation does when it is read
-        return str(error)
-    return ""
 
 
 def _version(distribution: str) -> str:

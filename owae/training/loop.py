@@ -15,7 +15,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,10 +33,10 @@ from owae.parallel.launch import launch
 from owae.training import randomness
 from owae.training.ema import Average, load_model
 from owae.training.guards import Guard, within_memory
-from owae.training.memory_format import channels_last, match_parameters, use_channels_last
+from owae.training.memory_format import channels_last, use_channels_last
 from owae.training.networks import training_context
-from owae.training.objective import TrainingObjective, combined, find_unused_parameters, unknown
-from owae.training.optim import fast_forward, make_optimizer, make_schedule, warming_up
+from owae.training.objective import Step, TrainingObjective, combined, find_unused_parameters, unknown
+from owae.training.optim import make_optimizer, make_schedule, restore_optimizer, warming_up
 from owae.training.options import Options
 from owae.training.precision import LossScale
 from owae.training.validation import validate
@@ -46,31 +45,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One optimiser step, just taken.
-
-    Attributes:
-        epoch: The epoch it belongs to, counted from 1.
-        step: Its number since the start of training, counted from 1.
-        last: Whether it ends its epoch.
-        objective: The objective before the step: means over all its rows, on all processes; codes of this process's last batch.
-        lr: The learning rate of the first parameter group that it was taken with.
-        clipped: The factor by which gradients were scaled down: 1 if they were not.
-        skipped: Whether it was left out, for something in it was not finite.
-        signal: The number of a signal that one of several processes has received; 0 if none has.
-    """
-
-    epoch: int
-    step: int
-    last: bool
-    objective: Objective
-    lr: float
-    clipped: Tensor | float
-    skipped: bool = False
-    signal: int = 0
 
 
 class Fit:
@@ -309,24 +283,11 @@ class Fit:
             if not state.get("average"):
                 raise TrainingError("the saved run kept no average of its parameters, so none can go on; leave ema out")
             self.average.restore(state["average"])
-        self._restore_schedule(state)
-        match_parameters(self.optimizer)
+        restore_optimizer(self.optimizer, self.schedule, state, self.total_steps)
         self.scale.restore(state.get("precision") or {})
         self.step = state["step"]
         self.skipped, self.bad_in_a_row = state.get("skipped", 0), state.get("bad_in_a_row", 0)
         randomness.restore(self.fabric, state["rng"], key=(self.options.seed, self.step))
-
-    def _restore_schedule(self, state: dict[str, Any]) -> None:
-        if self.schedule is None or state["schedule"] is None or state["total_steps"] == self.total_steps:
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.schedule is not None and state["schedule"] is not None:
-                self.schedule.load_state_dict(state["schedule"])
-            return
-        logger.warning("the schedule spans %d steps now, instead of %d", self.total_steps, state["total_steps"])
-        rates = fast_forward(self.optimizer, self.schedule, state["step"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, scheduled in zip(self.optimizer.param_groups, rates, strict=True):
-            group.update(scheduled)
 
 
 fit = Fit  # a verb for whoever writes `for step in fit(…)`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +19,31 @@ from owae.parallel.gather import all_reduce, gather, rows_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step, just taken.
+
+    Attributes:
+        epoch: The epoch it belongs to, counted from 1.
+        step: Its number since the start of training, counted from 1.
+        last: Whether it ends its epoch.
+        objective: The objective before the step: means over all its rows, on all processes; codes of this process's last batch.
+        lr: The learning rate of the first parameter group that it was taken with.
+        clipped: The factor by which gradients were scaled down: 1 if they were not.
+        skipped: Whether it was left out, for something in it was not finite.
+        signal: The number of a signal that one of several processes has received; 0 if none has.
+    """
+
+    epoch: int
+    step: int
+    last: bool
+    objective: Objective
+    lr: float
+    clipped: Tensor | float
+    skipped: bool = False
+    signal: int = 0
 
 
 class TrainingObjective(nn.Module):

@@ -17,7 +17,7 @@ from declared import edited, load
 from interruption import contents
 
 from owae.run import checkpoint
-from owae.run.train import open_run
+from owae.run.opened import open_run
 from owae.training.options import Options
 
 PAGE = Path(__file__).parents[2] / "docs" / "config.md"

@@ -240,7 +240,8 @@ def test_scalars_tell_spread_and_variance():
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"optimizer": {"name": "Adm"}}, "did you mean 'Adam'"), ({"optimizer": {"name": "Adam", "betas": (2.0, 0.9)}}, "beta"),
-     ({"schedule": {"name": "OneCycle"}}, "OneCycleLR"), ({"device": "cuda:x"}, "device: found 'cuda:x'"), ({"device": "mps"}, "not available")],
+     ({"schedule": {"name": "OneCycle"}}, "OneCycleLR"), ({"device": "cuda:x"}, "found 'cuda:x'"),
+     ({"device": "mps"}, "not available")],
 )  # fmt: skip
 def test_unknown_names_are_refused(options: dict, words: str):
     with pytest.raises((ConfigError, TrainingError), match=words):

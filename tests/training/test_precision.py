@@ -247,17 +247,17 @@ def test_another_memory_format_is_refused():
 def test_a_compiled_training_is_the_same_and_leaves_no_trace():
     """R4: the same names both ways, and the same numbers to rounding; a last batch of another size."""
     made = {}
-    for compiled in (False, True):
+    for translated in (False, True):
         stack = tiny.stack()
         torch.manual_seed(1)
-        steps = fit(stack, tiny.images(40), epochs=2, batch_size=16, compile=compiled, optimizer=SGD)
+        steps = fit(stack, tiny.images(40), epochs=2, batch_size=16, compile=translated, optimizer=SGD)
         losses = [step.objective.loss.item() for step in steps]
-        made[compiled] = losses, steps.state()
+        made[translated] = losses, steps.state()
     assert made[True][1]["model"].keys() == made[False][1]["model"].keys() == tiny.stack().state_dict().keys()
     assert made[True][0] == pytest.approx(made[False][0], rel=1e-4)
-    for compiled in (False, True):
-        resumed = fit(tiny.stack(seed=4), tiny.images(40), epochs=3, batch_size=16, compile=compiled, optimizer=SGD)
-        resumed.restore(made[not compiled][1])
+    for translated in (False, True):
+        resumed = fit(tiny.stack(seed=4), tiny.images(40), epochs=3, batch_size=16, compile=translated, optimizer=SGD)
+        resumed.restore(made[not translated][1])
         assert len(list(resumed)) == 3
 
 
