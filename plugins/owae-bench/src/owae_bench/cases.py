@@ -1,4 +1,4 @@
-"""What there is to measure: every divergence of a registry, once a backend."""
+"""Lists what there is to measure: every divergence of a registry, once a backend."""
 
 from __future__ import annotations
 

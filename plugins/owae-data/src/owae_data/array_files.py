@@ -35,7 +35,7 @@ class ArrayFile:
 
     @property
     def single(self) -> bool:
-        """Whether the file is a `.npy`."""
+        """True for a `.npy`, False for a `.npz`."""
         return "" in self.headers
 
     def find(self, *names: str) -> str | None:

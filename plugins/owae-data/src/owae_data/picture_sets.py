@@ -166,7 +166,7 @@ def _blocks(pictures: Pictures, form: Form, shape: tuple[int, int, int], broken:
 
 
 def _attempts(function: Callable[[Source], Any], pictures: Pictures, title: str) -> Iterator[list[Any]]:
-    """What the function makes of each picture, or the exception that it raised, in runs; by several threads."""
+    """Yields what the function makes of each picture, or the exception that it raised, in runs; by several threads."""
 
     def attempt(name: str) -> Any:
         try:

@@ -27,7 +27,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", 
 
 @dataclass(frozen=True)
 class Form:
-    """What every picture of a set is made into.
+    """Describes what every picture of a set is made into.
 
     Attributes:
         channels: 1 for grey, 3 for RGB; None for what the pictures are.
