@@ -18,7 +18,7 @@ from owae_data.base import Extent, Fraction, StoredSource, ValueRange
 from owae_data.picture_sets import Pictures, decode, is_picture, picture_names
 from owae_data.pictures import Form
 from owae_data.public_files import LocalFile, OfficialFile, PublicFiles
-from owae_data.splits import held_out
+from owae_data.splits import hold_out
 
 PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 FOLDER = "img_align_celeba"
@@ -119,13 +119,13 @@ def _split(files: PublicFiles, stems: list[str], split: Literal["train", "test"]
     if partition is None:
         text = "%g of the pictures are held out for testing; for the official splits put %s into %s"
         log.log(level, text, holdout, PARTITION.name, files.home)
-        return held_out(len(stems), holdout)[split]
+        return hold_out(len(stems), holdout)[split]
     _, table = _table(partition)
     parts = torch.tensor([table.get(stem, [-1])[0] for stem in stems])
     if any(not (parts == number).any() for number in OFFICIAL.values()):
         text = "%s leaves a split of these %d pictures empty, so %g of them are held out for testing instead"
         log.log(level, text, partition.path, len(stems), holdout)
-        return held_out(len(stems), holdout)[split]
+        return hold_out(len(stems), holdout)[split]
     if (parts < 0).any():
         log.log(level, "%d pictures are not in %s, and stay unused", int((parts < 0).sum()), partition.path)
     return (parts == OFFICIAL[split]).nonzero()[:, 0]

@@ -16,7 +16,7 @@ from owae_data.base import Extent, Fraction, StoredSource, ValueRange
 from owae_data.cache import ArrayCache, data_root, fingerprint
 from owae_data.picture_sets import Pictures, decode, picture_names
 from owae_data.pictures import SUFFIXES, Form
-from owae_data.splits import held_out
+from owae_data.splits import hold_out
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class ImageFolder(StoredSource):
 
         good = self._album.good.nonzero()[:, 0]
         if parts is None:
-            rows = good[held_out(len(good), holdout, None if labels is None else labels[good])[split]]
+            rows = good[hold_out(len(good), holdout, None if labels is None else labels[good])[split]]
         else:
             rows = good[(good < len(parts["train"])) == (split == "train")]
         if not len(rows):

@@ -145,7 +145,7 @@ def _common_shape(pictures: Pictures, form: Form) -> tuple[tuple[int, int, int],
         odd = [f"{name} ({h}x{w})" for name, (_, h, w) in shapes.items() if (h, w) != (height, width)]
         raise DataError(
             f"{pictures.place}: pictures differ in size (height x width): {most} are {height}x{width}, but not "
-            f"{_listed(odd, ', ')}; set size = [{height}, {width}], or another, to resize them all"
+            f"{_list(odd, ', ')}; set size = [{height}, {width}], or another, to resize them all"
         )
     return (max(channels for channels, _, _ in shapes.values()), *(form.size or (height, width))), broken
 
@@ -166,7 +166,7 @@ def _blocks(pictures: Pictures, form: Form, shape: tuple[int, int, int], broken:
 
 
 def _attempts(function: Callable[[Source], Any], pictures: Pictures, title: str) -> Iterator[list[Any]]:
-    """What the function makes of each picture, or the exception that it raised, in runs; by several threads."""
+    """Yields what the function makes of each picture, or the exception that it raised, in runs; by several threads."""
 
     def attempt(name: str) -> Any:
         try:
@@ -189,13 +189,13 @@ def _reason(error: Exception) -> str:
 
 
 def _report(broken: dict[str, str], pictures: Pictures, skip_broken: bool) -> None:
-    listed = _listed([f"{name}: {reason}" for name, reason in broken.items()], "\n  ")
+    listed = _list([f"{name}: {reason}" for name, reason in broken.items()], "\n  ")
     text = f"{pictures.place}: {len(broken)} of {len(pictures.names)} pictures cannot be used"
     if not skip_broken:
         raise DataError(f"{text}; mend or remove them, or leave them out by skip_broken = true\n  {listed}")
     log.warning("%s and are left out\n  %s", text, listed)
 
 
-def _listed(items: list[str], separator: str) -> str:
+def _list(items: list[str], separator: str) -> str:
     more = [] if len(items) <= LISTED else [f"and {len(items) - LISTED} more"]
     return separator.join(items[:LISTED] + more)

@@ -1,4 +1,4 @@
-"""A progress bar on stderr where that is a terminal, and nothing at all where it is not."""
+"""Shows a progress bar on stderr where that is a terminal, and nothing at all where it is not."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from owae_data.base import StoredSource, ValueRange, quiet
-from owae_data.splits import held_out
+from owae_data.splits import hold_out
 
 Labelled = tuple[UInt8[Tensor, "N C H W"], Int[Tensor, " N"]]
 
@@ -22,7 +22,7 @@ class Shipped(StoredSource):
 
     def __init__(self, split: Literal["train", "test"], /, *, value_range: ValueRange = (0.0, 1.0)) -> None:
         images, labels = _read_once(type(self))
-        rows = held_out(len(images), 0.2, labels)[split]
+        rows = hold_out(len(images), 0.2, labels)[split]
         super().__init__(images[rows], labels=labels[rows], value_range=value_range)
 
     @staticmethod

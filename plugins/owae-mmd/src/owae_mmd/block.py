@@ -46,5 +46,5 @@ def combine(points: Points, sums: Float[Tensor, "graded e"], weights: Weights) -
 
 
 def _own(kernel: Kernel, side: Side) -> float:
-    """What the pair of a point with itself adds to a row that should have left it out."""
+    """Returns what the pair of a point with itself adds to a row that should have left it out."""
     return 0.0 if side.diagonal else side.within * kernel.at_zero

@@ -127,7 +127,7 @@ _compiled_tile = compiled(mmd_tile, dynamic=True)
 
 
 def _own_pairs(kernel: Kernel, points: Tensor, n: int, weights: Weights) -> Tensor:
-    """What the rows start from: minus the pairs of each point with itself where the tiles should have left them out."""
+    """Returns what the rows start from: minus the pairs of each point with itself where the tiles should have left them out."""
     witness = points.new_zeros(len(points))
     for rows, side in ((witness[:n], weights.x), (witness[n:], weights.y)):
         if not side.diagonal:
@@ -136,7 +136,7 @@ def _own_pairs(kernel: Kernel, points: Tensor, n: int, weights: Weights) -> Tens
 
 
 class _Tile(NamedTuple):
-    """A block of pairs, with a weight a column for the sums over rows and over columns and for the slopes."""
+    """Rows and columns of a tile, with a weight a column for the sums over rows and over columns and for the slopes."""
 
     rows: slice
     columns: slice

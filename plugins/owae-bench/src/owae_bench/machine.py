@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""Describes the machine that a measurement is made on."""
 
 from __future__ import annotations
 
@@ -8,19 +8,8 @@ from pathlib import Path
 from typing import Any
 
 
-def device_name(name: str) -> str:
-    """A device by its name; "auto" is an accelerator where there is one.
-
-    Raises:
-        TrainingError: There is no such device here.
-    """
-    from owae.parallel.devices import choose_device
-
-    return str(choose_device(name))
-
-
-def where(device: str) -> dict[str, Any]:
-    """The device, its maker's name for it, the threads, how busy the machine is with anything (its load), the versions."""
+def describe_machine(device: str) -> dict[str, Any]:
+    """Describes the device, its maker's name for it, the threads, how busy the machine is with anything (its load), the versions."""
     import torch
 
     import owae
