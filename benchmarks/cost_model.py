@@ -98,7 +98,7 @@ def counted(stack: Stack) -> Counts:
         sum(isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d) for module in modules),
         sum(isinstance(module, _BatchNorm) for module in modules),
         saved,
-        math.prod(stack.layers[stack.stacked - 1].latent_shape),
+        math.prod(stack.layers[stack.matched_level - 1].latent_shape),
     )
 
 

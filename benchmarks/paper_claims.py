@@ -31,8 +31,11 @@ from owae.data.sources import examples
 from owae.evaluation.scores import evaluate
 from owae.interfaces import DataSource
 from owae.model.inference import evaluating
-from owae.pictures import draw_samples, latent_grid, save
 from owae.run.train import train
+from owae_report.events import draw_samples
+from owae_report.figures import draw
+from owae_report.pixels import write
+from owae_report.subject import Options, Subject
 
 SAMPLES = 1000
 
@@ -97,7 +100,8 @@ def run(name: str, values: dict[str, Any], digits: Digits, registry: Registry, f
     if name == WAE:
         refit = with_fitted_encoders(stack, digits.train, config.train.epochs // 2, config.train.seed)
         result["refitted"] = measured(refit, digits)
-    save(latent_grid(stack, (0.0, 1.0), 20), folder / "grid.png")
+    (grid,) = draw("latent-grid", [Subject(trained, Options())])
+    write(folder / "grid.png", grid)
     saved.write_text(json.dumps(result, indent=2))
     return result
 

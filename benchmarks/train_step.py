@@ -70,15 +70,15 @@ def by_hand(name: str, full: bool, device: str, steps: int) -> Iterator[None]:
     stack, x = stack.to(device), x.to(device)
     arguments = {key: value for key, value in optimizer.items() if key != "name"}
     optimiser = getattr(torch.optim, optimizer["name"])(stack.parameters(), **{**arguments, "fused": True, "foreach": None})
-    levels: list[Any] = list(stack.levels)[: stack.stacked]
+    levels: list[Any] = list(stack.levels)[: stack.matched_level]
     for _ in range(steps):
         z, loss = x, torch.zeros((), device=device)
         for level, weight in zip(levels, stack.weights, strict=False):
             q = level.layer.encode(z)
             code = q.rsample()
             loss = loss + weight * level.cost.expected(z, level.layer.decode(code)).mean()
-            if level.penalty:
-                loss = loss + level.penalty * level.regulariser(q).mean()
+            if level.penalty_weight:
+                loss = loss + level.penalty_weight * level.regulariser(q).mean()
             z = code
         loss = loss + stack.weights[-1] * stack.divergence.to_prior(z, stack.matched_prior)
         optimiser.zero_grad(set_to_none=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from owae.interfaces import DataSource as DataSource
     from owae.interfaces import Divergence as Divergence
     from owae.interfaces import LatentLayer as LatentLayer
+    from owae.interfaces import Observer as Observer
     from owae.interfaces import Prior as Prior
     from owae.interfaces import Regulariser as Regulariser
     from owae.interfaces import Shape as Shape
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from owae.model.stack import Level as Level
     from owae.model.stack import Stack as Stack
     from owae.registry.registry import Registry as Registry
-    from owae.run.train import Run as Run
-    from owae.run.train import open_run as open_run
+    from owae.run.opened import Run as Run
+    from owae.run.opened import open_run as open_run
     from owae.training import fit as fit
 
 _HOMES = {
@@ -47,12 +48,12 @@ _HOMES = {
     "distributions": ["Dirac", "Distribution", "Gaussian"],
     "errors": ["ConfigError", "DataError", "OwaeError", "PluginError", "TrainingError"],
     "hooks": ["hookimpl"],
-    "interfaces": ["Component", "Cost", "DataSource", "Divergence", "LatentLayer", "Prior", "Regulariser", "Shape"],
+    "interfaces": ["Component", "Cost", "DataSource", "Divergence", "LatentLayer", "Observer", "Prior", "Regulariser", "Shape"],
     "model.defaults": ["Ancestral", "Euclidean", "SquaredEuclidean", "StandardNormal"],
     "model.objective": ["Objective"],
     "model.stack": ["Level", "Stack"],
     "registry.registry": ["Registry"],
-    "run.train": ["Run", "open_run"],
+    "run.opened": ["Run", "open_run"],
     "training": ["fit"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

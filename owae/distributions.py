@@ -6,8 +6,6 @@ these three members can stand in. Moments are float32 at least, whatever precisi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -18,15 +16,6 @@ from torch.nn import functional as F
 # Bounds on the logit before the softplus: the lower keeps the variance above zero (softplus(-20) = 2e-9), so its square root and
 # logarithm have finite gradients; the upper only stops an overflow.
 LOGIT_BOUNDS = (-20.0, 500.0)
-
-
-def _contiguous_noise(like: Tensor) -> Tensor:
-    # Numbers are drawn in the order of memory: so an event's noise does not depend on how its channels lie there.
-    return torch.randn_like(like, memory_format=torch.contiguous_format)
-
-
-# Draws standard normal noise like a tensor. Several processes that share a batch draw that of the whole batch and keep their rows.
-standard_noise: ContextVar[Callable[[Tensor], Tensor]] = ContextVar("owae_standard_noise", default=_contiguous_noise)
 
 
 @runtime_checkable
@@ -69,7 +58,9 @@ class Gaussian:
         return cls(mean, F.softplus(logit.clamp(*LOGIT_BOUNDS)))
 
     def rsample(self) -> Tensor:
-        return self.mean + self.variance.sqrt() * standard_noise.get()(self.mean)
+        # Numbers are drawn in the order of memory: so an event's noise does not depend on how its channels lie there.
+        noise = torch.randn_like(self.mean, memory_format=torch.contiguous_format)
+        return self.mean + self.variance.sqrt() * noise
 
 
 class Dirac:

@@ -33,6 +33,14 @@ class TrainingError(OwaeError):
     """Training cannot go on, or a run folder cannot be used."""
 
 
+class StepError(TrainingError):
+    """Training stopped at a step. Where several processes train one model, all of them stop there."""
+
+
+class PeerError(TrainingError):
+    """Another process of the same training has ended or cannot be reached."""
+
+
 class InterruptionError(OwaeError):
     """A signal stopped training, after the step under way was finished and saved. `exit_code` is 128 + the signal's number."""
 

@@ -31,16 +31,19 @@ is known (a closed form, a batch read at once), under the law in their docstring
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from owae.distributions import Distribution
 from owae.numerics import checked_samples, full_precision
 
 Shape = tuple[int, ...]
+Picture = UInt8[np.ndarray, "H W 3"]
 
 
 class Component(ABC):
@@ -200,4 +203,39 @@ class DataSource(Component):
         return torch.stack([self[int(index)] for index in indices])
 
 
-INTERFACES: tuple[type[Component], ...] = (LatentLayer, Cost, Divergence, Regulariser, Prior, DataSource)
+class Observer(Component):
+    """Something that watches a training and writes about it: a table, pictures, a service that draws curves.
+
+    Constructor: `__init__(self, training, /)` with an `owae.run.observers.Training`; one is made when training starts, in the one
+    process that writes. What a method raises is logged once and ends the observer, not the training, unless it is an `OwaeError`.
+
+    Attributes:
+        always: Whether it watches every training; otherwise those whose `train.loggers` names it.
+    """
+
+    interface = "observer"
+    always: ClassVar[bool] = False
+
+    @classmethod
+    def require(cls) -> None:
+        """Called before the data are made: `TrainingError` if something is missing that it needs, such as a package."""
+
+    def values(self, values: Mapping[str, float | None]) -> None:
+        """Takes one logged step, a line of `metrics.jsonl`: `epoch`, `step` and named numbers, None where one is not finite."""
+
+    def epoch_ended(self, epoch: int, *, last: bool) -> Mapping[str, Picture]:
+        """Called after each epoch, counted from 1, and said to be the last if training ends with it.
+
+        Returns:
+            Pictures that it has drawn, by name; every observer is handed them.
+        """
+        return {}
+
+    def picture(self, name: str, picture: Picture, step: int) -> None:
+        """Takes a picture that an observer has drawn after a step."""
+
+    def close(self) -> None:
+        """Called at the end of training, however it ends."""
+
+
+INTERFACES: tuple[type[Component], ...] = (LatentLayer, Cost, Divergence, Regulariser, Prior, DataSource, Observer)

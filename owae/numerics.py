@@ -1,4 +1,4 @@
-"""What every divergence refuses, said once, the precision in which every one computes, and numbers that are too small."""
+"""Checks the samples that divergences are given, and keeps costs and divergences in float32 at least."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _validating: ContextVar[bool] = ContextVar("owae_validating", default=True)
 
 
 @contextmanager
-def unchecked() -> Iterator[None]:
-    """Skip the reading back of values in `checked_samples` within this block.
+def unchecked(wanted: bool = True) -> Iterator[None]:
+    """Runs the block without reading values back in `checked_samples`, if wanted.
 
     The training loop does so: it looks at every term of the objective itself, and a look at the samples would stall a GPU.
     """
-    token = _validating.set(False)
+    token = _validating.set(_validating.get() and not wanted)
     try:
         yield
     finally:
@@ -84,7 +84,7 @@ def at_least(least: int, **numbers: int) -> None:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """A block in which autocast is off: costs and divergences are computed in float32 at least."""
+    """Runs the block with autocast off, so that costs and divergences are computed in float32 at least."""
     if torch.is_autocast_enabled(device.type):
         with torch.autocast(device.type, enabled=False):
             yield

@@ -45,7 +45,7 @@ def share_of_deepest(stack: Stack, codes: int = 200, draws: int = 20, seed: int 
 
 def grid_classes(stack: Stack, classify: nn.Module, extent: float = 2.0) -> tuple[int, float]:
     """Of the decoded grid of a two-dimensional z_N: how many digits it shows, and the share of pictures that are surely a digit."""
-    from owae.pictures import decode_plane
+    from owae_report.events import decode_plane
 
     grid = decode_plane(stack, SIDE, extent).flatten(0, 1)
     with torch.no_grad():

@@ -38,7 +38,7 @@ def configs(seed: int, epochs: int, wae_match: float) -> dict[str, dict[str, Any
             "weights": {"match": 1.0, "reconstruction": rule, "regulariser": {"rule": "exponential", "scale": 0.05}},
         },
         DEEP: deep,
-        WAE: {**plain, "stacked": 1, "weights": {"match": wae_match}},
+        WAE: {**plain, "matched_level": 1, "weights": {"match": wae_match}},
         HVAE: {**plain, **{key: hvae[key] for key in ("cost", "regulariser", "divergence", "weights")}},
     }
 

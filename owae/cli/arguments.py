@@ -17,7 +17,6 @@ class Checkpoint(StrEnum):
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `owae train` makes.", show_default=False)]
-Separate = Annotated[Path | None, typer.Option(metavar="DIR", help="Also write every picture at its own size into this folder.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw and choice: the same seed, the same result.")]
 Which = Annotated[
     Checkpoint, typer.Option("--checkpoint", help="The newest, or the best by the metric that `best` in [train] named.")

@@ -47,7 +47,9 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
     and their number is not known.
     """
     from owae.config.build import build, build_stack
+    from owae.run.observers import chosen
 
+    chosen(config, registry)  # names that train.loggers has and no plugin brings are refused
     data: dict[str, Any] = {"kind": config.data.kind}
     shape = _declared(config, registry) if shape is None else shape
     if shape is None:
@@ -63,7 +65,7 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
         "config": config.source,
         "data": data,
         "levels": [_level(config, stack, i) for i in range(stack.depth)],
-        "stacked": stack.stacked,
+        "stacked": stack.matched_level,
         "weights": list(stack.weights),
         "divergence": stack.divergence.describe(stack.matched_prior.shape),
         "prior": config.prior.kind,
@@ -96,7 +98,7 @@ def _level(config: Config, stack: Stack, i: int) -> dict[str, Any]:
     layer, regulariser = stack.layers[i], level.regulariser or config.regulariser
     made: Any = stack.levels[i]
     summary = getattr(layer, "summary", None)
-    stacked = i < stack.stacked
+    stacked = i < stack.matched_level
     return {
         "level": i + 1,
         "layer": level.layer.kind,
@@ -109,7 +111,7 @@ def _level(config: Config, stack: Stack, i: int) -> dict[str, Any]:
         **level.options.model_dump(),
         "weight": stack.weights[i] if stacked else None,
         "regulariser": regulariser.kind if regulariser else None,
-        "penalty_weight": made.penalty if stacked and regulariser else None,
+        "penalty_weight": made.penalty_weight if stacked and regulariser else None,
     }
 
 

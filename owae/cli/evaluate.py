@@ -22,7 +22,7 @@ def command(
     from owae.cli.scores import print_scores
     from owae.cli.tables import print_json
     from owae.evaluation.scores import evaluate
-    from owae.run.train import open_run
+    from owae.run.opened import open_run
 
     with quiet_stdout():
         opened = open_run(run, checkpoint=checkpoint.value)

@@ -24,9 +24,6 @@ def command(
         str | None, typer.Option(metavar="N", help="Devices of each machine, or auto; train.devices.", show_default=False)
     ] = None,
     nodes: Annotated[int | None, typer.Option(metavar="N", help="Machines; train.nodes.", show_default=False)] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="How devices share the work: auto or ddp; train.strategy.", show_default=False)
-    ] = None,
     precision: Annotated[str | None, typer.Option(help="32, bf16-mixed or 16-mixed; train.precision.", show_default=False)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
@@ -36,14 +33,14 @@ def command(
 
     if resume and overwrite:
         raise typer.BadParameter("contradicts --overwrite; choose one", param_hint="--resume")
-    flags = {"device": device, "devices": devices, "nodes": nodes, "strategy": strategy}
+    flags = {"device": device, "devices": devices, "nodes": nodes}
     chosen = [*(overrides or []), *(f"train.{name}={value}" for name, value in flags.items() if value is not None)]
     chosen += [f"train.precision='{precision}'"] if precision is not None else []  # quoted: 32 is a name here
     with quiet_stdout():
         loaded, registry = load(config, chosen)
-        from owae.parallel.devices import leads
+        from owae.parallel.devices import is_main_process
         from owae.run.train import train  # a config with mistakes is refused before this is waited for
 
         run = train(loaded, registry, out=out, resume=resume, overwrite=overwrite)
-    if leads():
+    if is_main_process():
         typer.echo(run.folder)

@@ -138,20 +138,20 @@ def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range)
     maker.tell("prior", *(prior_faults(prior, top) if prior is not None else ()))
     maker.settle()
 
-    dims = [math.prod(layer.latent_shape) for layer in layers[: config.stacked]]
+    dims = [math.prod(layer.latent_shape) for layer in layers[: config.matched_level]]
     unstacked = [0.0] * (len(layers) - len(dims))
     stack = None
     with maker.placed("weights"):
         parts = zip(layers, costs, regularisers, [*config.weights.penalties(dims), *unstacked], config.levels, strict=True)
         stack = Stack(
             [
-                Level(layer, cost=cost, regulariser=regulariser, penalty=penalty, **level.options.model_dump())
+                Level(layer, cost=cost, regulariser=regulariser, penalty_weight=penalty, **level.options.model_dump())
                 for layer, cost, regulariser, penalty, level in parts
             ],
             divergence=divergence,
             weights=config.weights.products(dims),
             prior=prior,
-            stacked=config.stacked,
+            matched_level=config.matched_level,
         )
     maker.settle()
     assert stack is not None

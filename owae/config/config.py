@@ -7,6 +7,7 @@ every path absolute, and reading that again gives an equal `Config`.
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,11 +17,13 @@ from typing import Any
 import tomli_w
 
 from owae.config import overrides as changes
-from owae.config.schema import LevelConfig, Spec, TrainConfig
+from owae.config.old_keys import replace_old_keys
+from owae.config.schema import LevelConfig, Spec
 from owae.config.sections import Sections
 from owae.config.weights import Weights
 from owae.errors import ConfigError, nearest
 from owae.registry.registry import Registry
+from owae.training.options import Options
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Config:
         prior: The prior on the deepest level.
         divergence: What closes the stack.
         train: The table [train].
-        stacked: The level at which stacking stops.
+        matched_level: The level at which stacking stops: the divergence compares its codes with its prior.
         source: The file it came from; of no account when configs are compared.
     """
 
@@ -47,8 +50,8 @@ class Config:
     regulariser: Spec | None
     prior: Spec
     divergence: Spec
-    train: TrainConfig
-    stacked: int
+    train: Options
+    matched_level: int
     source: str = field(default="", compare=False)
 
     @classmethod
@@ -74,14 +77,14 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         """The effective config as TOML values."""
         return {
-            "stacked": self.stacked,
+            "matched_level": self.matched_level,
             "data": self.data.to_dict(),
             "weights": self.weights.to_dict(),
             "cost": self.cost.to_dict(),
             **({"regulariser": self.regulariser.to_dict()} if self.regulariser else {}),
             "prior": self.prior.to_dict(),
             "divergence": self.divergence.to_dict(),
-            "train": self.train.to_dict(),
+            "train": self.train.model_dump(exclude_none=True),
             "levels": [level.to_dict() for level in self.levels],
         }
 
@@ -114,7 +117,10 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source: str, overrides: Iterable[str]) -> Config:
+    values = copy.deepcopy(dict(values))
+    replace_old_keys(values, source)
     changed, made, problems = changes.apply(values, overrides)
+    replace_old_keys(changed, "--set")
     sections = Sections(registry, folder)
     parts = sections.read(changed)
     problems += [changes.named(problem, made) for problem in sections.problems]

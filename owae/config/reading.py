@@ -101,7 +101,10 @@ class Reader:
     ) -> Model | None:
         """A table of fixed keys as a model; keys in `also` are read by the caller."""
         kept = self.keys(values, place, table, {*model.model_fields, *also})
-        options, problems = validated(model, {key: value for key, value in kept.items() if key not in set(also)}, place)
+        # Keys that the model itself does not have are old ones that it understands.
+        given = {key: value for key, value in kept.items() if key not in set(also) or key not in model.model_fields}
+        given = given if model.__name__ == "Options" else {key: value for key, value in kept.items() if key not in set(also)}
+        options, problems = validated(model, given, place)
         self._found += problems
         return options  # pyright: ignore[reportReturnType] # an instance of the model it was given
 

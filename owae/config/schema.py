@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import torch
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import BaseModel, model_validator
 
-from owae.model.stack import Space, Target
+from owae.model.stack import CostSpace, CostTarget
 from owae.registry.options import STRICT, arguments, canonical
 from owae.registry.registry import Registry
-
-Count = Annotated[int, Field(ge=1)]
-LoggerName = Literal["csv", "tensorboard", "wandb"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,8 @@ class LevelOptions(BaseModel, frozen=True):
 
     model_config = STRICT
 
-    space: Space = "latent"
-    target: Target = "code"
+    space: CostSpace = "latent"
+    target: CostTarget = "code"
 
     @model_validator(mode="after")
     def _data_in_data_space(self) -> LevelOptions:
@@ -76,124 +72,11 @@ class LevelConfig:
         return {name: spec.to_dict() for name, spec in specs.items() if spec} | self.options.model_dump()
 
 
-def _device(name: str) -> str:
-    if name != "auto":
-        try:
-            torch.device(name)
-        except RuntimeError as error:
-            raise ValueError("should be 'auto', 'cpu', 'cuda', 'cuda:0', 'mps' or another device of torch") from error
-    return name
-
-
-def _at_least_two(size: int) -> int:
-    if size < 2:
-        raise ValueError("should be at least 2: batch norm and an unbiased divergence need two examples")
-    return size
-
-
-def _share_or_count(held_out: float) -> float:
-    if held_out < 1:
-        return held_out
-    if held_out != int(held_out) or held_out < 2:
-        raise ValueError("should be a share of the training set, above 0 and below 1, or a whole number of examples from 2 on")
-    return int(held_out)
-
-
-class EarlyStopping(BaseModel, frozen=True):
-    """When to stop before the last epoch.
-
-    Attributes:
-        metric: A term of the objective on the held-out examples, as in the log.
-        patience: Validations in a row without a better value after which training stops.
-        mode: Which value is better.
-    """
-
-    model_config = STRICT
-
-    metric: str = "validation/loss"
-    patience: Count = 10
-    mode: Literal["min", "max"] = "min"
-
-
-class TrainOptions(BaseModel, frozen=True):
-    """The keys of [train] with plain values.
-
-    Attributes:
-        epochs: Passes over the data.
-        batch_size: Examples of a batch, on all devices together: what the divergence sees.
-        accumulate: Batches whose gradients make a step.
-        seed: Of the parameters, the order of the examples and all noise.
-        device: "auto" or the name of a device of torch.
-        devices: Devices of each machine, a process each; "auto" for every GPU.
-        nodes: Machines.
-        strategy: How devices share the work: "ddp", each a part of the batch; "auto" is the same.
-        precision: What networks run in; costs and divergences are float32 at least.
-        compile: Whether torch.compile translates the networks; "auto" for on a GPU.
-        memory_format: How images and filters lie in memory; "auto" is channels_last on a GPU.
-        checkpoint_activations: Whether activations are computed again in the backward pass instead of kept.
-        deterministic: Whether torch is held to algorithms that give the same bits each time.
-        warmup: Steps over which the rate rises linearly.
-        clip_gradients: Largest norm of the gradient, or None.
-        skip_bad_steps: Steps in a row that are left out where something is not finite, before training stops.
-        ema: Decay of the moving average of the parameters that evaluation uses, or None.
-        validation: Share or number of training examples held out, or None.
-        validate_every: Epochs between looks at them.
-        early_stopping: When to stop before the last epoch, or None.
-        best: The metric whose lowest value marks the checkpoint kept as the best, or None.
-        log_every: Steps between lines of the log.
-        pictures_every: Epochs between pictures; 0 for only at the end.
-        checkpoint_every: Epochs between checkpoints.
-        keep: Checkpoints kept, the newest.
-        workers: Processes that read examples, for sources that decode them one by one.
-        loggers: Where values and pictures go beside the run folder's own files.
-    """
-
-    model_config = STRICT
-
-    epochs: Count = 100
-    batch_size: Annotated[int, AfterValidator(_at_least_two)] = 128
-    accumulate: Count = 1
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    device: Annotated[str, AfterValidator(_device)] = "auto"
-    devices: Count | Literal["auto"] = 1
-    nodes: Count = 1
-    strategy: Literal["auto", "ddp"] = "auto"
-    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
-    compile: Literal["auto"] | bool = "auto"
-    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
-    checkpoint_activations: bool = False
-    deterministic: bool = False
-    warmup: Annotated[int, Field(ge=0)] = 0
-    clip_gradients: Annotated[float, Field(gt=0)] | None = None
-    skip_bad_steps: Annotated[int, Field(ge=0)] = 0
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    validation: Annotated[int | float, Field(gt=0), AfterValidator(_share_or_count)] | None = None
-    validate_every: Count = 1
-    early_stopping: EarlyStopping | None = None
-    best: str | None = None
-    log_every: Count = 20
-    pictures_every: Annotated[int, Field(ge=0)] = 5
-    checkpoint_every: Count = 1
-    keep: Count = 2
-    workers: Annotated[int, Field(ge=0)] = 0
-    loggers: list[LoggerName] = []
-
-
 def validation_metrics(stacked: int, regularised: bool) -> list[str]:
     """The names under which the log has the objective's terms on held-out examples."""
     terms = ["loss", "transport", "divergence", *(f"cost/{i}" for i in range(stacked))]
     terms += [f"penalty/{i}" for i in range(1, stacked + 1) if regularised]
     return [f"validation/{term}" for term in terms]
-
-
-class TrainConfig(TrainOptions, frozen=True):
-    """The table [train]. `optimizer` and `schedule` hold the `name` of a class of torch, and its arguments."""
-
-    optimizer: dict[str, Any]
-    schedule: dict[str, Any] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return self.model_dump(exclude_none=True)
 
 
 def _absolute(value: Any, folder: Path) -> Any:

@@ -11,15 +11,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from owae.config import torch_options
 from owae.config.reading import TOP, Reader
-from owae.config.schema import LevelConfig, LevelOptions, Spec, TrainConfig, TrainOptions, validation_metrics
+from owae.config.schema import LevelConfig, LevelOptions, Spec, validation_metrics
 from owae.config.weights import RULES, Constant, Listed, Numbers, Rule, Weight, Weights
 from owae.errors import ConfigError, suggestion
 from owae.registry.options import STRICT, join, options_model, shown, validated
 from owae.registry.registry import Registry
+from owae.training import torch_options
+from owae.training.options import Options
 
-_SECTIONS = ("stacked", "data", "levels", "weights", "cost", "regulariser", "prior", "divergence", "train")
+_SECTIONS = ("matched_level", "data", "levels", "weights", "cost", "regulariser", "prior", "divergence", "train")
 _DEFAULTS = {"cost": {"kind": "squared-euclidean"}, "prior": {"kind": "standard-normal"}}
 _LEVEL = ("layer", "cost", "regulariser")
 _RULED = ("reconstruction", "regulariser")
@@ -40,7 +41,7 @@ class Sections(Reader):
         self.home(TOP, _SECTIONS)
         self.home("[[levels]]", (*_LEVEL, *LevelOptions.model_fields))
         self.home("[weights]", (*_RULED, *_Match.model_fields))
-        self.home("[train]", (*_TORCH, *TrainOptions.model_fields))
+        self.home("[train]", Options.model_fields)
         self.home("optimizer of [train]", torch_options.optimizer_arguments("Adam").model_fields)
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +55,7 @@ class Sections(Reader):
         regularised = any("regulariser" in table for table in (sections, *_tables(sections.get("levels"))))
         weights = self._weights(sections.get("weights"), stacked, regularised)
         train = self._train(sections.get("train", {}), validation_metrics(stacked, regularised) if stacked else [])
-        return {"data": data, "levels": tuple(levels), **components, "stacked": stacked, "weights": weights, "train": train}
+        return {"data": data, "levels": tuple(levels), **components, "matched_level": stacked, "weights": weights, "train": train}
 
     def _refuse_none(self, value: Any, place: str) -> None:
         if value is None:
@@ -112,12 +113,12 @@ class Sections(Reader):
 
     def _stacked(self, sections: Mapping[str, Any], depth: int) -> int:
         """The level at which stacking stops; 0 if that is not known."""
-        stacked = sections.get("stacked", depth)
+        stacked = sections.get("matched_level", depth)
         if not depth:
             return 0
         if type(stacked) is int and 1 <= stacked <= depth:
             return stacked
-        self.problem("stacked", f"found {shown(stacked)}; with {depth} levels it is a whole number from 1 to {depth}")
+        self.problem("matched_level", f"found {shown(stacked)}; with {depth} levels it is a whole number from 1 to {depth}")
         return 0
 
     def _weights(self, value: Any, stacked: int, regularised: bool) -> Weights | None:
@@ -159,33 +160,29 @@ class Sections(Reader):
             self.problem(place, f"holds {len(value)} weights; where {stacked} levels are stacked it takes {count}")
         return Listed(numbers.values) if isinstance(numbers, Numbers) else None
 
-    def _train(self, value: Any, metrics: list[str]) -> TrainConfig | None:
+    def _train(self, value: Any, metrics: list[str]) -> Options | None:
         table = self.table(value, "train", "[train]")
         if table is None:
             return None
-        options = self.fields(TrainOptions, table, "train", "[train]", also=_TORCH)
+        options = self.fields(Options, table, "train", "[train]", also=_TORCH)
         if options is not None:
-            self._metrics(options, metrics)
+            self._metrics(options, metrics, "train.best" if isinstance(table.get("best"), str) else "train.best.metric")
         optimizer = self._torch("optimizer", table.get("optimizer", {}), "Adam")
         schedule = self._torch("schedule", table["schedule"], None) if "schedule" in table else None
         if optimizer is None:
             return None
         for name, words in torch_options.probe(optimizer, schedule):
             self.problem(join("train", name), words)
-        return TrainConfig(**options.model_dump(), optimizer=optimizer, schedule=schedule) if options else None
+        return options.model_copy(update={"optimizer": optimizer, "schedule": schedule}) if options else None
 
-    def _metrics(self, options: TrainOptions, valid: list[str]) -> None:
+    def _metrics(self, options: Options, valid: list[str], place: str) -> None:
         """Whether what training is watched by will be measured; `valid` is empty where the levels are not known."""
-        stopping = options.early_stopping
-        watched = {"train.early_stopping.metric": stopping and stopping.metric, "train.best": options.best}
-        for place, metric in watched.items():
-            if metric is None:
-                continue
-            if valid and metric not in valid:
-                self.problem(place, f"found '{metric}'; {suggestion(metric, valid)}")
-            if options.validation is None:
-                place = place.removesuffix(".metric")
-                self.problem(place, "needs examples that are held out; write validation = 0.1 in [train], or leave this out")
+        if options.best is None:
+            return
+        if valid and options.best.metric not in valid:
+            self.problem(place, f"found '{options.best.metric}'; {suggestion(options.best.metric, valid)}")
+        if options.validation is None:
+            self.problem("train.best", "needs examples that are held out; write validation = 0.1 in [train], or leave this out")
 
     def _torch(self, name: str, value: Any, default: str | None) -> dict[str, Any] | None:
         """An optimiser or a schedule: its `name` and arguments."""

@@ -25,11 +25,6 @@ logger = logging.getLogger(__name__)
 SLOW = 0.1  # share of the time from batch to batch; beyond it an epoch that waited for one-by-one reading is told of workers
 
 
-def rows_of(count: int, ranks: int) -> tuple[int, ...]:
-    """How many of a batch's rows each of several processes takes: as evenly as can be, the first ones one more."""
-    return tuple(count // ranks + (rank < count % ranks) for rank in range(ranks))
-
-
 class Loader:
     """Shuffled batches of a source, epoch by epoch.
 
@@ -43,7 +38,7 @@ class Loader:
         seed: With the epoch's number, decides the order.
         device: Where batches are wanted.
         workers: Processes that read, kept over epochs; 0 for none. Batches are the same to the bit.
-        rank: Which of several training processes this is; it is given its own rows of every batch, by `rows_of`.
+        rank: Which of several training processes this is; it is given its own rows of every batch, as `Tensor.tensor_split` deals them.
         ranks: How many there are.
 
     Attributes:
@@ -147,7 +142,7 @@ class Loader:
     def _own(self, order: Tensor, start: int) -> list[Tensor]:
         """This process's part of each batch of an epoch, from batch `start` on."""
         batches = order.split(self.batch_size)[start : self.batches]
-        return [batch.split(rows_of(len(batch), self.ranks))[self.rank] for batch in batches]
+        return [batch.tensor_split(self.ranks)[self.rank] for batch in batches]
 
     def _tell_if_slow(self, waited: float, whole: float, taken: int) -> None:
         alone = self.workers is None and type(self.source).batch is DataSource.batch

@@ -127,7 +127,7 @@ def evaluate(
         matching = _match(stack, matched) if len(matched) > 1 else None
     shapes = [tuple(layer.latent_shape) for layer in stack.layers]
     levels = map(LevelScores, range(1, stack.depth + 1), shapes, errors, accuracies, spreads, variances)
-    return Evaluation(tuple(levels), matching, len(train), len(test), min(neighbours, len(train)), stack.stacked)
+    return Evaluation(tuple(levels), matching, len(train), len(test), min(neighbours, len(train)), stack.matched_level)
 
 
 def _by_means(stack: Stack, test: DataSource, batch_size: int, device: torch.device) -> tuple[list[float], list[Tensor]]:
@@ -170,7 +170,7 @@ def _by_draws(stack: Stack, test: DataSource, batch_size: int, device: torch.dev
             z = q.rsample()
             moments[i].add(z)
             variances[i] += q.variance.flatten(1).mean(1).sum().item() / len(test)
-            if i + 1 == stack.stacked:
+            if i + 1 == stack.matched_level:
                 matched.append(z[chosen[indices].to(device)])
     return [moment.deviation() for moment in moments], variances, torch.cat(matched)
 
@@ -202,5 +202,7 @@ def _match(stack: Stack, codes: Tensor) -> Matching:
             value = stack.divergence.to_prior(codes, prior).item()
         floor = noise_floor(stack.divergence, prior, len(codes), repeats=16)
     except ValueError as error:
-        raise TrainingError(f"the codes z_{stack.stacked} cannot be compared with their prior: {error}") from error
-    return Matching(stack.stacked, len(codes), value, floor.mean, floor.deviation, stack.divergence.describe(tuple(prior.shape)))
+        raise TrainingError(f"the codes z_{stack.matched_level} cannot be compared with their prior: {error}") from error
+    return Matching(
+        stack.matched_level, len(codes), value, floor.mean, floor.deviation, stack.divergence.describe(tuple(prior.shape))
+    )

@@ -1,57 +1,97 @@
-"""Reconstructions on their way down to the data, one batch a decoder.
+"""Costs measured in data space: codes and predictions are decoded down to the data and compared there.
 
-A cost measured in data space needs its code decoded through every decoder beneath: in all N (N + 1) / 2 decodings of N levels. Each
-decoder takes everything that has come down to it in one call. That is faster than one by one, and it settles what batch norm does:
-in training it normalises by the mixture of inputs whose statistics it keeps for evaluation. One by one, each kind would be
-normalised by statistics of its own, and in evaluation by a mixture that no kind was trained with.
+A cost in data space on `z_n` compares `R_n` with `R_{n+1}`, where `R_n` (B, *x) is the reconstruction through level n: a draw of
+`p(z_{n−1} | z_n)` at the code `z_n`, then the decoders' means down to the data. All N reconstructions take N(N + 1)/2 decodings.
+Each decoder gets everything that has come down to it in one batch. That is faster than one call for each, and batch norm then
+normalises in training by the same mixture of inputs whose statistics it keeps for evaluation.
 
-A reconstruction serves twice: what level n makes of the data is the prediction of the cost on `z_{n−1}` and the target of the cost
-on `z_n`. It must be the same draw. Where targets were decoded by means alone, decoders were seen to put all information into their
-variance: draws were then good, means all alike, and the costs of all deeper levels nothing.
+A reconstruction serves twice: `R_n` is the prediction of the cost on `z_{n−1}` and the target of the cost on `z_n`. It must be the
+same draw. With targets decoded by means alone, decoders were seen to put all information into their variance: draws were good, means
+all alike, and the costs of all deeper levels nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from owae.distributions import Dirac, Distribution, Gaussian
 from owae.interfaces import LatentLayer
+from owae.model.context import Context
+from owae.model.level import Level
 
 
-class Descent:
-    """Events of one level at a time, going down.
+def data_space_costs(
+    levels: Sequence[Level],
+    beneath: Sequence[LatentLayer],
+    codes: Sequence[Tensor],
+    data: Tensor | None,
+    context: Context,
+    cost: Callable[[Level, Tensor, Distribution], Tensor],
+) -> list[Tensor]:
+    """The costs of all levels where at least one is measured in data space.
 
-    Attributes:
-        reconstructions: By level k, from codes `z_k`: first one draw of `p(z_{k−1} | z_k)`, then the means from there to where the
-            descent is; in the end `R_k` (B, *x). From `z_1` the mean alone, as at the bottom nothing is drawn.
+    Args:
+        levels: The stacked levels, bottom first.
+        beneath: The layers beneath them, bottom first: those that a slice `stack[i:]` has left out.
+        codes: `z_0 … z_k` of these levels; `z_0` is the data where nothing lies beneath.
+        data: The data (B, *x), for levels whose target they are; None where a slice was not given them.
+        context: How decoders are run and draws taken.
+        cost: The mean cost of a level between its target and a distribution of predictions, a scalar.
+
+    Returns:
+        The costs on `z_0 … z_{k−1}`, scalars.
+
+    Raises:
+        ValueError: A level compares with the data, which were not given.
     """
+    layers = [*beneath, *(level.layer for level in levels)]
+    # At the bottom of a whole stack the data are the latent, and both kinds of cost are one.
+    in_data = [level.space == "data" and (n > 0 or len(beneath) > 0) for n, level in enumerate(levels)]
+    targets = {n for n, level in enumerate(levels) if in_data[n] and level.target == "code"}
+    wanted = targets | {n + 1 for n in range(len(levels)) if in_data[n]}
+    costs: dict[int, Tensor] = {}
+    reconstructions: dict[int, Tensor] = {}
+    for depth in reversed(range(len(layers))):
+        n = depth - len(beneath)
+        own = [codes[n + 1]] if n >= 0 or n + 1 in targets else []
+        inputs = [*own, *reconstructions.values()]
+        if not inputs:
+            break
+        p = context.decode(layers[depth], torch.cat(inputs) if len(inputs) > 1 else inputs[0])
+        rows = sum(map(len, own))
+        if reconstructions:
+            means = p.mean[rows:].chunk(len(reconstructions))
+            reconstructions = dict(zip(reconstructions, means, strict=True))
+            p = _first_rows(p, rows)
+        if not own:
+            continue
+        if n + 1 in wanted:
+            reconstructions[n + 1] = context.draw(p) if depth > 0 else p.mean
+        if n >= 0 and not in_data[n]:
+            costs[n] = cost(levels[n], codes[n], p)
+    for n, level in enumerate(levels):
+        if in_data[n]:
+            target = reconstructions[n] if n in targets else data
+            if target is None:
+                raise ValueError(f"level {n + 1} of this slice compares with the data: call it as stack[i:](z, data=x)")
+            costs[n] = cost(level, target, Dirac(reconstructions[n + 1]))
+    return [costs[n] for n in range(len(levels))]
 
-    def __init__(self) -> None:
-        self.reconstructions: dict[int, Tensor] = {}
 
-    def through(self, layer: LatentLayer, z: Tensor) -> Distribution:
-        """Take everything one level down, and codes `z` of the level above `layer` with it: gives `p(· | z)`."""
-        if not self.reconstructions:
-            return layer.decode(z)
-        p = layer.decode(torch.cat([z, *self.reconstructions.values()]))
-        self._put(p.mean[len(z) :])
-        return first_rows(p, len(z))
-
-    def to_data(self, layers: Sequence[LatentLayer]) -> None:
-        """Take everything down through layers, given bottom first, by means."""
-        for layer in reversed(layers if self.reconstructions else ()):
-            self._put(layer.decode(torch.cat(list(self.reconstructions.values()))).mean)
-
-    def _put(self, means: Tensor) -> None:
-        parts = means.chunk(len(self.reconstructions))
-        self.reconstructions = dict(zip(self.reconstructions, parts, strict=True))
+def _first_rows(p: Distribution, count: int) -> Distribution:
+    """The distribution of the first rows of a batch."""
+    if type(p) is Dirac:
+        return Dirac(p.mean[:count])
+    if type(p) is Gaussian:
+        return Gaussian(p.mean[:count], p.variance[:count])
+    return _Rows(p, count)
 
 
 class _Rows:
-    """The first rows of a distribution of a kind of its own."""
+    """The first rows of a distribution of a plugin's own class."""
 
     def __init__(self, whole: Distribution, count: int) -> None:
         self._whole, self._count = whole, count
@@ -66,12 +106,3 @@ class _Rows:
 
     def rsample(self) -> Tensor:
         return self._whole.rsample()[: self._count]
-
-
-def first_rows(p: Distribution, count: int) -> Distribution:
-    """The distribution of the first rows of a batch."""
-    if type(p) is Dirac:
-        return Dirac(p.mean[:count])
-    if type(p) is Gaussian:
-        return Gaussian(p.mean[:count], p.variance[:count])
-    return _Rows(p, count)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from owae.distributions import Distribution
 from owae.interfaces import Cost, LatentLayer, Prior
+from owae.model.context import PLAIN, Context
 
 
 class SquaredEuclidean(Cost):
@@ -49,24 +50,27 @@ class StandardNormal(Prior):
 class Ancestral(Prior):
     """The prior that deeper levels induce on a shallower one (Eq. 7): a draw of the deepest prior, decoded downward with noise.
 
-    It is made from a stack's own deeper layers (`stacked = k` in a config), so it has no options and no name of its own
-    in a config. Gradients reach those layers' decoders.
+    It is made from a stack's own deeper layers (`matched_level = k` in a config), so it has no options and no name of its own in a
+    config. Gradients reach those layers' decoders.
 
     Args:
         layers: The layers above the matched level, bottom first.
         prior: The prior on the deepest level.
+        context: How decoders are run and draws taken.
     """
 
     name = "ancestral"
 
-    def __init__(self, layers: Sequence[LatentLayer], prior: Prior, /) -> None:
+    def __init__(self, layers: Sequence[LatentLayer], prior: Prior, /, context: Context = PLAIN) -> None:
         super().__init__(layers[0].in_shape if layers else prior.shape)
+        self.anchor = prior.anchor
         self.layers = nn.ModuleList(layers)
         self.prior = prior
+        self._context = context
 
     def sample(self, n: int) -> Float[Tensor, "{n} *z"]:
         z = self.prior.sample(n)
         for layer in reversed(self.layers):
             assert isinstance(layer, LatentLayer)
-            z = layer.decode(z).rsample()
+            z = self._context.draw(self._context.decode(layer, z))
         return z

@@ -18,7 +18,7 @@ def evaluating(stack: Stack, seed: int = 0) -> Iterator[torch.device]:
     Each module's mode, the gradient mode and the state of torch's generators (the CPU's and the device's) are afterwards what they
     were before, so that whoever draws a picture in the middle of training does not change it. Inside, noise depends on `seed` alone.
     """
-    device = stack.prior.anchor.device
+    device = stack.device
     with torch.no_grad(), own_randomness(seed, device), evaluation_mode(stack):
         yield device
 

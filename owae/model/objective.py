@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +38,48 @@ class Objective:
     loss: Tensor
     posteriors: tuple[Distribution, ...]
     codes: tuple[Tensor, ...]
+
+    @classmethod
+    def summed(
+        cls,
+        costs: Sequence[Tensor],
+        penalties: Sequence[Tensor],
+        divergence: Tensor,
+        *,
+        multipliers: Sequence[float],
+        penalty_weights: Sequence[float],
+        posteriors: Sequence[Distribution] = (),
+        codes: Sequence[Tensor] = (),
+    ) -> Objective:
+        """The objective made of these terms, bottom first: Eq. 14 summed from the top as Eq. 11 says, plus Eq. 17.
+
+        Args:
+            costs: As the attribute.
+            penalties: As the attribute.
+            divergence: As the attribute.
+            multipliers: `λ_1 … λ_N`, whose products are the weights.
+            penalty_weights: As the attribute.
+            posteriors: As the attribute.
+            codes: As the attribute.
+        """
+        transport = divergence
+        for cost, multiplier in zip(reversed(costs), reversed(multipliers), strict=True):
+            transport = cost + multiplier * transport
+        loss = transport
+        for weight, penalty in zip(penalty_weights, penalties, strict=True):
+            if weight > 0:
+                loss = loss + weight * penalty
+        return cls(
+            costs=tuple(costs),
+            penalties=tuple(penalties),
+            divergence=divergence,
+            weights=tuple(itertools.accumulate(multipliers, operator.mul, initial=1.0)),
+            penalty_weights=tuple(penalty_weights),
+            transport=transport,
+            loss=loss,
+            posteriors=tuple(posteriors),
+            codes=tuple(codes),
+        )
 
     def terms(self) -> dict[str, Tensor]:
         """Every term by name: `cost/i` on z_i, `penalty/i` on the encoder of z_i, `divergence`, `transport`, `loss`."""

@@ -10,30 +10,32 @@ the term on `z_i` has weight `w_i = λ_1 ⋯ λ_i` (Eq. 14); those products are 
 One draw of `q_{n+1}` a row serves as this level's code, the next level's data and the target of the next cost. Gradients flow
 everywhere. Levels are stored flat, bottom first: `levels[n]` joins `z_n` to `z_{n+1}`, with `z_0 = x`.
 
-An evaluation climbs through the encoders, matches the top, and comes down through the decoders (`owae.model.data_space`, for costs that are
-measured in data space); the recursion is then summed from the top.
+An evaluation goes up through the encoders, compares the top codes with their prior, goes down through the decoders, and sums the
+recursion from the top (`Objective.summed`). Costs in data space are computed by `owae.model.data_space`.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from owae.distributions import Dirac, Distribution, at_least_float32
+from owae.distributions import Distribution, at_least_float32
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, LatentLayer, Prior
-from owae.model.data_space import Descent
+from owae.model.context import PLAIN, Context
+from owae.model.data_space import data_space_costs
 from owae.model.defaults import Ancestral, StandardNormal
-from owae.model.level import Level, Space, Target
+from owae.model.level import CostSpace, CostTarget, Level
 from owae.model.objective import Objective
-from owae.numerics import full_precision
+from owae.numerics import full_precision, unchecked
 
-__all__ = ["Level", "Space", "Stack", "Target"]
+__all__ = ["CostSpace", "CostTarget", "Level", "Stack"]
 
 
 class Stack(nn.Module):
@@ -44,8 +46,8 @@ class Stack(nn.Module):
         divergence: Compares the aggregated posterior of the matched level with its prior.
         weights: The products `w_1 … w_k` of Eq. 14, the last one the divergence's.
         prior: The prior on the deepest level; standard normal unless given.
-        stacked: The level `k` to stop stacking at: the divergence compares `z_k` with its ancestral prior (Eq. 7). All of them
-            unless given; 1 is the plain WAE of Eq. 8. Encoders above level `k` then have no part in the objective.
+        matched_level: The level `k` whose codes the divergence compares with their prior, the ancestral one (Eq. 7) where deeper
+            levels follow. The deepest unless given; 1 is the plain WAE of Eq. 8. Encoders above it have no part in the objective.
 
     Raises:
         ConfigError: Shapes of neighbouring levels or of the prior do not fit, or the weights are not k usable numbers.
@@ -62,7 +64,7 @@ class Stack(nn.Module):
         divergence: Divergence,
         weights: Sequence[float],
         prior: Prior | None = None,
-        stacked: int | None = None,
+        matched_level: int | None = None,
     ) -> None:
         super().__init__()
         made = [level if isinstance(level, Level) else Level(level) for level in levels]
@@ -70,14 +72,12 @@ class Stack(nn.Module):
         self.levels = nn.ModuleList(made)
         self.divergence = divergence
         self.prior = StandardNormal(made[-1].layer.latent_shape) if prior is None else prior
-        self.stacked = len(made) if stacked is None else stacked
-        if not 1 <= self.stacked <= len(made):
-            raise ConfigError(f"stacked is {stacked}; with {len(made)} levels it can be 1 to {len(made)}")
-        self.multipliers = _multipliers(weights, self.stacked)
-        # Layers that lie beneath a slice: needed only by costs measured in data space. In a list of lists, to stay unregistered.
-        self._beneath: list[Sequence[LatentLayer]] = [()]
-        # Makes the matched sample global where several processes share a batch (set by the trainer).
-        self.gather: Callable[[Tensor], Tensor] = _identity
+        self.matched_level = len(made) if matched_level is None else matched_level
+        if not 1 <= self.matched_level <= len(made):
+            raise ConfigError(f"matched_level is {matched_level}; with {len(made)} levels it can be 1 to {len(made)}")
+        self.multipliers = _multipliers(weights, self.matched_level)
+        # Layers beneath a slice, for costs in data space. A tuple keeps them out of the slice's own modules.
+        self._beneath: tuple[LatentLayer, ...] = ()
 
     @property
     def depth(self) -> int:
@@ -90,120 +90,81 @@ class Stack(nn.Module):
         return [level.layer for level in self.levels]  # pyright: ignore[reportReturnType] # ModuleList forgets its item type
 
     @property
+    def device(self) -> torch.device:
+        """The device that the stack was moved to."""
+        return self.prior.anchor.device
+
+    @property
     def weights(self) -> tuple[float, ...]:
         """`w_0 = 1, w_1, …, w_k`, the products of Eq. 14."""
-        return tuple(itertools.accumulate(self.multipliers, lambda w, multiplier: w * multiplier, initial=1.0))
+        return tuple(itertools.accumulate(self.multipliers, operator.mul, initial=1.0))
+
+    @property
+    def penalty_weights(self) -> tuple[float, ...]:
+        """`λ^Σ_1 … λ^Σ_k` of Eq. 17."""
+        return tuple(level.penalty_weight for level in self._matched_levels())
 
     @property
     def matched_prior(self) -> Prior:
-        """The prior on the matched level: the deepest one's, or, where stacking stops earlier, the ancestral one (Eq. 7)."""
-        return Ancestral(self.layers[self.stacked :], self.prior) if self.stacked < self.depth else self.prior
+        """The prior on the matched level: the deepest one's, or, where deeper levels follow, the ancestral one (Eq. 7)."""
+        return self._prior(PLAIN)
 
-    def forward(self, x: Float[Tensor, "B *x"], *, data: Tensor | None = None) -> Objective:
-        """Eq. 14 at data `x`.
+    def forward(self, x: Float[Tensor, "B *x"], *, data: Tensor | None = None, context: Context = PLAIN) -> Objective:
+        """Evaluates Eq. 14 at data.
 
-        A slice `stack[i:]` is called on codes `z_i`; where a level in it has the data as its target, it needs them too, as `data`.
+        Args:
+            x: The data (B, *x); for a slice `stack[i:]`, codes `z_i`.
+            data: For a slice in which a level has the data as its target: the data.
+            context: How networks are run, draws taken and codes gathered.
         """
-        posteriors, codes, penalties = self._climb(x)
-        divergence = self._match(codes[-1])
-        costs = self._descend([x, *codes], data if self._beneath[0] else x)
-        return self.summed(costs, penalties, divergence, posteriors, codes)
-
-    def summed(
-        self,
-        costs: Sequence[Tensor],
-        penalties: Sequence[Tensor],
-        divergence: Tensor,
-        posteriors: Sequence[Distribution],
-        codes: Sequence[Tensor],
-    ) -> Objective:
-        """The record of an evaluation from its terms, bottom first: Eq. 14 summed from the top, as Eq. 11 says, and Eq. 17."""
-        transport = divergence
-        for cost, multiplier in zip(reversed(costs), reversed(self.multipliers), strict=True):
-            transport = cost + multiplier * transport
-        penalty_weights = tuple(level.penalty for level in self._stacked_levels())
-        loss = transport
-        for weight, penalty in zip(penalty_weights, penalties, strict=True):
-            if weight > 0:
-                loss = loss + weight * penalty
-        return Objective(
-            costs=tuple(costs),
-            penalties=tuple(penalties),
-            divergence=divergence,
-            weights=self.weights,
-            penalty_weights=penalty_weights,
-            transport=transport,
-            loss=loss,
-            posteriors=tuple(posteriors),
-            codes=tuple(codes),
+        levels = self._matched_levels()
+        posteriors: list[Distribution] = []
+        codes = [x]
+        penalties = []
+        for level in levels:
+            posteriors.append(context.encode(level.layer, codes[-1]))
+            codes.append(context.draw(posteriors[-1]))
+            penalties.append(_penalty(level, posteriors[-1], codes[-1]))
+        divergence = self._divergence(codes[-1], context)
+        if any(level.space == "data" for level in levels):
+            costs = data_space_costs(levels, self._beneath, codes, data if self._beneath else x, context, _cost)
+        else:
+            # From the top, as the recursion returns: a cost may draw, and a slice then draws the same.
+            pairs = [*zip(levels, itertools.pairwise(codes), strict=True)]
+            costs = [_cost(level, z, context.decode(level.layer, above)) for level, (z, above) in reversed(pairs)][::-1]
+        return Objective.summed(
+            costs,
+            penalties,
+            divergence,
+            multipliers=self.multipliers,
+            penalty_weights=self.penalty_weights,
+            posteriors=posteriors,
+            codes=codes[1:],
         )
 
-    def _climb(self, z: Tensor) -> tuple[list[Distribution], list[Tensor], list[Tensor]]:
-        """The encoders' distributions, one draw of each, `z_1 … z_k` (Eq. 2), and the penalties."""
-        posteriors, codes, penalties = [], [], []
-        for level in self._stacked_levels():
-            q = level.layer.encode(z)
-            z = q.rsample()
-            posteriors.append(q)
-            codes.append(z)
-            penalties.append(self._penalty(level, q, z))
-        return posteriors, codes, penalties
-
-    def _match(self, z: Tensor) -> Tensor:
+    def _divergence(self, z: Tensor, context: Context) -> Tensor:
         """`D(Q_k, P_k)`."""
-        z = at_least_float32(self.gather(z))
-        with full_precision(z.device):
-            return self.divergence.to_prior(z, self.matched_prior)
+        z = at_least_float32(context.gather(z))
+        with full_precision(z.device), unchecked(not context.check):
+            return self.divergence.to_prior(z, self._prior(context))
 
-    def _descend(self, codes: Sequence[Tensor], data: Tensor | None) -> list[Tensor]:
-        """The costs on `z_0 … z_{k−1}` from codes `z_0 … z_k`; `data` are what they are codes of."""
-        levels, beneath, descent = self._stacked_levels(), self._beneath[0], Descent()
-        in_data = [level.space == "data" and (n > 0 or len(beneath) > 0) for n, level in enumerate(levels)]
-        targets = {n for n, level in enumerate(levels) if in_data[n] and level.target == "code"}
-        costs: dict[int, Tensor] = {}
-        for n, level in reversed(list(enumerate(levels))):
-            p = descent.through(level.layer, codes[n + 1])
-            if in_data[n] or n + 1 in targets:
-                descent.reconstructions[n + 1] = p.rsample() if n + len(beneath) > 0 else p.mean
-            if not in_data[n]:
-                costs[n] = self._cost(level, codes[n], p)
-        if 0 in targets:
-            p = descent.through(beneath[-1], codes[0])
-            descent.reconstructions[0] = p.rsample() if len(beneath) > 1 else p.mean
-            beneath = beneath[:-1]
-        descent.to_data(beneath)
-        for n, level in enumerate(levels):
-            if in_data[n]:
-                target = descent.reconstructions[n] if n in targets else data
-                if target is None:
-                    raise ValueError(f"level {n + 1} of this slice compares with the data: call it as stack[i:](z, data=x)")
-                costs[n] = self._cost(level, target, Dirac(descent.reconstructions[n + 1]))
-        return [costs[n] for n in range(len(levels))]
+    def _prior(self, context: Context) -> Prior:
+        return Ancestral(self.layers[self.matched_level :], self.prior, context) if self.matched_level < self.depth else self.prior
 
-    def _cost(self, level: Level, z: Tensor, p: Distribution) -> Tensor:
-        with full_precision(z.device):
-            return level.cost.expected(at_least_float32(z), p).mean()
-
-    def _penalty(self, level: Level, q: Distribution, z: Tensor) -> Tensor:
-        if level.regulariser is None:
-            return at_least_float32(z.new_zeros(()))
-        with full_precision(z.device):
-            return level.regulariser(q).mean()
-
-    def _stacked_levels(self) -> list[Level]:
-        return list(self.levels)[: self.stacked]  # pyright: ignore[reportReturnType] # ModuleList forgets its item type
+    def _matched_levels(self) -> list[Level]:
+        return list(self.levels)[: self.matched_level]  # pyright: ignore[reportReturnType] # ModuleList forgets its item type
 
     def __getitem__(self, index: slice) -> Stack:
         start, stop, step = index.indices(self.depth)
-        if step != 1 or stop != self.depth or start >= self.stacked:
-            raise IndexError(f"a stack is cut from below, as stack[i:] with i < {self.stacked}, the level it is matched at")
+        if step != 1 or stop != self.depth or start >= self.matched_level:
+            raise IndexError(f"a stack is cut from below, as stack[i:] with i < {self.matched_level}, the level it is matched at")
         upper = Stack.__new__(Stack)
         nn.Module.__init__(upper)
         upper.levels = self.levels[start:]
-        upper.divergence, upper.prior, upper.gather = self.divergence, self.prior, self.gather
-        upper.stacked = self.stacked - start
+        upper.divergence, upper.prior = self.divergence, self.prior
+        upper.matched_level = self.matched_level - start
         upper.multipliers = self.multipliers[start:]
-        upper._beneath = [[*self._beneath[0], *self.layers[:start]]]
+        upper._beneath = (*self._beneath, *self.layers[:start])
         return upper.train(self.training)
 
     # Using a trained stack. None of these builds a graph unless gradients are enabled by the caller.
@@ -241,8 +202,18 @@ class Stack(nn.Module):
         return self.decode(self.prior.sample(n), sample=True)
 
 
-def _identity(z: Tensor) -> Tensor:
-    return z
+def _cost(level: Level, z: Tensor, p: Distribution) -> Tensor:
+    """`E c_n(z_n, z~_n)`, the mean over the batch, in float32 at least."""
+    with full_precision(z.device):
+        return level.cost.expected(at_least_float32(z), p).mean()
+
+
+def _penalty(level: Level, q: Distribution, z: Tensor) -> Tensor:
+    """The regulariser's mean over the batch; 0 where there is none."""
+    if level.regulariser is None:
+        return at_least_float32(z.new_zeros(()))
+    with full_precision(z.device):
+        return level.regulariser(q).mean()
 
 
 def _check_shapes(levels: Sequence[Level], prior: Prior | None) -> None:
@@ -261,12 +232,12 @@ def _check_shapes(levels: Sequence[Level], prior: Prior | None) -> None:
         )
 
 
-def _multipliers(weights: Sequence[float], stacked: int) -> tuple[float, ...]:
+def _multipliers(weights: Sequence[float], matched_level: int) -> tuple[float, ...]:
     """`λ_1 … λ_k` from the products `w_1 … w_k`."""
-    if len(weights) != stacked:
+    if len(weights) != matched_level:
         raise ConfigError(
-            f"{len(weights)} weights for a stack matched at level {stacked}; "
-            f"it takes {stacked}: w_1 … w_{stacked}, the last one the divergence's"
+            f"{len(weights)} weights for a stack matched at level {matched_level}; "
+            f"it takes {matched_level}: w_1 … w_{matched_level}, the last one the divergence's"
         )
     if bad := [w for w in weights if not (w >= 0 and math.isfinite(w))]:
         raise ConfigError(f"weights hold {bad[0]}; each is a finite number, at least 0")

@@ -1,4 +1,4 @@
-"""Which device to compute on, and whether this process was started as one of several."""
+"""Which device to compute on, and which of several processes of a training this one is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import torch
 
 from owae.errors import TrainingError
+
+RANK = "OWAE_RANK"  # set by `launch` in each of several processes, and for those that it starts
 
 
 def choose_device(name: str) -> torch.device:
@@ -42,14 +44,17 @@ def launched_processes() -> tuple[int, int] | None:
     return None
 
 
-def launched_rank() -> int:
-    """The number of this process among those that torchrun, SLURM or a leading process started; 0 for one alone."""
+def global_rank() -> int:
+    """The number of this process among those of its training; 0 for one alone.
+
+    A rank counts only where several processes train: torchrun's and SLURM's with more than one, and `launch`'s own. Variables such as
+    LOCAL_RANK that something else has left in the environment mean nothing.
+    """
     if launched_processes() is not None:
         return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
-    rank = int(os.environ.get("LOCAL_RANK", "0"))
-    return rank or int(os.environ.get("NODE_RANK", "0"))
+    return int(os.environ.get(RANK, "0"))
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one of its training that writes and reports."""
-    return launched_rank() == 0
+    return global_rank() == 0

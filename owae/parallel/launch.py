@@ -1,49 +1,53 @@
-"""Starting the processes of a training, or finding those that torchrun or SLURM has started."""
+"""Starts the processes of a training, or finds those that torchrun or SLURM has started, through Lightning Fabric."""
 
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from owae.errors import InterruptionError, OwaeError, TrainingError
-from owae.parallel.devices import choose_device, launched_processes, launched_rank
-from owae.parallel.world import PeerError, StepError, World
+from owae.errors import InterruptionError, OwaeError, PeerError, StepError, TrainingError
+from owae.parallel.devices import RANK, choose_device, global_rank, launched_processes
 from owae.streams import quiet_stdout
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def one_voice() -> Iterator[None]:
-    """A block of a training's own process in which only the first of several reports what all of them meet.
+def only_main_process_reports() -> Iterator[None]:
+    """Runs the block so that only the first of several processes reports what all of them meet.
 
-    The others log errors alone, and end quietly where a step stops all of them, a signal does, or a peer is gone.
+    The others log errors alone, and end without a message where a step stops all of them, a signal does, or a peer is gone.
     """
-    if launched_rank() > 0:
+    if global_rank() > 0:
         logging.getLogger("owae").setLevel(logging.ERROR)
     try:
         yield
     except (InterruptionError, StepError) as error:
-        if launched_rank() > 0:
+        if global_rank() > 0:
             raise SystemExit(0) from error
         raise
     except PeerError as error:
-        if launched_rank() > 0:
+        if global_rank() > 0:
             raise SystemExit(1) from error
         raise
     except OwaeError as error:
-        if launched_rank() > 0:
-            logger.error("process %d: %s", launched_rank(), error)
+        if global_rank() > 0:
+            logger.error("process %d: %s", global_rank(), error)
             raise SystemExit(error.exit_code) from error
         raise
 
 
-def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, strategy: str = "auto") -> World:
-    """Join the processes of a training, starting those that nobody has started, through Lightning Fabric.
+def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, precision: str = "32") -> Fabric:
+    """Joins the processes of a training, starting those that nobody has started.
 
     Where torchrun or SLURM has started this process as one of several, they are its peers; otherwise, with several devices, this
     program is started again for each further one, with the same arguments.
@@ -52,13 +56,14 @@ def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, stra
         device: As for `choose_device`, without a number where there are several.
         devices: Processes on this machine, one a device; "auto" for one on every GPU.
         nodes: Machines, each with as many.
-        strategy: "ddp", data parallelism, or "auto", which is the same wherever there are several processes.
+        precision: "32", "bf16-mixed" or "16-mixed": what networks run in.
+
+    Returns:
+        Lightning Fabric, launched: rank and size of the world, precision, and data parallelism where there are several processes.
 
     Raises:
-        TrainingError: There are fewer devices, or what started this process counts differently.
+        TrainingError: There are fewer devices, no such precision, or what started this process counts differently.
     """
-    if strategy not in ("auto", "ddp"):
-        raise TrainingError(f"found strategy '{strategy}'; 'auto' and 'ddp' would work")
     here, machines = launched_processes() or (None, None)
     chosen = choose_device(device)
     if devices == "auto":
@@ -73,26 +78,43 @@ def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, stra
                 f"found devices = {devices} on {nodes} nodes, but this process was started as one of {here} on {machines}; "
                 "leave both out, or say the same to torchrun or SLURM"
             )
-    if devices * nodes == 1:
-        return World(chosen)
-    if chosen.type not in ("cpu", "cuda") or chosen.index is not None:
+    if devices * nodes > 1 and (chosen.type not in ("cpu", "cuda") or chosen.index is not None):
         raise TrainingError(f"found device '{device}' for {devices * nodes} processes; 'cpu' or 'cuda' would work there")
     if chosen.type == "cuda" and devices > torch.cuda.device_count():
         raise TrainingError(f"found devices = {devices}; this machine has {torch.cuda.device_count()} CUDA devices")
-    return _join(chosen.type, devices, nodes)
-
-
-def _join(kind: str, devices: int, nodes: int) -> World:
-    with quiet_stdout(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_stdout():
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        from lightning_fabric import Fabric  # takes two seconds, which one process alone need not wait for
+        return _join(chosen, devices, nodes, precision)
 
-        try:
-            fabric = Fabric(accelerator=kind, devices=devices, num_nodes=nodes, strategy="ddp")
+
+def _join(device: torch.device, devices: int, nodes: int, precision: str) -> Fabric:
+    from lightning_fabric import Fabric
+
+    from owae.parallel.precision import precision_plugin
+
+    several = devices * nodes > 1
+    if launched_processes() is None and RANK not in os.environ:
+        os.environ.pop("LOCAL_RANK", None)  # Fabric would take this process for one that somebody started as a follower
+    options: dict[str, Any] = {"accelerator": device.type, "num_nodes": nodes, "plugins": [precision_plugin(precision, device)]}
+    options["devices"] = [device.index] if device.index is not None else devices
+    options["strategy"] = "ddp" if several else "auto"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Fabric's advice about machines in general
+            fabric = Fabric(**options)
+        if several:
+            # Processes that Fabric starts are told before it has told them their place: any number above 0 makes them followers.
+            inherited = os.environ.get(RANK)
+            os.environ[RANK] = inherited or "1"
             fabric.launch()
-        except (RuntimeError, ValueError) as error:
-            raise TrainingError(f"the {devices * nodes} processes of this training did not come together: {error}") from error
-        world = World(fabric.device, fabric.global_rank, fabric.world_size)
-        world.wait()  # what connects for the first time may print
-    return world
+            os.environ[RANK] = str(fabric.global_rank)
+            fabric.barrier()  # what connects for the first time may print
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(f"the {devices * nodes} processes of this training did not come together: {error}") from error
+    return fabric
+
+
+def leave(fabric: Fabric) -> None:
+    """Leaves the group of processes, when training has ended."""
+    if fabric.world_size > 1 and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

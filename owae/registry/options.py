@@ -18,8 +18,6 @@ from owae.interfaces import INTERFACES, Component
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
 
-_WITHOUT_OPTIONS = (object.__init__, nn.Module.__init__)  # the constructor of a class that wrote none
-
 
 @cache
 def options_model(cls: type) -> type[BaseModel]:
@@ -30,7 +28,8 @@ def options_model(cls: type) -> type[BaseModel]:
     Raises:
         TypeError: An argument is neither positional-only nor keyword-only, or an annotation does not resolve.
     """
-    if cls.__init__ in _WITHOUT_OPTIONS:
+    # The class wrote no constructor. Looked up here, since torch.compile puts another in the place of nn.Module's.
+    if cls.__init__ in (object.__init__, nn.Module.__init__):
         return create_model(f"{cls.__name__}Options", __config__=STRICT)
     try:
         hints = get_type_hints(cls.__init__, include_extras=True)

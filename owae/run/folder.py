@@ -17,19 +17,13 @@ import torch
 import owae
 from owae.config.build import Built
 from owae.config.config import Config
-from owae.config.schema import TrainOptions
 from owae.errors import TrainingError
 from owae.files import clear_temporary, write_durably
 from owae.registry.registry import Registry
+from owae.training.options import Options
 
 CONFIG, INFO, METRICS, CHECKPOINTS, PICTURES, LOCK = "config.toml", "run.json", "metrics.jsonl", "checkpoints", "pictures", ".lock"
 FORMAT = 1
-# Keys of [train] that may differ between a run and its continuation: they leave the mathematics of the steps already taken as it was.
-FREE = {
-    *("epochs", "log_every", "pictures_every", "checkpoint_every", "keep", "workers", "loggers"),
-    *("device", "devices", "nodes", "strategy", "compile", "memory_format", "checkpoint_activations", "deterministic"),
-    *("skip_bad_steps", "validate_every", "early_stopping", "best"),
-}
 
 
 @contextmanager
@@ -48,7 +42,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> Iterator[None]:
+def claimed(folder: Path, config: Config, registry: Registry, *, resume: bool, overwrite: bool) -> Iterator[None]:
     """The folder, made ready and locked against other processes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,13 +57,13 @@ def claimed(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> I
         # What an interrupted write left is no file of anybody's: it must not make the folder look taken.
         for part in (folder, folder / CHECKPOINTS, folder / PICTURES):
             clear_temporary(part)
-        _prepare(folder, config, resume=resume, overwrite=overwrite)
+        _prepare(folder, config, registry, resume=resume, overwrite=overwrite)
         yield
     finally:
         os.close(lock)
 
 
-def _prepare(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> None:
+def _prepare(folder: Path, config: Config, registry: Registry, *, resume: bool, overwrite: bool) -> None:
     there = [path for path in folder.iterdir() if path.name != LOCK]
     is_run = (folder / INFO).exists()
     if there and not is_run:
@@ -83,10 +77,9 @@ def _prepare(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> 
         for path in sorted(there, key=lambda path: path.name == INFO):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if is_run and resume:
-        saved = json.loads((folder / INFO).read_text())["config"]
-        # Keys that owae did not have yet when the run began stand at their defaults.
-        saved["train"] = {**TrainOptions().model_dump(mode="json", exclude_none=True), **saved["train"]}
-        changed = _differences(saved, jsonable(config))
+        # Read as a config is: keys that owae did not have yet when the run began stand at their defaults, old ones are renamed.
+        saved = Config.from_dict(json.loads((folder / INFO).read_text())["config"], registry, source=str(folder / INFO))
+        changed = _differences(jsonable(saved), jsonable(config))
         if changed:
             raise TrainingError(f"{folder} was trained with another config; these differ: {'; '.join(changed)}")
 
@@ -95,7 +88,7 @@ def _differences(old: Any, new: Any, place: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for key in sorted({*old, *new}):
-            if place == "train" and key in FREE:
+            if place == "train" and key in Options.resumable():
                 continue
             found += _differences(old.get(key), new.get(key), f"{place}.{key}" if place else key)
         return found

@@ -1,168 +1,136 @@
-"""What a run writes while it trains: the metrics file, the pictures, the progress on stderr, the warnings about dead levels."""
+"""The observers of a training: which there are, and how each is told what happens."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from owae import pictures
-from owae.data.sources import examples
-from owae.evaluation.noise_floor import NoiseFloor
-from owae.files import json_ready, write_durably
-from owae.interfaces import DataSource
+from owae.config.config import Config
+from owae.errors import ConfigError, OwaeError, Problem, TrainingError, suggestion
+from owae.interfaces import DataSource, Observer, Picture
 from owae.model.stack import Stack
-from owae.training.loop import Fit, Step
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from owae.registry.registry import Registry
+from owae.training.options import Options
 
 logger = logging.getLogger(__name__)
 
-# Below these a level no longer carries information, or its encoder has become a deterministic map (method of Rubenstein et al.
-# 2018 against the latter: the log-variance regulariser). Stated once a level and run.
-DEAD_SPREAD = 0.01
-DETERMINISTIC_VARIANCE = 1e-6
+# Configs written before loggers were plugins name these.
+_OF_OWAE_LOGGERS = {"csv", "tensorboard", "wandb"}
 
 
-class Metrics:
-    """`metrics.jsonl`: one JSON object a line, whole lines only, the same bytes for the same training.
+@dataclass(frozen=True)
+class Training:
+    """What an observer knows of the training that it watches.
 
-    Each line has `epoch`, `step`, `lr`, the terms of the objective, the divergence's noise floor (its mean and standard deviation
-    between equal distributions at this batch size), and per level the spread of its codes, the variance of its encoder and the
-    norm of its gradient. A number that is not finite is written as null, for JSON has no NaN.
+    Attributes:
+        folder: The run folder, which holds `metrics.jsonl` with the lines of the steps taken before.
+        stack: The model.
+        test: Examples that it is not trained on.
+        options: The table [train] of its config.
+        config: The whole config, as plain values.
+        step: Steps taken before.
+        averaged: `with training.averaged():` runs the block with averaged parameters, if an average is kept.
     """
 
-    def __init__(self, path: Path, step: int, floor: NoiseFloor | None = None) -> None:
-        """Open to append; lines after `step`, which an interrupted run may have written before it was killed, are removed."""
-        self.path = path
-        self.floor = {} if floor is None else {"divergence_floor": floor.mean, "divergence_floor_sd": floor.deviation}
-        self.latest: dict[str, Any] = {}
-        if path.exists():
-            kept = [line for line in read_metrics(path) if line["step"] <= step]
-            self.latest = kept[-1] if kept else {}
-            write_durably(path, "".join(_line(line) for line in kept))
-
-    def write(self, fit: Fit, step: Step, more: Mapping[str, float] | None = None) -> dict[str, Any]:
-        """Add the line of a step, with further numbers if there are any, as those of a validation."""
-        values = step.objective.scalars() | fit.gradient_norms(step) | dict(more or {})
-        self.latest = {"epoch": step.epoch, "step": step.step, "lr": step.lr} | values | self.floor
-        with self.path.open("a") as file:
-            file.write(_line(self.latest))
-        return self.latest
+    folder: Path
+    stack: Stack
+    test: DataSource
+    options: Options
+    config: Mapping[str, Any]
+    step: int
+    averaged: Callable[[], AbstractContextManager[None]]
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics file; a last line that was cut off is left out."""
-    lines = []
-    for line in path.read_text().splitlines():
+def chosen(config: Config, registry: Registry) -> list[type[Observer]]:
+    """The observers of a training: those that watch every one, and those that `train.loggers` names.
+
+    Raises:
+        ConfigError: A name is unknown.
+        PluginError: Two plugins claim one.
+    """
+    names, known = config.train.loggers, registry.names("observer")
+    problems = []
+    for i, name in enumerate(names):
+        if name not in known:
+            source = f"; `pip install owae-loggers` brings '{name}'" if name in _OF_OWAE_LOGGERS else ""
+            problems.append(Problem(f"train.loggers[{i}]", f"found '{name}'; {suggestion(name, known)}{source}"))
+    if problems:
+        raise ConfigError(problems, config.source)
+    always = [entry.name for entry in registry.entries if issubclass(entry.cls, Observer) and entry.cls.always]
+    return [registry.get("observer", name) for name in dict.fromkeys([*always, *names])]
+
+
+class Observers:
+    """Tells the observers of a training what happens in it; to be closed at its end.
+
+    What an observer raises is logged once and ends the observer, not the training: a server that is gone must not end a week of
+    work. Only an `OwaeError` is raised on, for what it names, such as a full disk, has to be mended first.
+
+    Raises:
+        TrainingError: An observer that `train.loggers` names cannot be opened.
+    """
+
+    def __init__(self, classes: Iterable[type[Observer]], training: Training) -> None:
+        self._observers: list[Observer] = []
         try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines
+            for cls in classes:
+                self._open(cls, training)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, cls: type[Observer], training: Training) -> None:
+        try:
+            self._observers.append(cls(training))  # pyright: ignore[reportCallIssue] # as the interface asks of a constructor
+        except OwaeError:
+            raise
+        except Exception as error:
+            if not cls.always:
+                raise TrainingError(
+                    f"logger '{cls.name}' cannot be opened: {error}; take it out of train.loggers to go without"
+                ) from error
+            _say_left_out(cls, error)
+
+    def values(self, values: Mapping[str, float | None]) -> None:
+        """Hand one logged step to all."""
+        self._tell_all(lambda observer: observer.values(values))
+
+    def epoch_ended(self, epoch: int, step: int, *, last: bool) -> None:
+        """Tell all that an epoch has ended, with a step, and hand what one draws to all."""
+        for observer in list(self._observers):
+            drawn = self._tell(observer, lambda observer: observer.epoch_ended(epoch, last=last))
+            for name, picture in (drawn or {}).items():
+                self._show(name, picture, step)
+
+    def _show(self, name: str, picture: Picture, step: int) -> None:
+        self._tell_all(lambda observer: observer.picture(name, picture, step))
+
+    def close(self) -> None:
+        """Close all."""
+        while self._observers:
+            observer = self._observers.pop()
+            try:
+                observer.close()
+            except Exception as error:
+                _say_left_out(type(observer), error)
+
+    def _tell_all(self, act: Callable[[Observer], Any]) -> None:
+        for observer in list(self._observers):
+            self._tell(observer, act)
+
+    def _tell(self, observer: Observer, act: Callable[[Observer], Any]) -> Any:
+        try:
+            return act(observer)
+        except OwaeError:
+            raise
+        except Exception as error:  # of a server, or of another's disk
+            self._observers.remove(observer)
+            _say_left_out(type(observer), error)
 
 
-def _line(values: dict[str, Any]) -> str:
-    return json.dumps(json_ready(values), allow_nan=False) + "\n"
-
-
-class Health:
-    """Warns, once a level, when its codes no longer vary or its encoder has lost its noise."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-
-    def look(self, values: dict[str, Any]) -> None:
-        for key, value in values.items():
-            kind, _, level = key.partition("/")
-            if key in self._said or not isinstance(value, float):
-                continue
-            if kind == "spread" and value < DEAD_SPREAD:
-                self._say(key, f"level {level} is dying: the standard deviation of z_{level} is {value:.2g}", values)
-            elif kind == "variance" and value < DETERMINISTIC_VARIANCE:
-                self._say(key, f"the encoder of level {level} is turning deterministic: its mean variance is {value:.2g}", values)
-
-    def _say(self, key: str, message: str, values: dict[str, Any]) -> None:
-        self._said.add(key)
-        logger.warning("epoch %s, step %s: %s", values["epoch"], values["step"], message)
-
-
-class Pictures:
-    """Samples and layer-wise reconstructions of held-out examples, drawn with the same noise each time."""
-
-    def __init__(self, folder: Path, stack: Stack, test: DataSource, seed: int) -> None:
-        self.folder, self.stack, self.test, self.seed = folder, stack, test, seed
-        self.indices = pictures.representative(10, len(test), test.labels, seed)
-        self.wanted = pictures.drawable(tuple(test.shape))
-        if not self.wanted:
-            logger.info("examples of shape %s are not images, so no pictures are drawn", tuple(test.shape))
-
-    def draw(self, epoch: int) -> dict[str, Image]:
-        """Save the pictures of an epoch; by name, "samples" and "reconstructions", what was saved."""
-        if not self.wanted:
-            return {}
-        value_range = self.test.value_range
-        drawn = {"samples": pictures.samples(self.stack, 64, value_range, seed=self.seed)}
-        if len(self.indices):
-            drawn["reconstructions"] = pictures.layerwise(self.stack, examples(self.test, self.indices), value_range)
-        for name, image in drawn.items():
-            pictures.save(image, self.folder / f"{name}-epoch-{epoch:05d}.png")
-        return drawn
-
-
-def on_terminal() -> bool:
-    """Whether stderr can show a moving bar."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-class Progress:
-    """A bar on a terminal, one plain line an epoch elsewhere; both on stderr."""
-
-    def __init__(self, fit: Fit) -> None:
-        self.fit = fit
-        self.started = time.monotonic()
-        self.begun_at = fit.step
-        self._advance: Any = None
-
-    @contextmanager
-    def shown(self) -> Iterator[Progress]:
-        if not on_terminal():
-            yield self
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Bar(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("training", total=len(self.fit), completed=self.fit.step, note="")
-            self._advance = lambda **fields: bar.update(task, completed=self.fit.step, **fields)
-            yield self
-            self._advance = None
-
-    def tick(self, step: Step, latest: dict[str, Any]) -> None:
-        if self._advance is not None:
-            self._advance(description=f"epoch {step.epoch}/{self.fit.epochs}", note=_summary(latest))
-        elif step.last:
-            seconds = time.monotonic() - self.started
-            rate = (self.fit.step - self.begun_at) / max(seconds, 1e-9)
-            logger.info("epoch %d/%d  %s  %.0f s, %.1f steps/s", step.epoch, self.fit.epochs, _summary(latest), seconds, rate)
-
-
-def _summary(latest: dict[str, Any]) -> str:
-    costs = " ".join(f"{value:.3g}" for key, value in latest.items() if key.startswith("cost/") and value is not None)
-    divergence = latest.get("divergence")
-    return f"costs {costs}  divergence {'-' if divergence is None else format(divergence, '.2g')}" if latest else ""
+def _say_left_out(cls: type[Observer], error: Exception) -> None:
+    logger.warning("logger '%s' failed and is left out from here on: %s", cls.name, error)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from owae.errors import ConfigError
+from owae.errors import ConfigError, TrainingError
+from owae.model.stack import Stack
 
 
 class Average:
@@ -65,3 +67,16 @@ class Average:
             average.copy_(saved[name])
         assert isinstance(state["steps"], int)
         self.steps = state["steps"]
+
+
+def load_model(stack: Stack, saved: dict[str, Any], *, averaged: bool = False) -> None:
+    """Puts the parameters of a training state into a stack; where `averaged`, their moving average, if the state has one.
+
+    Raises:
+        TrainingError: A tensor is missing, has another shape or is not the stack's; the message names it.
+    """
+    average = (saved.get("average") or {}).get("parameters", {}) if averaged else {}
+    try:
+        stack.load_state_dict({**saved["model"], **average})
+    except (RuntimeError, KeyError) as error:
+        raise TrainingError(f"the checkpoint does not fit the model: {error}") from error

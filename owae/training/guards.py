@@ -1,22 +1,21 @@
-"""A step whose data, objective or gradient is not finite is found before it changes anything, and the first cause is named.
+"""Finds out why a step's data, objective or gradient is not finite, and undoes what the step has changed.
 
-The device is read once a step, for the losses and the norm of the gradient together; what exactly is wrong is looked up only when
-something is.
+The loop reads the loss and the norm of the gradient once a step, together; what exactly is wrong is looked up only when something is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from owae.errors import TrainingError
-from owae.model.stack import Objective, Stack
-from owae.parallel.world import StepError, World
+from owae.errors import StepError, TrainingError
+from owae.model.objective import Objective
+from owae.model.stack import Stack
 
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"
 
@@ -29,7 +28,7 @@ _TOO_LARGE = (
 
 @contextmanager
 def within_memory(where: str) -> Iterator[None]:
-    """A block that may need more memory than there is, which is no fault of the program's.
+    """Runs a block that may need more memory than there is, which is no fault of the program's.
 
     Raises:
         TrainingError: It does; what would help is said.
@@ -73,18 +72,7 @@ class Guard:
     def gradient_norm(self) -> Tensor:
         """A number on the device that is finite only if the gradient is."""
         gradients = [p.grad for p in self._watched if p.grad is not None]
-        return get_total_norm(gradients) if gradients else torch.zeros((), device=self._stack.prior.anchor.device)
-
-    def look(
-        self, objectives: Sequence[Objective], norm: Tensor, world: World, signal: Callable[[], int | None]
-    ) -> tuple[bool, bool, int]:
-        """Whether the losses are finite, and the gradient, and a signal that any process received; the one look at the device."""
-        values = [norm.float(), *(o.loss.detach().float() for o in objectives)]
-        if world.size > 1:
-            values.append(world.largest(float(signal() or 0)))
-        gradient, *losses = torch.stack(values).tolist()
-        received = int(losses.pop()) if world.size > 1 else 0
-        return all(map(math.isfinite, losses)), math.isfinite(gradient), received
+        return get_total_norm(gradients) if gradients else torch.zeros((), device=self._stack.device)
 
     def explain(self, batches: Sequence[Tensor], objectives: Sequence[Objective], where: str) -> StepError:
         """What was not finite first: the data, a term of the objective, from the data upward, or the gradient."""
@@ -113,7 +101,7 @@ class Guard:
             for name, parameter in layer.named_parameters():
                 if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                     return f"level {i}, term gradient of {name} is not finite"
-        return f"level {self._stack.stacked}, term gradient of the divergence or prior is not finite"
+        return f"level {self._stack.matched_level}, term gradient of the divergence or prior is not finite"
 
 
 def _bad_rows(x: Tensor) -> str:

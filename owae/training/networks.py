@@ -1,68 +1,47 @@
-"""How the encoders and decoders of a stack are run in training: compiled, without keeping activations, on a share of the rows.
-
-They are replaced for the duration of an evaluation only. So the stack's modules, and the names in its checkpoints, stay as they are.
-"""
+"""How the encoders and decoders of a stack are run in training: as they are, compiled, or without keeping activations."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from owae.compilation import compiled
 from owae.distributions import Distribution
-from owae.errors import TrainingError
 from owae.interfaces import LatentLayer
+from owae.model.context import Context
 from owae.model.stack import Stack
-
-logger = logging.getLogger(__name__)
 
 Compile = Literal["auto"] | bool
 Function = Callable[[Tensor], Distribution]
-_DIRECTIONS = ("encode", "decode")
 
 
-class Networks:
-    """The encoders and decoders of a stack, as training runs them.
+def training_context(stack: Stack, *, compile: Compile = False, checkpoint: bool = False) -> Context:
+    """How a stack's networks are run: what training hands to its forward pass. The modules stay as they are.
 
     Args:
-        stack: Whose they are.
+        stack: Whose networks they are.
         compile: Whether torch.compile translates them; "auto" on a GPU, and there falls back with a warning.
         checkpoint: Whether a level's activations are computed again in the backward pass instead of kept: memory for time.
     """
+    compiling = compile is True or (compile == "auto" and stack.device.type == "cuda")
+    if not compiling and not checkpoint:
+        return Context(check=False)
+    if compiling:
+        _make_room(stack.depth)
 
-    def __init__(self, stack: Stack, *, compile: Compile = False, checkpoint: bool = False) -> None:
-        device = stack.prior.anchor.device.type
-        if compile is True or (compile == "auto" and device == "cuda"):
-            _make_room(stack.depth)
-        self._functions: list[tuple[LatentLayer, str, Function]] = []
-        for layer in stack.layers:
-            for direction in _DIRECTIONS:
-                function: Function = getattr(layer, direction)
-                if compile is True or (compile == "auto" and device == "cuda"):
-                    function = _Compiled(function, must=compile is True)
-                if checkpoint:
-                    function = _checkpointed(function, layer)
-                self._functions.append((layer, direction, function))
-        self._changed = checkpoint or compile is True or (compile == "auto" and device == "cuda")
+    def run(layer: LatentLayer, function: Function) -> Function:
+        if compiling:
+            function = compiled(function, must=compile is True)
+        return _checkpointed(function, layer) if checkpoint else function
 
-    def running(self, around: Callable[[Function], Function] | None = None) -> AbstractContextManager[None]:
-        """A block in which the stack runs them so, each within `around` if that is given."""
-        return self._running(around) if self._changed or around is not None else nullcontext()
-
-    @contextmanager
-    def _running(self, around: Callable[[Function], Function] | None) -> Iterator[None]:
-        try:
-            for layer, direction, function in self._functions:
-                setattr(layer, direction, around(function) if around is not None else function)
-            yield
-        finally:
-            for layer, direction, _ in self._functions:
-                vars(layer).pop(direction, None)  # the class's own method shows again
+    encoders = {layer: run(layer, layer.encode) for layer in stack.layers}
+    decoders = {layer: run(layer, layer.decode) for layer in stack.layers}
+    return Context(encode=lambda layer, x: encoders[layer](x), decode=lambda layer, z: decoders[layer](z), check=False)
 
 
 def _checkpointed(function: Function, layer: LatentLayer) -> Function:
@@ -90,27 +69,8 @@ def _checkpointed(function: Function, layer: LatentLayer) -> Function:
     return run
 
 
-class _Compiled:
-    def __init__(self, function: Function, *, must: bool) -> None:
-        self._plain, self._must = function, must
-        self._function: Any = torch.compile(function)
-
-    def __call__(self, z: Tensor) -> Distribution:
-        from torch._dynamo.exc import TorchDynamoException
-
-        try:
-            return self._function(z)
-        except TorchDynamoException as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            if self._must:
-                raise TrainingError(f"torch.compile failed ({reason}); compile = false would work") from error
-            logger.warning("torch.compile failed (%s); going on without", reason)
-            self._function = self._plain
-            return self._plain(z)
-
-
 def _make_room(depth: int) -> None:
-    """All levels of one class share one function, and each needs translations of its own: for training, evaluation, sizes."""
+    """Lets torch.compile keep translations for all levels: those of one class share one function, each for several sizes."""
     import torch._dynamo
 
     config: Any = torch._dynamo.config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,14 +13,19 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from owae.config.torch_options import KINDS
 from owae.errors import ConfigError
+from owae.training.memory_format import match_parameters
+from owae.training.torch_options import KINDS
+
+logger = logging.getLogger(__name__)
 
 OptimizerSpec = Mapping[str, Any] | Callable[[Iterable[Tensor]], torch.optim.Optimizer]
 ScheduleSpec = Mapping[str, Any] | Callable[[torch.optim.Optimizer], LRScheduler]
 
 # The names under which torch's schedules take the number of steps they span; filled in where a spec leaves them out.
 _SPANS = ("total_steps", "T_max", "total_iters")
+# What a schedule sets in a parameter group.
+_SCHEDULED = ("lr", "initial_lr", "momentum", "betas", "max_lr", "min_lr", "base_momentum", "max_momentum")
 
 
 def make_optimizer(spec: OptimizerSpec, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
@@ -52,20 +58,33 @@ def make_schedule(spec: ScheduleSpec, optimizer: torch.optim.Optimizer, total_st
     return _call(cls, optimizer, options)
 
 
-def fast_forward(optimizer: torch.optim.Optimizer, schedule: LRScheduler, steps: int) -> list[dict[str, Any]]:
-    """Take a new schedule to where it stands after some steps: what it then sets in each parameter group."""
-    # The optimiser takes no step meanwhile, which torch would remark on.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for _ in range(steps):
-            schedule.step()
-    scheduled = ("lr", "initial_lr", "momentum", "betas", "max_lr", "min_lr", "base_momentum", "max_momentum")
-    return [{key: group[key] for key in scheduled if key in group} for group in optimizer.param_groups]
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, schedule: LRScheduler | None, state: dict[str, Any], total_steps: int
+) -> None:
+    """Puts an optimiser and its schedule where a training's `state()` has them.
+
+    A schedule that spans another number of steps now is stretched: it is taken to where it stands after the steps behind it.
+    """
+    if schedule is None or state["schedule"] is None or state["total_steps"] == total_steps:
+        optimizer.load_state_dict(state["optimizer"])
+        if schedule is not None and state["schedule"] is not None:
+            schedule.load_state_dict(state["schedule"])
+    else:
+        logger.warning("the schedule spans %d steps now, instead of %d", total_steps, state["total_steps"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the optimiser takes no step meanwhile, which torch would remark on
+            for _ in range(state["step"]):
+                schedule.step()
+        scheduled = [{key: group[key] for key in _SCHEDULED if key in group} for group in optimizer.param_groups]
+        optimizer.load_state_dict(state["optimizer"])
+        for group, values in zip(optimizer.param_groups, scheduled, strict=True):
+            group.update(values)
+    match_parameters(optimizer)
 
 
 @contextmanager
 def warming_up(optimizer: torch.optim.Optimizer, share: float) -> Iterator[None]:
-    """A block in which every rate is that share of what it is: a warm-up knows nothing of the schedule, and nothing of it is kept."""
+    """Runs the block with every rate multiplied by a share: a warm-up knows nothing of the schedule, and nothing of it is kept."""
     if share >= 1:
         yield
         return

@@ -1,42 +1,53 @@
-"""Examples held out of the training set, and the objective on them."""
+"""The objective on examples held out of the training set."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from owae.data.sources import examples
-from owae.errors import DataError
+from owae.interfaces import DataSource
 from owae.model.inference import evaluation_mode, own_randomness
-
-if TYPE_CHECKING:
-    from owae.training.loop import Fit
+from owae.model.objective import Objective
+from owae.model.stack import Stack
+from owae.parallel.gather import split_rows
 
 
 @torch.no_grad()
-def validated(fit: Fit) -> dict[str, float]:
-    """`validation/loss` and the objective's other terms, in means over the held-out examples in batches of training's size.
+def validate(
+    stack: Stack,
+    source: DataSource,
+    objective: Callable[[torch.Tensor, int], Objective],
+    *,
+    batch_size: int,
+    seed: int,
+    rank: int = 0,
+    ranks: int = 1,
+) -> dict[str, float]:
+    """`validation/loss` and the objective's other terms, in means over a source in batches of training's size.
 
     In evaluation mode and with noise of its own, the same each time; training goes on as if nobody had looked.
 
-    Raises:
-        DataError: No examples were held out.
+    Args:
+        stack: What is evaluated.
+        source: The held-out examples.
+        objective: Gives the objective on a batch from this process's rows of it and the number of all rows.
+        batch_size: Rows of a batch on all processes together.
+        seed: Decides the noise.
+        rank: Which process this is.
+        ranks: How many there are.
     """
-    source = fit.validation
-    if source is None:
-        raise DataError("no examples are held out: give `validation` to fit, or train.validation in a config")
-    totals: dict[str, Tensor] = {}
+    totals: dict[str, torch.Tensor] = {}
     count = 0
-    with fit.averaged(), evaluation_mode(fit.stack), own_randomness(fit.seed, fit.device):
-        for index, rows in enumerate(torch.arange(len(source)).split(fit.loader.batch_size)):
+    with evaluation_mode(stack), own_randomness(seed + rank, stack.device):
+        for rows in torch.arange(len(source)).split(batch_size):
             if len(rows) < 2:  # as in training: no divergence of one example
                 break
-            own = fit.world.share(rows)
-            x = examples(source, own if len(own) else rows[:1], fit.device)[: len(own)]  # no source is asked for nothing
-            terms = fit.evaluate(x, len(rows), index).terms()
-            totals = {name: totals.get(name, 0.0) + len(rows) * term for name, term in terms.items()}
+            own = split_rows(rows, ranks)[rank]
+            x = examples(source, own if len(own) else rows[:1], stack.device)[: len(own)]  # no source is asked for nothing
+            for name, term in objective(x, len(rows)).terms().items():
+                totals[name] = totals.get(name, 0.0) + len(rows) * term
             count += len(rows)
-    values = torch.stack([total.float() for total in totals.values()]) / count
-    return fit.world.agreed({f"validation/{name}": value for name, value in zip(totals, values.tolist(), strict=True)})
+    values = (torch.stack([total.float() for total in totals.values()]) / count).tolist()
+    return {f"validation/{name}": value for name, value in zip(totals, values, strict=True)}

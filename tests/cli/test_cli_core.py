@@ -229,16 +229,16 @@ def test_check_prints_the_levels(run, tmp_path: Path) -> None:
 
 def test_check_says_in_json_what_would_train(run, tmp_path: Path) -> None:
     config = tiny.config(tmp_path)
-    code, out, _ = run("check", str(config), "--json", "--set", "stacked=1", "--set", "weights.reconstruction=[]")
+    code, out, _ = run("check", str(config), "--json", "--set", "matched_level=1", "--set", "weights.reconstruction=[]")
     assert code == 0
     found = json.loads(out)
     registry = Registry.discover()
-    stack = build(Config.load(config, registry, ["stacked=1", "weights.reconstruction=[]"]), registry).stack
+    stack = build(Config.load(config, registry, ["matched_level=1", "weights.reconstruction=[]"]), registry).stack
     assert found["weights"] == list(stack.weights)
     assert [level["weight"] for level in found["levels"]] == [1.0, None]
     assert found["parameters"] == sum(parameter.numel() for parameter in stack.parameters())
     assert (found["data"]["train"] + found["data"]["test"], found["data"]["shape"]) == (64, [1, 8, 8])
-    assert "ancestral" in run("check", str(config), "--set", "stacked=1", "--set", "weights.reconstruction=[]")[1]
+    assert "ancestral" in run("check", str(config), "--set", "matched_level=1", "--set", "weights.reconstruction=[]")[1]
 
 
 def test_check_with_a_shape_leaves_the_data_alone(run, tmp_path: Path) -> None:

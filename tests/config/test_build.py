@@ -77,11 +77,11 @@ def test_a_stack_is_what_its_config_says(config, registry: Registry) -> None:
 
 def test_penalties_are_by_level_and_end_where_stacking_does(config, registry: Registry) -> None:
     weights = {"reconstruction": [0.1], "match": 0.5, "regulariser": {"rule": "exponential", "scale": 2.0, "last": 3.0}}
-    levels = build(config(regulariser={"kind": "spread"}, weights=weights, stacked=2), registry).stack.levels
-    assert [level.penalty for level in levels] == pytest.approx([2.0, 6.0 / math.e, 0.0])
+    levels = build(config(regulariser={"kind": "spread"}, weights=weights, matched_level=2), registry).stack.levels
+    assert [level.penalty_weight for level in levels] == pytest.approx([2.0, 6.0 / math.e, 0.0])
     one = build(config(dense(5), {**dense(2), "regulariser": {"kind": "spread"}}), registry).stack.levels
     assert [level.regulariser is None for level in one] == [True, False]
-    assert [level.penalty for level in one] == [0.0, 1.0]
+    assert [level.penalty_weight for level in one] == [0.0, 1.0]
 
 
 def test_the_seed_alone_decides_the_parameters(config, registry: Registry) -> None:

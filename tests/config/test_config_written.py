@@ -23,9 +23,9 @@ def registry() -> Registry:
     "edits",
     [
         {},
-        {"stacked": 1},
-        {"stacked": 2, "weights.reconstruction": [0.25]},
-        {"stacked": 1, "weights.reconstruction": GONE},
+        {"matched_level": 1},
+        {"matched_level": 2, "weights.reconstruction": [0.25]},
+        {"matched_level": 1, "weights.reconstruction": GONE},
         {"regulariser": {"kind": "flat"}},
         {"levels.1.regulariser": {"kind": "flat"}, "weights.regulariser": {"rule": "exponential", "scale": 2.5, "last": 2}},
         {"levels.1.cost": {"kind": "euclidean"}, "levels.1.space": "data", "weights.reconstruction": {"rule": "constant"}},
@@ -51,7 +51,7 @@ def test_the_effective_config_reads_back_equal(edits: dict[str, Any], tmp_path: 
 
 def test_the_effective_config_holds_every_default(tmp_path: Path, registry: Registry) -> None:
     values = load(tmp_path, registry).to_dict()
-    assert values["stacked"] == 3
+    assert values["matched_level"] == 3
     assert values["cost"] == {"kind": "squared-euclidean"}
     assert values["prior"] == {"kind": "standard-normal"}
     assert values["divergence"] == {"kind": "energy", "scale": 1.0, "scales": [1.0, 2.0]}

@@ -34,7 +34,7 @@ def registry() -> Registry:
         ("weights.reconstruction=[0.5, 0.25]", "weights.reconstruction", [0.5, 0.25]),
         ("cost.kind=euclidean", "cost.kind", "euclidean"),
         ('divergence={kind="energy", scale=2.5}', "divergence.scale", 2.5),
-        ("stacked=1", "stacked", 1),
+        ("matched_level=1", "matched_level", 1),
         ("data.path=/a=b", "data.path", "/a=b"),
     ],
 )

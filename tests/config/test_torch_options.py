@@ -12,7 +12,7 @@ import torch
 from declared import edited, load, mistakes
 
 from owae import Registry
-from owae.config import torch_options
+from owae.training import torch_options
 
 
 @pytest.fixture(scope="module")

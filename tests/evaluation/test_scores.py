@@ -63,7 +63,7 @@ def stack_of(*dimensions: int, shape=(1, 4, 4), variance=0.25, stacked=None) -> 
         layers.append(Keep(shape, dimension, variance))
         shape = (dimension,)
     k = len(layers) if stacked is None else stacked
-    return Stack(layers, divergence=Recorder(), weights=[1.0] * k, stacked=stacked)
+    return Stack(layers, divergence=Recorder(), weights=[1.0] * k, matched_level=stacked)
 
 
 def data(n: int, classes: int | None = 3, seed: int = 0, shape=(1, 4, 4)) -> TensorSource:

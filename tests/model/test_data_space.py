@@ -8,13 +8,13 @@ from torch import Tensor
 from toys import Moments, whole_and_upper
 
 from owae.errors import ConfigError
-from owae.model.stack import Level, Stack, Target
+from owae.model.stack import CostTarget, Level, Stack
 from owae_layers.mlp import MLP
 
 IMAGES = (1, 4, 4)
 
 
-def made(target: Target) -> tuple[Stack, Tensor]:
+def made(target: CostTarget) -> tuple[Stack, Tensor]:
     torch.manual_seed(0)
     layers = [MLP(IMAGES, latent=4, output="sigmoid"), MLP((4,), latent=3), MLP((3,), latent=2)]
     levels = [Level(layer, space="data", target=target) for layer in layers]
@@ -28,7 +28,7 @@ def test_slice_law_in_data_space_where_batches_are_shared(target):
     stack(x)
     stack, x = stack.double().eval(), x.double()
     z = x
-    while stack.stacked > 1:
+    while stack.matched_level > 1:
         whole, upper = whole_and_upper(stack, z, x)
         torch.testing.assert_close(whole.transport, whole.costs[0] + stack.multipliers[0] * upper.transport)
         stack, z = stack[1:], whole.codes[0].detach()

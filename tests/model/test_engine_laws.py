@@ -15,6 +15,7 @@ from toys import Affine, Bounded, Moments, Spread, whole_and_upper
 
 from owae.distributions import Dirac, Gaussian
 from owae.interfaces import Divergence
+from owae.model.context import Context
 from owae.model.defaults import Ancestral, Euclidean, SquaredEuclidean, StandardNormal
 from owae.model.stack import Level, Stack
 from owae.numerics import unchecked
@@ -38,9 +39,9 @@ def stack_of(levels: list[Level], **keywords: object) -> Stack:
 def mixed() -> Stack:
     return stack_of(
         [
-            Level(Affine(IMAGES, latent=4), cost=Bounded(), regulariser=Spread(), penalty=2.0, space="data"),
+            Level(Affine(IMAGES, latent=4), cost=Bounded(), regulariser=Spread(), penalty_weight=2.0, space="data"),
             Level(MLP((4,), latent=3, hidden=[8]), cost=Euclidean(), space="data"),
-            Level(MLP((3,), latent=2, hidden=[]), regulariser=Spread(), penalty=0.5),
+            Level(MLP((3,), latent=2, hidden=[]), regulariser=Spread(), penalty_weight=0.5),
         ]
     )
 
@@ -58,13 +59,16 @@ STACKS: dict[str, Callable[[], Stack]] = {
         [Level(Affine(IMAGES, latent=4), cost=Bounded()), Level(Affine((4,), latent=3), cost=Euclidean())]
     ),
     "regularised": lambda: stack_of(
-        [Level(Affine(IMAGES, latent=4), regulariser=Spread()), Level(Affine((4,), latent=3), regulariser=Spread(), penalty=0.1)]
+        [
+            Level(Affine(IMAGES, latent=4), regulariser=Spread()),
+            Level(Affine((4,), latent=3), regulariser=Spread(), penalty_weight=0.1),
+        ]
     ),
     "costs in data space": lambda: stack_of([Level(layer, space="data") for layer in affine().layers]),
     "the data as targets": lambda: stack_of([Level(layer, space="data", target="data") for layer in affine().layers]),
     "mixed": mixed,
     "deterministic": lambda: stack_of([Level(Affine(IMAGES, latent=4, noise=False)), Level(Affine((4,), latent=3, noise=False))]),
-    "stopped at 2 of 3": lambda: affine(stacked=2, weights=[0.5, 0.2]),
+    "stopped at 2 of 3": lambda: affine(matched_level=2, weights=[0.5, 0.2]),
     "cut off by a zero": lambda: affine(weights=[0.5, 0.0, 0.0]),
 }
 table = pytest.mark.parametrize("make", STACKS.values(), ids=STACKS.keys())
@@ -79,7 +83,7 @@ def seeded(make: Callable[[], Stack], seed: int = 0) -> tuple[Stack, Tensor]:
 def test_slice_law_to_the_bit(make):
     stack, x = seeded(make)
     z = x
-    while stack.stacked > 1:
+    while stack.matched_level > 1:
         whole, upper = whole_and_upper(stack, z, x)
         assert torch.equal(whole.transport, whole.costs[0] + stack.multipliers[0] * upper.transport)
         assert all(torch.equal(a, b) for a, b in zip(whole.costs[1:], upper.costs, strict=True))
@@ -93,14 +97,14 @@ def test_equation_14_unrolled_by_hand(make):
     torch.manual_seed(1)
     found = stack(x)
     torch.manual_seed(1)
-    levels = [level for level in stack.levels if isinstance(level, Level)][: stack.stacked]
+    levels = [level for level in stack.levels if isinstance(level, Level)][: stack.matched_level]
     codes, penalties, costs = [x], [], []
     for level in levels:
         q = level.layer.encode(codes[-1])
         codes.append(q.rsample())
-        penalties.append(level.penalty * level.regulariser(q).mean() if level.regulariser else torch.zeros(()))
+        penalties.append(level.penalty_weight * level.regulariser(q).mean() if level.regulariser else torch.zeros(()))
     draws = stack.prior.sample(len(x))
-    for layer in reversed(stack.layers[stack.stacked :]):
+    for layer in reversed(stack.layers[stack.matched_level :]):
         draws = layer.decode(draws).rsample()
     top = stack.divergence(codes[-1], draws)
     reconstructions: dict[int, Tensor] = {}
@@ -146,7 +150,7 @@ def names(stack: Stack, *parts: str) -> set[str]:
 
 
 def test_equation_8_reaches_deeper_decoders_and_no_deeper_encoder():
-    stack, x = seeded(lambda: affine(stacked=1, weights=[0.3]))
+    stack, x = seeded(lambda: affine(matched_level=1, weights=[0.3]))
     objective = stack(x)
     assert len(objective.costs) == len(objective.codes) == 1
     objective.loss.backward()
@@ -161,7 +165,7 @@ def test_equation_8_reaches_deeper_decoders_and_no_deeper_encoder():
 @pytest.mark.parametrize("stacked", [1, 2])
 def test_equation_8_is_a_shorter_stack_with_the_ancestral_prior(stacked):
     weights = [0.3, 0.2][:stacked]
-    stack, x = seeded(lambda: affine(stacked=stacked, weights=weights))
+    stack, x = seeded(lambda: affine(matched_level=stacked, weights=weights))
     lower = Stack(
         stack.layers[:stacked], divergence=Moments(), weights=weights, prior=Ancestral(stack.layers[stacked:], StandardNormal((2,)))
     )
@@ -178,7 +182,7 @@ def test_gradients_flow_everywhere(make):
     torch.manual_seed(1)
     stack(x).loss.backward()
     # A deeper level matched through its prior alone is decoded only; one behind a zero weight gets nothing at all.
-    silent = {".up", ".encoder"} if stack.stacked < stack.depth else set()
+    silent = {".up", ".encoder"} if stack.matched_level < stack.depth else set()
     expected = {name for name, _ in stack.named_parameters()}
     expected -= {name for name in expected if name.startswith("levels.2") and any(part in name for part in silent)}
     if 0.0 in stack.weights:
@@ -281,8 +285,8 @@ def test_the_matched_sample_is_gathered():
             return x.new_tensor(float(len(x) * 1000 + len(y)))
 
     stack, x = seeded(lambda: affine(divergence=Counting()))
-    stack.gather = lambda z: torch.cat([z, z, z])
-    assert stack(x).divergence.item() == 24 * 1000 + 24
+    context = Context(gather=lambda z: torch.cat([z, z, z]))
+    assert stack(x, context=context).divergence.item() == 24 * 1000 + 24
     assert stack[1:](x.flatten(1)[:, :4]).divergence.item() == 24 * 1000 + 24
 
 

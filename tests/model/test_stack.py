@@ -35,13 +35,13 @@ def stack(**keywords) -> Stack:
         ([0.5, math.nan, 0.1], None, r"weights hold nan"),
         ([0.5, math.inf, 0.1], None, r"weights hold inf"),
         ([0.0, 0.2, 0.1], None, r"w_2 = 0.2 follows a zero"),
-        ([0.5], 0, r"stacked is 0; with 3 levels it can be 1 to 3"),
-        ([0.5], 4, r"stacked is 4"),
+        ([0.5], 0, r"matched_level is 0; with 3 levels it can be 1 to 3"),
+        ([0.5], 4, r"matched_level is 4"),
     ],
 )
 def test_weights_are_refused(weights, stacked, message):
     with pytest.raises(ConfigError, match=message):
-        stack(weights=weights, stacked=stacked)
+        stack(weights=weights, matched_level=stacked)
 
 
 def test_shapes_that_do_not_fit_are_refused():
@@ -59,8 +59,8 @@ def test_shapes_that_do_not_fit_are_refused():
 
 @pytest.mark.parametrize("penalty", [-1.0, math.nan, math.inf])
 def test_penalties_are_refused(penalty):
-    with pytest.raises(ConfigError, match=f"penalty is {penalty}"):
-        Level(Affine((2,), latent=1), regulariser=Spread(), penalty=penalty)
+    with pytest.raises(ConfigError, match=f"penalty_weight is {penalty}"):
+        Level(Affine((2,), latent=1), regulariser=Spread(), penalty_weight=penalty)
 
 
 @pytest.mark.parametrize("index", [slice(0, 2), slice(None, None, 2), slice(3, None), slice(1, 1), slice(None, None, -1)])
@@ -68,11 +68,11 @@ def test_slices_that_are_no_stack_are_refused(index):
     with pytest.raises(IndexError, match=r"cut from below, as stack\[i:\] with i < 3"):
         stack()[index]
     with pytest.raises(IndexError, match="i < 1"):
-        stack(stacked=1, weights=[1.0])[1:]
+        stack(matched_level=1, weights=[1.0])[1:]
 
 
 def test_terms_and_scalars():
-    levels = [Level(Affine(IMAGES, latent=4), regulariser=Spread(), penalty=0.25), Level(Affine((4,), latent=2))]
+    levels = [Level(Affine(IMAGES, latent=4), regulariser=Spread(), penalty_weight=0.25), Level(Affine((4,), latent=2))]
     objective = Stack(levels, divergence=Moments(), weights=[0.5, 0.1])(torch.rand(8, *IMAGES))
     assert set(objective.terms()) == {"cost/0", "cost/1", "penalty/1", "divergence", "transport", "loss"}
     assert objective.penalty_weights == (0.25, 0.0)
@@ -87,7 +87,7 @@ def test_terms_and_scalars():
 
 
 def test_weight_zero_penalty_is_not_reported():
-    levels = [Level(Affine(IMAGES, latent=2), regulariser=Spread(), penalty=0.0)]
+    levels = [Level(Affine(IMAGES, latent=2), regulariser=Spread(), penalty_weight=0.0)]
     objective = Stack(levels, divergence=Moments(), weights=[1.0])(torch.rand(4, *IMAGES))
     assert "penalty/1" not in objective.terms()
     assert torch.equal(objective.loss, objective.transport)

@@ -14,8 +14,8 @@ import pytest
 import tiny
 from processes import start, wait_for_checkpoint
 
-from owae.run.observers import read_metrics
-from owae.run.train import open_run
+from owae.run.metrics import read_metrics
+from owae.run.opened import open_run
 
 pytestmark = pytest.mark.slow
 

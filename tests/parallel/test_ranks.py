@@ -8,9 +8,10 @@ import torch
 from ranks import together
 from torch import Tensor
 
-from owae.parallel.world import World
+from owae.errors import TrainingError
+from owae.parallel.batch_norm import sync_batchnorm
+from owae.parallel.launch import launch
 
-ALONE = World(torch.device("cpu"))
 pytestmark = pytest.mark.slow
 
 
@@ -27,12 +28,12 @@ def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 
 def in_both(ranks: int, *tasks: str) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
     """What each of the ranks finds, and one process."""
-    return together("rank_tasks:several", ranks, *tasks), rank_tasks.several(ALONE, *tasks)
+    return together("rank_tasks:several", ranks, *tasks), rank_tasks.several(launch("cpu"), *tasks)
 
 
 def test_two_ranks_of_eight_are_one_of_sixteen():
     """R6: loss, terms and every gradient, and then the whole epoch: parameters and batch norm's statistics; all in float64."""
-    kinds = ["mlp", "resnet", "prior", "data", "ancestral"]
+    kinds = ["mlp", "resnet", "data", "ancestral"]
     options = ["accumulated resnet 8 40", "checkpointed resnet 8 40"]
     parts, whole = in_both(2, *(f"gradients {kind} 16 48" for kind in kinds), *options)
     assert sum(": gradient/" in name for name in whole) > 100
@@ -50,16 +51,40 @@ def test_a_last_batch_is_shared_as_well_as_it_goes():
         same(part, whole)
 
 
-def test_what_layers_draw_by_themselves_differs_from_rank_to_rank():
-    first, second = together("rank_tasks:several", 2, "gradients dropout 16 48", "validation")
-    name = "gradients dropout 16 48: dropped"
-    assert not torch.equal(first[name], second[name])
-    same(first, second)
-    whole = rank_tasks.several(ALONE, "validation")
+def test_validation_is_that_of_one_process():
+    parts, whole = in_both(2, "validation")
     assert {f"validation: validation/{term}" for term in ("loss", "divergence", "cost/1")} <= whole.keys()
     for name, value in whole.items():
-        assert torch.equal(first[name], second[name])
-        torch.testing.assert_close(first[name], value, rtol=1e-5, atol=1e-6)
+        assert torch.equal(parts[0][name], parts[1][name])
+        torch.testing.assert_close(parts[0][name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_each_rank_draws_noise_of_its_own_and_resumes_it_to_the_bit():
+    first, second = together("rank_tasks:several", 2, "streams")
+    for found in (first, second):
+        assert torch.equal(found["streams: resumed"], found["streams: second"])
+        assert not torch.equal(found["streams: first"], found["streams: second"])
+    assert not torch.equal(first["streams: first"], second["streams: first"])
+
+
+def test_a_subclass_of_batch_norm_keeps_its_forward():
+    parts, whole = in_both(2, "tenfold")
+    together_ = torch.cat([part["tenfold: output"] for part in parts])
+    torch.testing.assert_close(together_, whole["tenfold: output"])
+
+
+class Alone(torch.nn.BatchNorm1d):
+    """Normalises by itself: its statistics cannot be synchronised."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return (input - input.mean(0)) / input.std(0)
+
+
+def test_a_batch_norm_that_normalises_by_itself_is_refused():
+    model = torch.nn.Sequential(Alone(3))
+    sync_batchnorm(model, torch.device("cpu"), 2)
+    with pytest.raises(TrainingError, match=r"Alone is a batch norm whose forward does not call super\(\)\.forward"):
+        model(torch.ones(4, 3))
 
 
 def test_synchronised_batch_norm_is_batch_norm():

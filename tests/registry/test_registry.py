@@ -46,6 +46,17 @@ def test_a_registry_starts_with_the_defaults() -> None:
     assert not registry.failures
 
 
+def test_a_component_without_a_constructor_has_no_options_after_a_compilation_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = torch.nn.Module.__init__
+
+    def replaced(self: Any, *args: Any, **kwargs: Any) -> None:
+        """As torch.compile does for the process."""
+        own(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.Module, "__init__", replaced)
+    assert not options_model(divergence("flat")).model_fields
+
+
 def test_a_component_is_had_by_name() -> None:
     registry = Registry()
     cls = divergence("flat")

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from owae.errors import TrainingError
 from owae.run import checkpoint
+from owae.run.opened import open_run
 from owae.run.serialise import flatten, unflatten
-from owae.run.train import open_run
 
 
 class Exploit:

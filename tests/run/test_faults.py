@@ -17,8 +17,8 @@ import tiny
 from processes import start, wait_for_checkpoint
 
 from owae.run import checkpoint
-from owae.run.observers import read_metrics
-from owae.run.train import open_run
+from owae.run.metrics import read_metrics
+from owae.run.opened import open_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of Linux")]
 

@@ -16,8 +16,9 @@ from interruption import contents, interrupt_at
 from owae import Config, Registry
 from owae.errors import ConfigError, InterruptionError, TrainingError
 from owae.run import checkpoint
-from owae.run.observers import read_metrics
-from owae.run.train import open_run, train
+from owae.run.metrics import read_metrics
+from owae.run.opened import open_run
+from owae.run.train import train
 
 
 def test_a_run_folder_holds_what_it_says(make, registry: Registry):

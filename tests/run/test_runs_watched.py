@@ -16,16 +16,15 @@ from interruption import contents, interrupt_at
 from owae.data.sources import TensorSource, hold_out
 from owae.errors import DataError, InterruptionError, TrainingError
 from owae.run import checkpoint
-from owae.run.best import Watch
-from owae.run.observers import read_metrics
-from owae.run.train import open_run
+from owae.run.best import BestMetric
+from owae.run.metrics import read_metrics
+from owae.run.opened import open_run
 
 ALL_ON = (
     "train.validation=0.25",
     "train.ema=0.9",
     "train.accumulate=2",
-    'train.best="validation/cost/0"',
-    'train.early_stopping={ metric = "validation/loss", patience = 50 }',
+    'train.best={ metric = "validation/cost/0", patience = 50 }',
     "train.skip_bad_steps=2",
     "train.warmup=20",
 )
@@ -117,7 +116,7 @@ def test_training_stops_early_and_stays_stopped(make, caplog: pytest.LogCaptureF
     """A rate that changes nothing never improves after the first look; batch norm's statistics would."""
     norms = ("levels.0.layer.norm=none", "levels.1.layer.norm=none")
     options = (*norms, "train.validation=0.25", "train.epochs=9", "train.optimizer.lr=1e-12", 'train.optimizer.name="SGD"')
-    stopping = 'train.early_stopping={ metric = "validation/cost/0", patience = 3, mode = "max" }'
+    stopping = 'train.best={ metric = "validation/cost/0", patience = 3, mode = "max" }'
     with caplog.at_level(logging.INFO, "owae"):
         run = make("run", *options, stopping)
     epoch = run.epoch
@@ -126,7 +125,7 @@ def test_training_stops_early_and_stays_stopped(make, caplog: pytest.LogCaptureF
     assert contents(run.folder, f"pictures/samples-epoch-{epoch:05d}.png")
     with caplog.at_level(logging.INFO, "owae"):
         assert make("run", *options, stopping, resume=True).step == run.step
-    assert "raise train.early_stopping.patience" in caplog.text
+    assert "raise train.best.patience" in caplog.text
     assert make("run", *options, stopping.replace("3", "100"), resume=True).epoch == 9
 
 
@@ -173,16 +172,16 @@ def test_a_bad_image_can_be_skipped_by_a_run(tmp_path, registry):
     ],
 )
 def test_a_watch_knows_better(mode: Any, values: list[float], better: list[bool]):
-    watch = Watch("a", mode, patience=2)
+    watch = BestMetric("a", mode, patience=2)
     done = []
     for value, expected in zip(values, better, strict=True):
-        assert watch.see({"a": value}) == expected
+        assert watch.update({"a": value}) == expected
         done.append(watch.done)
-        again = Watch("a", mode, patience=2)
+        again = BestMetric("a", mode, patience=2)
         again.restore(watch.state())
         assert vars(again) == vars(watch)
     assert done == ([False, False, False, True, False] if mode == "min" else [False] * 4)
-    other = Watch("b", mode)
+    other = BestMetric("b", mode)
     other.restore(watch.state())
     assert other.best is None
 
@@ -200,7 +199,6 @@ MISTAKES: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"train.devices": 0}, "train.devices", ["found 0"]),
     ({"train.devices": "all"}, "train.devices", ["'all'", "auto"]),
     ({"train.nodes": 1.5}, "train.nodes", ["1.5", "integer"]),
-    ({"train.strategy": "fsdp"}, "train.strategy", ["'fsdp'", "ddp"]),
     ({"train.skip_bad_steps": -1}, "train.skip_bad_steps", ["-1"]),
     ({"train.deterministic": 1}, "train.deterministic", ["found 1", "boolean"]),
     ({"train.validation": 0}, "train.validation", ["found 0"]),
@@ -208,15 +206,15 @@ MISTAKES: list[tuple[dict[str, Any], str, list[str]]] = [
     ({"train.validation": 2.5}, "train.validation", ["found 2.5"]),
     ({"train.validation": True}, "train.validation", ["True"]),
     ({"train.best": "validation/loss"}, "train.best", ["write validation = 0.1 in [train]"]),
-    ({"train.early_stopping": {"patience": 3}}, "train.early_stopping", ["write validation = 0.1 in [train]"]),
+    ({"train.best": {"patience": 3}}, "train.best", ["write validation = 0.1 in [train]"]),
     ({"train.validation": 0.1, "train.best": "validation/los"}, "train.best", ["did you mean 'validation/loss'"]),
     ({"train.validation": 0.1, "train.best": "validation/cost/3"}, "train.best", ["validation/cost/2"]),
-    ({"train.validation": 0.1, "train.early_stopping": {"metric": "loss"}}, "train.early_stopping.metric", ["validation/loss"]),
-    ({"train.validation": 0.1, "train.early_stopping": {"patience": 0}}, "train.early_stopping.patience", ["found 0"]),
-    ({"train.validation": 0.1, "train.early_stopping": {"mode": "least"}}, "train.early_stopping.mode", ["min"]),
+    ({"train.validation": 0.1, "train.best": {"metric": "loss"}}, "train.best.metric", ["validation/loss"]),
+    ({"train.validation": 0.1, "train.best": {"patience": 0}}, "train.best.patience", ["found 0"]),
+    ({"train.validation": 0.1, "train.best": {"mode": "least"}}, "train.best.mode", ["min"]),
     (
-        {"train.validation": 0.1, "train.early_stopping": {"patient": 3}},
-        "train.early_stopping.patient",
+        {"train.validation": 0.1, "train.best": {"patient": 3}},
+        "train.best.patient",
         ["did you mean 'patience'"],
     ),
 ]
@@ -235,13 +233,12 @@ def test_every_key_survives_the_effective_config(tmp_path):
         "train.accumulate": 2,
         "train.ema": 0.99,
         "train.validation": 100,
-        "train.best": "validation/cost/2",
-        "train.early_stopping": {"metric": "validation/divergence", "patience": 4, "mode": "max"},
+        "train.best": {"metric": "validation/divergence", "patience": 4, "mode": "max"},
         "train.devices": "auto",
         "train.compile": True,
     }
     config = load(tmp_path, declared.registry(), edited(edits))
     assert load(tmp_path, declared.registry(), config.to_toml()) == config
     assert config.train.validation == 100
-    assert config.to_dict()["train"]["early_stopping"] == edits["train.early_stopping"]
+    assert config.to_dict()["train"]["best"] == edits["train.best"]
     assert load(tmp_path, declared.registry(), edited({"train.validation": 0.25})).train.validation == 0.25

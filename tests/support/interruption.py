@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from owae.run.observers import Metrics
+from owae.run.metrics import Metrics
 
 
 def contents(folder: Path, pattern: str) -> dict[str, bytes]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 import tiny
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from owae.distributions import Distribution, Gaussian
 from owae.interfaces import LatentLayer, Prior
 from owae.model.stack import Level, Stack
-from owae.parallel.world import World
+from owae.parallel.batch_norm import sync_batchnorm
+from owae.parallel.gather import all_reduce, rows_of, split_rows
 from owae.training import Fit
 from owae_layers.mlp import MLP
 from owae_layers.resnet import ResNet
@@ -19,21 +23,38 @@ from owae_logvar import LogVariance
 from owae_mmd.mmd import MMD
 
 
-class Moving(Prior):
-    """A normal prior whose mean is learned."""
+class Draws:
+    """Standard normal noise for all rows of a batch, the same in every process, of which each takes its own rows."""
 
-    name = "moving"
+    def __init__(self, rank: int, ranks: int) -> None:
+        self.rank, self.ranks, self.count, self.calls = rank, ranks, 0, 0
+
+    def __call__(self, p: Distribution) -> Tensor:
+        whole = self.noise(self.count, tuple(p.mean.shape[1:]))
+        own = whole if len(p.mean) == self.count else split_rows(whole, self.ranks)[self.rank]
+        return p.mean + p.variance.sqrt() * own.to(p.mean.dtype)
+
+    def noise(self, count: int, shape: tuple[int, ...]) -> Tensor:
+        self.calls += 1
+        return torch.randn(count, *shape, generator=torch.Generator().manual_seed(self.calls), dtype=torch.float64)
+
+
+class Given(Prior):
+    """A normal prior whose mean is learned, and whose noise is handed in."""
+
+    name = "given"
 
     def __init__(self, shape: tuple[int, ...], /) -> None:
         super().__init__(shape)
         self.mean = nn.Parameter(torch.full(shape, 0.3))
+        self.draws = Draws(0, 1)
 
     def sample(self, n: int) -> Tensor:
-        return self.mean + torch.randn(n, *self.shape, dtype=self.mean.dtype)
+        return self.mean + self.draws.noise(n, self.shape).to(self.mean.dtype)
 
 
 class Dropping(LatentLayer):
-    """Dropout in the encoder, which draws for each row what the trainer cannot foresee."""
+    """A layer with dropout in its encoder."""
 
     name = "dropping"
 
@@ -58,25 +79,34 @@ def stack(kind: str) -> Stack:
     else:
         bottom = MLP((1, 8, 8), latent=8, hidden=[16, 16], output="sigmoid")
         top = Dropping((8,)) if kind == "dropout" else MLP((8,), latent=3, hidden=[16])
-    levels = [Level(bottom, regulariser=LogVariance(), penalty=0.1), Level(top, regulariser=LogVariance(), penalty=0.2)]
+    levels = [
+        Level(bottom, regulariser=LogVariance(), penalty_weight=0.1),
+        Level(top, regulariser=LogVariance(), penalty_weight=0.2),
+    ]
     if kind == "data":
         levels = [Level(bottom), Level(top, space="data")]
-    made = Stack(levels, divergence=MMD(estimator="unbiased"), weights=[0.5, 2.0])
-    if kind == "prior":
-        made = Stack(levels, divergence=MMD(), weights=[0.5, 2.0], prior=Moving((3,)))
+    prior = Given(tuple(top.latent_shape))
     if kind == "ancestral":
-        made = Stack(levels, divergence=MMD(), weights=[2.0], stacked=1)
-    return made.double()
+        return Stack(levels, divergence=MMD(), weights=[2.0], prior=prior, matched_level=1).double()
+    return Stack(levels, divergence=MMD(estimator="unbiased"), weights=[0.5, 2.0], prior=prior).double()
 
 
-def gradients(world: World, kind: str, batch_size: str, examples: str, **options: object) -> dict[str, Tensor]:
+def with_given_noise(steps: Fit, rank: int, ranks: int) -> None:
+    """Hands the noise of a training in: the whole batch's, the same whatever the number of processes."""
+    draws = Draws(rank, ranks)
+    steps.objective.context = replace(steps.objective.context, draw=draws)
+    steps.objective.register_forward_pre_hook(lambda _, arguments: setattr(draws, "count", arguments[1]))
+    assert isinstance(steps.stack.prior, Given)
+    steps.stack.prior.draws = draws
+
+
+def gradients(fabric: Fabric, kind: str, batch_size: str, examples: str, **options: Any) -> dict[str, Tensor]:
     """Loss, gradients and batch norm's statistics of the first step, and the losses and parameters after an epoch."""
     made = stack(kind)
     x = tiny.images(int(examples)).double()
-    torch.manual_seed(5 + 7 * world.rank)  # whatever ranks bring along, they must come to agree
-    if world.rank == 0:
-        torch.manual_seed(5)
-    steps = Fit(made, x, epochs=1, batch_size=int(batch_size), world=world, optimizer={"name": "SGD", "lr": 0.01}, **options)  # pyright: ignore[reportArgumentType]
+    options = {"optimizer": {"name": "SGD", "lr": 0.01}, "epochs": 1, "batch_size": int(batch_size), **options}
+    steps = Fit(made, x, fabric=fabric, **options)
+    with_given_noise(steps, fabric.global_rank, fabric.world_size)
     found: dict[str, Tensor] = {}
     losses = []
     for step in steps:
@@ -91,18 +121,20 @@ def gradients(world: World, kind: str, batch_size: str, examples: str, **options
     return found | {"losses": torch.stack(losses)}
 
 
-def accumulated(world: World, *arguments: str) -> dict[str, Tensor]:
-    return gradients(world, *arguments, accumulate=2)
+def accumulated(fabric: Fabric, *arguments: str) -> dict[str, Tensor]:
+    return gradients(fabric, *arguments, accumulate=2)
 
 
-def checkpointed(world: World, *arguments: str) -> dict[str, Tensor]:
-    return gradients(world, *arguments, checkpoint_activations=True)
+def checkpointed(fabric: Fabric, *arguments: str) -> dict[str, Tensor]:
+    return gradients(fabric, *arguments, checkpoint_activations=True)
 
 
-def validation(world: World) -> dict[str, Tensor]:
-    made = tiny.stack()
-    held = tiny.images(21, seed=3)
-    steps = Fit(made, tiny.images(32), epochs=1, batch_size=8, world=world, validation=held, ema=0.9)
+def validation(fabric: Fabric) -> dict[str, Tensor]:
+    made = stack("mlp")
+    steps = Fit(
+        made, tiny.images(32).double(), fabric=fabric, epochs=1, batch_size=8, validation=tiny.images(21, seed=3).double(), ema=0.9
+    )
+    with_given_noise(steps, fabric.global_rank, fabric.world_size)
     values: dict[str, float] = {}
     for step in steps:
         if step.last:
@@ -110,18 +142,33 @@ def validation(world: World) -> dict[str, Tensor]:
     return {name: torch.tensor(value) for name, value in values.items()}
 
 
-def norms(world: World) -> dict[str, Tensor]:
+def streams(fabric: Fabric) -> dict[str, Tensor]:
+    """Codes of the first step and of one after a resumption, with noise of each process's own."""
+    x = tiny.images(48).double()
+    steps = Fit(stack("dropout"), x, fabric=fabric, epochs=2, batch_size=16)
+    iterator = iter(steps)
+    first = next(iterator).objective.codes[-1].detach()
+    saved = copy.deepcopy(steps.state())
+    second = next(iterator).objective.codes[-1].detach()
+    again = Fit(stack("dropout"), x, fabric=fabric, epochs=2, batch_size=16)
+    again.restore(saved)
+    resumed = next(iter(again)).objective.codes[-1].detach()
+    return {"first": first, "second": second, "resumed": resumed}
+
+
+def norms(fabric: Fabric) -> dict[str, Tensor]:
     """Batch norms of every kind on 5, then 2 rows: outputs, gradients and statistics, all rows' sums for what is a rank's own."""
-    from owae.parallel.batch_norm import synchronise
-    from owae.parallel.world import all_reduce
+    rank, ranks = fabric.global_rank, fabric.world_size
 
     found = {}
     options: list[dict[str, Any]] = [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}, {"eps": 0.1}]
     for i, option in enumerate(options):
         for cls, shape in ((nn.BatchNorm1d, (3,)), (nn.BatchNorm1d, (3, 4)), (nn.BatchNorm2d, (3, 2, 2))):
             norm = cls(3, **option).double()
+            model = nn.Sequential(norm)
             names = list(norm.state_dict())
-            synchronise(norm, world)
+            if ranks > 1:
+                sync_batchnorm(model, fabric.device, ranks)
             assert isinstance(norm, cls)
             assert list(norm.state_dict()) == names
             key = f"{i} {cls.__name__} {len(shape)}"
@@ -130,29 +177,45 @@ def norms(world: World) -> dict[str, Tensor]:
                 generator = torch.Generator().manual_seed(rows)
                 # With a mean that loses half the digits where squares are summed.
                 x = 1e5 + torch.randn(rows, *shape, generator=generator, dtype=torch.float64)
-                x = world.share(x).requires_grad_()
+                x = split_rows(x, ranks)[rank].requires_grad_()
                 output = norm(x)
                 (output.sin().sum()).backward()
                 assert x.grad is not None
                 for name, own in (("output", output.detach()), ("gradient", x.grad)):
                     whole = torch.zeros(rows, *shape, dtype=torch.float64)
-                    start = sum(world.rows(rows)[: world.rank])
+                    start = sum(rows_of(rows, ranks)[:rank])
                     whole[start : start + len(own)] = own
-                    found[f"{key} {rows} {name}"] = all_reduce(whole) if world.size > 1 else whole
+                    found[f"{key} {rows} {name}"] = all_reduce(whole) if ranks > 1 else whole
             for name, parameter in norm.named_parameters():
                 assert parameter.grad is not None
-                found[f"{key} {name}"] = all_reduce(parameter.grad) if world.size > 1 else parameter.grad
+                found[f"{key} {name}"] = all_reduce(parameter.grad) if ranks > 1 else parameter.grad
             found |= {f"{key} {name}": value for name, value in norm.state_dict().items() if name.startswith(("running", "num"))}
     half = nn.BatchNorm1d(3)
-    synchronise(half, world)
-    assert half(world.share(torch.ones(4, 3, dtype=torch.bfloat16))).dtype == torch.bfloat16
+    if ranks > 1:
+        sync_batchnorm(nn.Sequential(half), fabric.device, ranks)
+    assert half(split_rows(torch.ones(4, 3, dtype=torch.bfloat16), ranks)[rank]).dtype == torch.bfloat16
     return found
 
 
-def several(world: World, *tasks: str) -> dict[str, Tensor]:
+class Tenfold(nn.BatchNorm1d):
+    """Ten times batch norm."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 10 * super().forward(input)
+
+
+def tenfold(fabric: Fabric) -> dict[str, Tensor]:
+    model = nn.Sequential(Tenfold(3))
+    if fabric.world_size > 1:
+        sync_batchnorm(model, fabric.device, fabric.world_size)
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    return {"output": model(split_rows(x, fabric.world_size)[fabric.global_rank]).detach()}
+
+
+def several(fabric: Fabric, *tasks: str) -> dict[str, Tensor]:
     """Many tasks, each `function argument argument …`, in one start of the processes, which takes longest."""
     found = {}
     for task in tasks:
         function, *arguments = task.split()
-        found |= {f"{task}: {name}": value for name, value in globals()[function](world, *arguments).items()}
+        found |= {f"{task}: {name}": value for name, value in globals()[function](fabric, *arguments).items()}
     return found

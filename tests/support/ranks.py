@@ -1,9 +1,9 @@
-"""One of several processes that train one model, and what starts them: for tests of the mathematics, without a launcher."""
+"""Starts several processes that train one model, as torchrun would, and collects what a task gives in each."""
 
 from __future__ import annotations
 
-import datetime
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,37 +20,41 @@ HERE = Path(__file__).parent
 def together(task: str, ranks: int, *arguments: str, timeout: float = 120) -> list[dict[str, Tensor]]:
     """What the task `module:function` gives in each of so many processes: tensors by name."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
-        command = [sys.executable, str(HERE / "ranks.py"), folder, task, str(ranks)]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        everyone = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "GROUP_RANK": "0"}
+        everyone |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+        command = [sys.executable, str(HERE / "ranks.py"), folder, task, *arguments]
         processes = [
-            subprocess.Popen([*command, str(rank), *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                command,
+                env={**os.environ, **everyone, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
             for rank in range(ranks)
         ]
         try:
-            for process in processes:
-                _, err = process.communicate(timeout=timeout)
-                assert process.returncode == 0, err
+            errors = [process.communicate(timeout=timeout)[1] for process in processes]
+            assert not any(process.returncode for process in processes), "\n".join(errors)
         finally:
             for process in processes:
                 process.kill()
         return [load_file(Path(folder) / f"result-{rank}") for rank in range(ranks)]
 
 
-def _main(folder: str, task: str, ranks: str, rank: str, *arguments: str) -> None:
+def _main(folder: str, task: str, *arguments: str) -> None:
     import importlib
 
-    from owae.parallel.world import World
+    from owae.parallel.launch import launch, leave
 
     torch.set_num_threads(1)
-    store = dist.FileStore(  # pyright: ignore[reportPrivateImportUsage]
-        str(Path(folder) / "store"), int(ranks)
-    )
-    dist.init_process_group("gloo", store=store, rank=int(rank), world_size=int(ranks), timeout=datetime.timedelta(seconds=60))
+    fabric = launch("cpu")
     module, _, function = task.partition(":")
-    world = World(torch.device("cpu"), int(rank), int(ranks))
-    result: dict[str, Any] = getattr(importlib.import_module(module), function)(world, *arguments)
-    save_file({name: value.contiguous().clone() for name, value in result.items()}, Path(folder) / f"result-{rank}")
-    world.close()
+    result: dict[str, Any] = getattr(importlib.import_module(module), function)(fabric, *arguments)
+    save_file({name: value.contiguous().clone() for name, value in result.items()}, Path(folder) / f"result-{fabric.global_rank}")
+    leave(fabric)
 
 
 if __name__ == "__main__":

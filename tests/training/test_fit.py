@@ -112,10 +112,15 @@ def test_a_last_batch_of_two_is_used():
 
 
 @pytest.mark.parametrize(
-    ("count", "batch_size", "words"), [(17, 1, "batch_size is 1"), (1, 8, "at least 2"), (17, 0, "batch_size is 0")]
+    ("count", "batch_size", "words"),
+    [
+        (17, 1, "batch_size: found 1; should be at least 2"),
+        (1, 8, "at least 2"),
+        (17, 0, "batch_size: found 0; should be at least 2"),
+    ],
 )
 def test_batches_of_one_are_refused_at_once(count: int, batch_size: int, words: str):
-    with pytest.raises(DataError, match=words):
+    with pytest.raises((ConfigError, DataError), match=words):
         fit(tiny.stack(), tiny.images(count), epochs=1, batch_size=batch_size)
 
 
@@ -235,7 +240,8 @@ def test_scalars_tell_spread_and_variance():
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"optimizer": {"name": "Adm"}}, "did you mean 'Adam'"), ({"optimizer": {"name": "Adam", "betas": (2.0, 0.9)}}, "beta"),
-     ({"schedule": {"name": "OneCycle"}}, "OneCycleLR"), ({"device": "cuda:x"}, "not available")],
+     ({"schedule": {"name": "OneCycle"}}, "OneCycleLR"), ({"device": "cuda:x"}, "found 'cuda:x'"),
+     ({"device": "mps"}, "not available")],
 )  # fmt: skip
 def test_unknown_names_are_refused(options: dict, words: str):
     with pytest.raises((ConfigError, TrainingError), match=words):

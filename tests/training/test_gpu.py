@@ -12,7 +12,7 @@ import torch
 from owae import fit
 from owae.model.stack import Stack
 from owae.run import checkpoint
-from owae.training.state import load_model
+from owae.training.ema import load_model
 from owae_layers.resnet import ResNet
 from owae_mmd.mmd import MMD
 

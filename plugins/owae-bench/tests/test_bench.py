@@ -181,6 +181,7 @@ print(peak_bytes(call, torch.device("cpu")))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
 def test_peak_memory_is_what_a_call_adds_and_gives_back():
     # In a process of its own, as every measurement is: the growth of the resident memory is that of all a process's threads.
@@ -217,6 +218,7 @@ def test_a_stranger_is_measured_and_what_fails_stops_nothing(strangers, tmp_path
     assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_table_lists_the_measured_and_why_the_others_are_not(strangers):
     result = invoke("--divergence", '{ kind = "stranger", factor = 2.0, backend = "dense" }', "--divergence", "raises")
     assert result.exit_code == 0, result.exception
@@ -235,6 +237,7 @@ def test_the_prior_can_stand_on_the_other_side(strangers):
     assert "value_error" not in row.result  # draws of the prior, which are other draws in float64
 
 
+@pytest.mark.slow
 def test_a_worker_that_died_is_started_again(strangers):
     dead, alive = (
         {"distribution": "strangers", "plugin": "strangers", "options": {}, "reference": {}, "n": 4, "d": 2} | QUICK for _ in "12"

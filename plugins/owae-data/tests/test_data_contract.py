@@ -20,11 +20,10 @@ from owae.testing import check_source
 from owae_data import owae_components
 from owae_data.arrays import Arrays
 from owae_data.celeba import CelebA
-from owae_data.digits import Digits
 from owae_data.image_folder import ImageFolder
 from owae_data.mnist import Mnist
-from owae_data.mnist_5k import Mnist5k
 from owae_data.samples import write_celeba, write_mnist, write_svhn
+from owae_data.shipped import Digits, Mnist5k
 from owae_data.svhn import Svhn
 
 Case = Callable[[Path], tuple[Any, dict[str, Any]]]

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from owae import DataError
-from owae_data import base
+from owae_data import base, celeba, mnist, svhn
 from owae_data.celeba import CelebA
 from owae_data.mnist import Mnist
+from owae_data.public_files import LocalFile, OfficialFile, PublicFiles
 from owae_data.samples import write_celeba, write_mnist, write_svhn
-from owae_data.shelf import Remote, Shelf
 from owae_data.svhn import Svhn
 
 SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
@@ -175,12 +175,12 @@ def test_a_download_brings_the_partition_along(tmp_path: Path, monkeypatch: pyte
     write_celeba(tmp_path / "server")
     asked = []
 
-    def download(shelf: Shelf, remote: Remote) -> Path:
-        asked.append(remote.name)
-        shelf.home.mkdir(exist_ok=True, parents=True)
-        return (tmp_path / "server" / remote.name).rename(shelf.home / remote.name)
+    def download(files: PublicFiles, official: OfficialFile, _: str) -> LocalFile:
+        asked.append(official.name)
+        files.home.mkdir(exist_ok=True, parents=True)
+        return LocalFile((tmp_path / "server" / official.name).rename(files.home / official.name), official)
 
-    monkeypatch.setattr(Shelf, "_downloaded", download)
+    monkeypatch.setattr(PublicFiles, "_download", download)
     assert [len(CelebA(split, root=tmp_path / "here", verify=False)) for split in SPLITS] == [16, 6]
     assert asked == ["img_align_celeba.zip", "list_eval_partition.txt"]
 
@@ -213,6 +213,18 @@ def test_small_or_broken_faces_are_named(tmp_path: Path) -> None:
 # --- all three ---
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_the_official_files_are_those_that_torchvision_knows() -> None:
+    theirs = pytest.importorskip("torchvision.datasets")
+    assert {f"{name}.gz": md5 for name, md5 in mnist.CHECKSUMS.items()} == dict(theirs.MNIST.resources)
+    assert tuple(theirs.MNIST.mirrors) == mnist.MIRRORS
+    assert {part: (svhn.URL + f"{part}_32x32.mat", md5) for part, md5 in svhn.CHECKSUMS.items()} == {
+        part: (url, md5) for part, (url, _, md5) in theirs.SVHN.split_list.items()
+    }
+    for ours in (celeba.ARCHIVE, celeba.PARTITION, celeba.ATTRIBUTES):
+        assert (ours.drive, ours.md5, ours.name) in theirs.CelebA.file_list
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_without_files_or_network_the_message_says_what_to_put_where(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"name resolution(?s:.*)Get it by hand") as caught:
@@ -240,7 +252,7 @@ def test_all_is_decoded_once(tmp_path: Path, name: str, large: bool, monkeypatch
     first = _all(SOURCES[name]("train", root=tmp_path, verify=False))
     files = list((tmp_path / "decoded").glob("*.npy"))
     assert len(files) == 1
-    monkeypatch.setattr("owae_data.store.Decoded.make", None)
+    monkeypatch.setattr("owae_data.cache.ArrayCache.make", None)
     again = SOURCES[name]("train", root=tmp_path, verify=False)
     assert torch.equal(_all(again), first)
     assert not list((tmp_path / "decoded").glob(".*.part"))

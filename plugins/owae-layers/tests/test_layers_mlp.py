@@ -30,8 +30,9 @@ def test_the_papers_mnist_levels():
         shape, x = layer.latent_shape, z
 
 
-@pytest.mark.parametrize("shape", [(7,), (1, 8, 8), (3, 45, 33), (2, 3, 4, 5), (1,)])
-@pytest.mark.parametrize("hidden", [[], [6], [6, 5, 4]])
+@pytest.mark.parametrize(
+    ("shape", "hidden"), [((7,), [6]), ((1, 8, 8), []), ((3, 45, 33), [6, 5, 4]), ((2, 3, 4, 5), [6]), ((1,), [6, 5, 4])]
+)
 @pytest.mark.parametrize("decoder", ["gaussian", "deterministic"])
 def test_any_shape_and_depth(shape, hidden, decoder):
     layer = MLP(shape, latent=3, hidden=hidden, decoder=decoder)

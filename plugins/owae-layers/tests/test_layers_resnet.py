@@ -103,8 +103,9 @@ def test_skip_is_the_identity_where_size_and_channels_agree():
     assert not isinstance(uneven.decoder.skip, nn.Identity)
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize(
+    ("size", "norm"), [(1, "batch"), (2, "layer"), (3, "batch"), (3, "none"), (4, "batch"), (5, "none"), (7, "layer")]
+)
 def test_odd_and_tiny_maps_come_back_at_their_own_size(size, norm):
     for height, width in [(45, 45), (45, 33), (2, 3), (1, 1), (1, 8)]:
         layer = ResNet((3, height, width), channels=2, filters=4, filter_size=size, resample="down", norm=norm, output="sigmoid")
@@ -114,8 +115,7 @@ def test_odd_and_tiny_maps_come_back_at_their_own_size(size, norm):
         assert layer.decode(layer.encode(x).mean).mean.shape == x.shape
 
 
-@pytest.mark.parametrize("blocks", [0, 1, 3])
-@pytest.mark.parametrize("size", [2, 3, 4, 7])
+@pytest.mark.parametrize(("size", "blocks"), [(2, 1), (3, 0), (4, 3), (7, 1)])
 def test_a_stack_goes_down_to_one_pixel_and_comes_back(size, blocks):
     torch.manual_seed(0)
     layers, shape, heights = [], (3, 45, 29), [45]
@@ -160,15 +160,15 @@ def test_the_summary_tells_what_is_not_the_papers(options, words):
 
 
 @pytest.mark.parametrize("size", range(1, 8))
-@pytest.mark.parametrize("pixels", [1, 2, 5, 6, 45])
-def test_the_transposed_convolution_is_the_adjoint_of_the_strided_one(size, pixels):
-    down = Convolution(2, 3, size, stride=2, bias=False).double()
-    up = TransposedConvolution(3, 2, size, target=(pixels, pixels), bias=False).double()
-    with torch.no_grad():
-        up.weight.copy_(down.weight)
-    x = torch.randn(1, 2, pixels, pixels, dtype=torch.float64)
-    y = torch.randn(1, 3, (pixels + 1) // 2, (pixels + 1) // 2, dtype=torch.float64)
-    torch.testing.assert_close((down(x) * y).sum(), (x * up(y)).sum())
+def test_the_transposed_convolution_is_the_adjoint_of_the_strided_one(size):
+    for pixels in (1, 2, 5, 6, 45):
+        down = Convolution(2, 3, size, stride=2, bias=False).double()
+        up = TransposedConvolution(3, 2, size, target=(pixels, pixels), bias=False).double()
+        with torch.no_grad():
+            up.weight.copy_(down.weight)
+        x = torch.randn(1, 2, pixels, pixels, dtype=torch.float64)
+        y = torch.randn(1, 3, (pixels + 1) // 2, (pixels + 1) // 2, dtype=torch.float64)
+        torch.testing.assert_close((down(x) * y).sum(), (x * up(y)).sum())
 
 
 def test_modules_still_move_and_change_their_dtype():
@@ -214,8 +214,17 @@ def test_heads_and_ranges():
             assert bool(p.variance.any()) is (decoder == "gaussian" or (decoder is None and output == "linear"))
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky-relu", "elu", "gelu", "silu", "tanh"])
-@pytest.mark.parametrize("how", ["torch", "kaiming", "xavier", "orthogonal"])
+@pytest.mark.parametrize(
+    ("how", "activation"),
+    [
+        ("torch", "relu"),
+        ("kaiming", "leaky-relu"),
+        ("xavier", "tanh"),
+        ("orthogonal", "elu"),
+        ("kaiming", "gelu"),
+        ("xavier", "silu"),
+    ],
+)
 def test_initialisations_and_activations_give_finite_outputs(how, activation):
     layer = ResNet((1, 4, 4), channels=1, filters=2, initialisation=how, activation=activation)
     assert layer.encode(torch.rand(4, 1, 4, 4)).mean.isfinite().all()

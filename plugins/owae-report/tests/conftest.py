@@ -6,14 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fixtures import registry
+from runs import runs
 
-
-@pytest.fixture(scope="session")
-def registry():
-    """Every installed plugin's components. Imports stand inside, for what is imported before the type checker is not checked."""
-    from owae import Registry
-
-    return Registry.discover()
+__all__ = ["registry", "runs"]
 
 
 def trained(folder: Path, registry, *, images: np.ndarray | None = None, name: str = "run", **keys: object):

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from owae.data.sources import TensorSource
 from owae.errors import OwaeError, TrainingError
 from owae.model.stack import Stack
-from owae.run.train import Run
-from owae_report.cli import command
+from owae.run.opened import Run
+from owae_report.cli.figures import command
 from owae_report.figures import EMBEDDINGS, FIGURES, SHEETS
 
 FAST = [name for name in FIGURES if name != "embeddings-umap"]

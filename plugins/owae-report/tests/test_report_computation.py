@@ -10,11 +10,11 @@ import pytest
 import tiny
 import torch
 
-from owae import pictures
 from owae.data.sources import TensorSource
 from owae.errors import DataError, TrainingError
 from owae_report.embeddings import NEIGHBOURS, densest, encode, pca, raw, umap
 from owae_report.errors import NotDrawableError
+from owae_report.events import reconstructions
 from owae_report.interpolate import interpolate, pairs
 
 
@@ -126,7 +126,7 @@ def test_paths_end_in_the_reconstructions(level: int | None):
     stack, x = tiny.stack(), tiny.images(10)
     path = interpolate(stack, x[:5], x[5:], steps=7, level=level)
     assert path.shape == (5, 7, 1, 8, 8)
-    whole = pictures.reconstructions(stack, x)[level or stack.depth]
+    whole = reconstructions(stack, x)[level or stack.depth]
     torch.testing.assert_close(path[:, 0], whole[:5])
     torch.testing.assert_close(path[:, -1], whole[5:])
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from owae_report.blocks import Block, square_rows
 from owae_report.embeddings import Projection
 from owae_report.scatter import Panel, scatter
-from owae_report.sheets import Block, sheet, square_rows
+from owae_report.sheets import png, sheet
 from owae_report.style import DPI, PAGE, PAGE_HEIGHT, colours, rendered, styled
 
 
@@ -21,7 +22,11 @@ def pictures_of(count: int, *shape: int, seed: int = 0) -> np.ndarray:
 
 def drawn(blocks: list[Block], down: bool = False) -> np.ndarray:
     with styled():
-        content = rendered(sheet(blocks, down=down), "png")
+        return read(rendered(sheet(blocks, down=down), "png"))
+
+
+def read(content: bytes) -> np.ndarray:
+    """The pixels of a PNG, in RGBA."""
     with Image.open(io.BytesIO(content)) as image:
         assert image.info["dpi"] == pytest.approx((DPI, DPI), abs=0.1)
         return np.asarray(image.convert("RGBA"))
@@ -76,6 +81,19 @@ def test_everything_fits_a_page(shape: tuple[int, ...], down: bool):
     height, width = drawn(blocks, down).shape[:2]
     assert width <= PAGE * DPI + 1
     assert height <= PAGE_HEIGHT * DPI + 1
+
+
+@pytest.mark.parametrize(("count", "shape"), [(1600, (64, 64, 3)), (4, (1500, 900))])
+def test_no_picture_of_a_png_is_made_smaller_than_it_is(count: int, shape: tuple[int, ...]):
+    images = pictures_of(count, *shape)
+    rows = square_rows(images)
+    drawing = read(png(Block(rows)))
+    assert max(drawing.shape[0] / PAGE_HEIGHT, drawing.shape[1] / PAGE) > DPI
+    columns, (height, width) = len(rows[0]), shape[:2]
+    for index in (0, columns - 1, count // 2, count - 1):
+        top, left = 6 + index // columns * (height + 4), 6 + index % columns * (width + 4)
+        (place,) = found(drawing[top : top + height, left : left + width], images[index], 1)
+        assert place == (0, 0)
 
 
 def test_the_last_row_may_be_short_and_its_rest_is_white():

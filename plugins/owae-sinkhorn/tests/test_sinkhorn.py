@@ -19,7 +19,8 @@ from owae.testing import check_divergence
 from owae_sinkhorn import Sinkhorn
 from owae_sinkhorn import sinkhorn as module
 
-TABLE = [{}, {"p": 1}, {"blur": 0.5}, {"blur": 0.5, "scaling": 0.8}, {"reach": 1.0}, {"p": 1, "reach": 1.0}]
+# Every option once, and p = 1 with the one that changes its gradient.
+TABLE = [{}, {"blur": 0.5, "scaling": 0.8}, pytest.param({"p": 1, "reach": 1.0}, marks=pytest.mark.slow)]
 everyone = pytest.mark.parametrize("options", TABLE, ids=str)
 
 
@@ -247,10 +248,9 @@ keops = pytest.mark.skipif(bool(module.keops_missing()), reason="KeOps cannot be
 
 @keops
 @pytest.mark.slow
-@pytest.mark.parametrize("p", [1, 2])
-@pytest.mark.parametrize("n", [1, 40])
+@pytest.mark.parametrize(("n", "p"), [(1, 2), (40, 2), (40, 1)])
 def test_backends_are_one_mathematics(n, p, capfd):
-    """The two exact ones; geomloss keeps distances above 1e-4 in the one of them for p = 1."""
+    """The two exact ones; geomloss keeps distances above 1e-4 in the one of them for p = 1, where multiscale is left out."""
     x, y = clouds(n, n, 2)
     values, gradients = {}, {}
     for backend in ("tensorized", "online"):
@@ -258,15 +258,15 @@ def test_backends_are_one_mathematics(n, p, capfd):
         (gradients[backend],) = torch.autograd.grad(values[backend], x)
     torch.testing.assert_close(values["online"], values["tensorized"], rtol=1e-5 if p == 2 else 1e-3, atol=1e-5)
     torch.testing.assert_close(gradients["online"], gradients["tensorized"], rtol=1e-4 if p == 2 else 1e-2, atol=1e-4)
-    approximate = Sinkhorn(backend="multiscale", p=p)(x, y)
-    assert approximate.item() == pytest.approx(values["tensorized"].item(), rel=0.05)
+    if p == 2:
+        approximate = Sinkhorn(backend="multiscale")(x, y)
+        assert approximate.item() == pytest.approx(values["tensorized"].item(), rel=0.05)
     assert capfd.readouterr().out == ""
 
 
 @keops
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["online", "multiscale"])
-@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize(("backend", "p"), [("online", 1), ("multiscale", 2)])
 def test_degenerate_clouds_on_keops(backend, p):
     cloud = torch.zeros(8, 2, requires_grad=True)
     value = Sinkhorn(backend=backend, p=p)(cloud, cloud.detach())

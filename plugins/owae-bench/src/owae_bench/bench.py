@@ -1,4 +1,4 @@
-"""Goes through the cases, each divergence and backend in a process of its own."""
+"""Measures the cases, each divergence and backend in a process of its own."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Worker:
 
     def ask(self, request: dict[str, Any], limit: float) -> dict[str, Any]:
         """The answer to a request, or the `reason` why there is none."""
-        process = self._process = self._process or self._started()
+        process = self._process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
         late = threading.Event()
@@ -95,7 +95,7 @@ class Worker:
             return json.loads(line)
         code = process.wait()
         self.stop()
-        return {"reason": f"stopped after {limit:g} s" if late.is_set() else _death(code)}
+        return {"reason": f"stopped after {limit:g} s" if late.is_set() else _cause_of_end(code)}
 
     def stop(self) -> None:
         """End the process, if there is one."""
@@ -105,13 +105,13 @@ class Worker:
             process.communicate()
 
     @staticmethod
-    def _started() -> subprocess.Popen[str]:
+    def _start() -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "owae_bench.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
         )
 
 
-def _death(code: int) -> str:
+def _cause_of_end(code: int) -> str:
     if code >= 0:
         return f"its process ended with exit code {code}"
     name = signal.Signals(-code).name

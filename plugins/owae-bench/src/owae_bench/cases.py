@@ -1,4 +1,4 @@
-"""What there is to measure: every divergence of a registry, once a backend."""
+"""Lists what there is to measure: every divergence of a registry, once a backend."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def cases(registry: Registry, wanted: Sequence[str] = (), backends: Iterable[str
     found: list[tuple[Entry, dict[str, Any]]] = []
     if wanted:
         for text in wanted:
-            name, options = _parsed(text)
+            name, options = _parse(text)
             found += [(entry, options) for entry in _entries(registry, name)]
     else:
         found = [(entry, {}) for entry in registry.entries if entry.interface == "divergence"]
@@ -86,10 +86,10 @@ def cases(registry: Registry, wanted: Sequence[str] = (), backends: Iterable[str
     chosen = set(backends)
     for backend in chosen - known:
         raise ConfigError(f"none of these divergences has a backend '{backend}'; {suggestion(backend, known)}")
-    return [case for entry, options in found for case in _expanded(entry, options, chosen)]
+    return [case for entry, options in found for case in _expand(entry, options, chosen)]
 
 
-def _expanded(entry: Entry, options: dict[str, Any], chosen: set[str]) -> list[Case]:
+def _expand(entry: Entry, options: dict[str, Any], chosen: set[str]) -> list[Case]:
     """One case a backend, or one where there is no choice."""
     available = backends_of(entry.cls)
     _, problems = validated(options_model(entry.cls), options, entry.name)
@@ -104,7 +104,7 @@ def _expanded(entry: Entry, options: dict[str, Any], chosen: set[str]) -> list[C
     return [Case(entry.distribution, entry.plugin, entry.name, each, each | plain, flaw) for each in own]
 
 
-def _parsed(text: str) -> tuple[str, dict[str, Any]]:
+def _parse(text: str) -> tuple[str, dict[str, Any]]:
     if not text.lstrip().startswith("{"):
         return text.strip(), {}
     try:

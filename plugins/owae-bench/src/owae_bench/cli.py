@@ -53,11 +53,12 @@ def divergences(
     import contextlib
     import sys
 
+    from owae.parallel.devices import choose_device
     from owae.registry.registry import Registry
     from owae_bench.bench import run
     from owae_bench.cases import cases
+    from owae_bench.machine import describe_machine
     from owae_bench.report import print_rows, to_json, write_csv, write_plot
-    from owae_bench.where import device_name, where
 
     numbers = {name: _numbers(text, f"--{name}") for name, text in (("sizes", sizes), ("dims", dims))}
     for path in (csv, plot):
@@ -66,14 +67,14 @@ def divergences(
     if plot is not None and plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise typer.BadParameter(f"{plot} should end in .png, .pdf or .svg", param_hint="--plot")
     with contextlib.redirect_stdout(sys.stderr):
-        chosen = device_name(device)
+        chosen = str(choose_device(device))
         registry = Registry.discover()
     failures = [f"{each.plugin} of {each.distribution}: {each.reason}" for each in registry.failures]
     for failure in failures:
         log.warning("plugin not loaded: %s", failure)
     wanted = cases(registry, divergence or (), [name.strip() for name in backends.split(",") if name.strip()])
     total = len(wanted) * len(numbers["sizes"]) * len(numbers["dims"])
-    here = where(chosen) | {"against": against}
+    here = describe_machine(chosen) | {"against": against}
     if float(here["load"] or 0) > 1:
         log.warning("the machine is busy already (load %s): times will be too long, those of several threads by far", here["load"])
     rows = []

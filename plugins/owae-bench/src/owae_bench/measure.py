@@ -38,10 +38,10 @@ def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:
     n, d, device = request["n"], request["d"], torch.device(request["device"])
     x, y = _clouds(n, d)
     call = _Call(entry.cls(**request["options"]).to(device), x.to(device), y.to(device), request["against"])
-    first = _timed(call.both, device)
+    first = _time(call.both, device)
     value, gradient = call.both()
     both = _times(call.both, device, request["repeats"])
-    _timed(call.forward, device)
+    _time(call.forward, device)
     forward = _times(call.forward, device, request["repeats"])
     result = {
         "forward": statistics.median(forward),
@@ -99,7 +99,7 @@ def _errors(call: _Call, exact: _Call, value: Tensor, gradient: Tensor) -> dict[
     return {"value_error": off.item(), "gradient_error": turned.item()}
 
 
-def _timed(call: Callable[[], object], device: torch.device) -> float:
+def _time(call: Callable[[], object], device: torch.device) -> float:
     start = time.perf_counter()
     call()
     if device.type != "cpu":
@@ -110,7 +110,7 @@ def _timed(call: Callable[[], object], device: torch.device) -> float:
 def _times(call: Callable[[], object], device: torch.device, repeats: int) -> list[float]:
     times: list[float] = []
     while len(times) < repeats and not (len(times) >= 3 and sum(times) > ENOUGH_SECONDS):
-        times.append(_timed(call, device))
+        times.append(_time(call, device))
     return times
 
 

@@ -1,10 +1,11 @@
-"""The rows as a table, as JSON, as CSV and as a picture."""
+"""Prints and writes the rows: as a table, as JSON, as CSV and as a picture."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ HEADINGS = [
 
 
 def cells(row: Row) -> list[str]:
-    """The cells of a row under `HEADINGS`; blank where something is not known."""
+    """Formats the cells of a row under `HEADINGS`; blank where something is not known."""
     r = row.result
     return [
         row.case.label,
@@ -73,10 +74,7 @@ def to_json(rows: Sequence[Row], where: dict[str, Any], failures: Sequence[str])
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and value - value != 0 else value  # infinity and NaN are what differs from itself
-        for key, value in record.items()
-    }
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()}
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:

@@ -1,14 +1,13 @@
-"""Data sources for owae, each in a module of its own: what ships with a library, what a user has, what is downloaded."""
+"""Data sources for owae: what ships with a library, what a user has, what is downloaded."""
 
 from __future__ import annotations
 
 from owae.hooks import hookimpl
 from owae_data.arrays import Arrays
 from owae_data.celeba import CelebA
-from owae_data.digits import Digits
 from owae_data.image_folder import ImageFolder
 from owae_data.mnist import Mnist
-from owae_data.mnist_5k import Mnist5k
+from owae_data.shipped import Digits, Mnist5k
 from owae_data.svhn import Svhn
 
 

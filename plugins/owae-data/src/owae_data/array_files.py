@@ -1,4 +1,4 @@
-"""Arrays out of `.npy` and `.npz` files: never through pickle, and known by their headers before anything is read."""
+"""Reads arrays from `.npy` and `.npz` files: never through pickle, and known by their headers before anything is read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ArrayFile:
 
     @property
     def single(self) -> bool:
-        """Whether the file is a `.npy`."""
+        """True for a `.npy`, False for a `.npz`."""
         return "" in self.headers
 
     def find(self, *names: str) -> str | None:
@@ -56,12 +56,12 @@ class ArrayFile:
         largest = [key for key, size in sizes.items() if size == max(sizes.values())]
         if len(largest) != 1:
             raise DataError(
-                f"{self.path}: cannot tell which array holds the images; set the option images to one of: {self.listed()}"
+                f"{self.path}: cannot tell which array holds the images; set the option images to one of: {self.listing()}"
             )
         return largest[0]
 
     def read(self, key: str) -> np.ndarray:
-        """An array in the machine's byte order; a large `.npy` is mapped (copy-on-write), anything else read into memory.
+        """Reads an array in the machine's byte order; a large `.npy` is mapped (copy-on-write), anything else read into memory.
 
         Raises:
             DataError: There is no such key, the file is damaged, or the array holds Python objects, which only a pickle could load.
@@ -82,16 +82,16 @@ class ArrayFile:
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
     def place(self, key: str) -> str:
-        """How messages name an array."""
+        """Names an array for messages."""
         return f"'{key}' in {self.path}" if key else str(self.path)
 
-    def listed(self) -> str:
-        """The arrays with their shapes and dtypes."""
+    def listing(self) -> str:
+        """Lists the arrays with their shapes and dtypes, for messages."""
         return ", ".join(f"'{key}' {shape} {dtype}" for key, (shape, dtype) in self.headers.items())
 
 
 def open_arrays(path: Path) -> ArrayFile:
-    """A `.npy` or `.npz` file, told by its content, whatever its name.
+    """Opens a `.npy` or `.npz` file, told by its content, whatever its name.
 
     Raises:
         DataError: It is missing, a folder, or neither of the two.

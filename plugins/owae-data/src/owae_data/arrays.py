@@ -21,7 +21,7 @@ from owae_data.array_files import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS, Arra
 from owae_data.base import Fraction, StoredSource, ValueRange
 from owae_data.layouts import Layout, channel_axis, channels_first
 from owae_data.scales import KINDS, Scale, blocks, finite_range, scale_for
-from owae_data.splits import held_out
+from owae_data.splits import hold_out
 
 Key = str | Literal[False] | None  # the name of an array; False for none, None to find it
 
@@ -77,8 +77,8 @@ class Arrays(StoredSource):
         test_file = file if test_path is None else open_arrays(test_path)
         test_key = _test_key(test_file, image_key, images, same_file=same_file)
         if test_key is None:
-            rows = held_out(len(train.array), holdout, train.labels)
-            parts = {"train": train.only(rows["train"]), "test": train.only(rows["test"])}
+            rows = hold_out(len(train.array), holdout, train.labels)
+            parts = {"train": train.restrict(rows["train"]), "test": train.restrict(rows["test"])}
         else:
             test_label_key = None if labels is False else _test_label_key(test_file, label_key, same_file=same_file)
             parts = {"train": train, "test": _read(test_file, test_key, test_label_key, test_labels_path)}
@@ -89,7 +89,7 @@ class Arrays(StoredSource):
             stored = channels_first(torch.from_numpy(part.array), axis)
             super().__init__(stored, rows=part.rows, labels=part.labels, value_range=scale.value_range, convert=scale)
         else:
-            stored = channels_first(part.converted(scale), axis).contiguous()
+            stored = channels_first(part.convert(scale), axis).contiguous()
             super().__init__(stored, labels=part.labels, value_range=scale.value_range)
 
 
@@ -109,10 +109,10 @@ class _Part:
     rows: Int[Tensor, " N"]
     labels: Int[Tensor, " N"] | None
 
-    def only(self, rows: Int[Tensor, " M"]) -> _Part:
+    def restrict(self, rows: Int[Tensor, " M"]) -> _Part:
         return _Part(self.array, self.place, rows, None if self.labels is None else self.labels[rows])
 
-    def converted(self, scale: Scale) -> Shaped[Tensor, "N ..."]:
+    def convert(self, scale: Scale) -> Shaped[Tensor, "N ..."]:
         out = torch.empty(len(self.rows), *self.array.shape[1:], dtype=scale.dtype)
         at = 0
         for run in blocks(self.rows.numpy(), self.array[0].size):

@@ -79,7 +79,7 @@ class StoredSource(DataSource):
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """A block in which third parties' warnings are dropped and what they print goes to stderr: stdout belongs to results."""
+    """Runs the block without third parties' warnings, and with what they print on stderr: stdout belongs to results."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         yield

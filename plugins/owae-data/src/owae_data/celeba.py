@@ -14,17 +14,17 @@ from torch import Tensor
 
 from owae.errors import DataError, suggestion
 from owae.interfaces import Shape
-from owae_data.base import Extent, Fraction, StoredSource, ValueRange, quiet
-from owae_data.picture_sets import Pictures, decoded, is_picture, picture_names
+from owae_data.base import Extent, Fraction, StoredSource, ValueRange
+from owae_data.picture_sets import Pictures, decode, is_picture, picture_names
 from owae_data.pictures import Form
-from owae_data.shelf import Remote, Shelf
-from owae_data.splits import held_out
-from owae_data.store import Decoded, fingerprint, writable_root
+from owae_data.public_files import LocalFile, OfficialFile, PublicFiles
+from owae_data.splits import hold_out
 
+PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 FOLDER = "img_align_celeba"
-ARCHIVE = "img_align_celeba.zip"
-PARTITION = "list_eval_partition.txt"
-ATTRIBUTES = "list_attr_celeba.txt"
+ARCHIVE = OfficialFile("img_align_celeba.zip", "00d2c5bc6d35e252742224ab0c1e8fcb", PAGE, drive="0B7EVK8r0v71pZjFTYXZWM3FlRnM")
+PARTITION = OfficialFile("list_eval_partition.txt", "d32c9cbf5e040fd4025c592c306e6668", PAGE, drive="0B7EVK8r0v71pY0NSMzRuSXJEVkk")
+ATTRIBUTES = OfficialFile("list_attr_celeba.txt", "75e246fa4810816ffd6ee81facbd244c", PAGE, drive="0B7EVK8r0v71pblRyaVFSWGxPY0U")
 OFFICIAL = {"train": 0, "test": 2}  # numbers of the splits in the partition; 1 is for validation, and stays unused
 
 log = logging.getLogger(__name__)
@@ -67,21 +67,20 @@ class CelebA(StoredSource):
         skip_broken: bool = False,
         value_range: ValueRange = (-1.0, 1.0),
     ) -> None:
-        shelf = Shelf(self.name, root, download=download, verify=verify)
-        pictures, archive = _pictures(shelf)
-        files = [(name, pictures.open(name)) for name in pictures.names] if archive is None else [(archive.name, archive)]
-        key = {"size": list(size), "crop": list(crop), "files": fingerprint(files), "verify": verify}
-        file = Decoded(writable_root(root), self.name, key)
-        if archive is not None and not file.path.is_file():
-            shelf.check(archive, lambda: _remote(shelf, ARCHIVE))
+        files = PublicFiles(self.name, root, download=download, verify=verify)
+        pictures, archive = _pictures(files)
+        paths = [(name, pictures.open(name)) for name in pictures.names] if archive is None else [(ARCHIVE.name, archive.path)]
+        cached = files.cache(paths, size=list(size), crop=list(crop))
+        if archive is not None and not cached.path.is_file():
+            files.check(archive)
         form = Form(3, (size[0], size[1]), (crop[0], crop[1]))
         # Kept, since the other split finds it decoded as long as it lives.
-        self._album = decoded(pictures, form, file, skip_broken=skip_broken, keep=True)
+        self._album = decode(pictures, form, cached, skip_broken=skip_broken, keep=True)
 
         good = self._album.good.nonzero()[:, 0]
         stems = [Path(pictures.names[row]).stem for row in good.tolist()]
-        own = _split(shelf, stems, split, holdout)
-        labels = None if attribute is None else _attribute(shelf, [stems[row] for row in own.tolist()], attribute)
+        own = _split(files, stems, split, holdout)
+        labels = None if attribute is None else _attribute(files, [stems[row] for row in own.tolist()], attribute)
         super().__init__(self._album.examples, rows=good[own], labels=labels, value_range=value_range)
 
     @classmethod
@@ -90,81 +89,72 @@ class CelebA(StoredSource):
         return (3, *size)
 
 
-def _remote(shelf: Shelf, name: str) -> Remote:
-    with quiet():
-        from torchvision.datasets import CelebA as Official
-
-    drive, md5 = next((drive, md5) for drive, md5, file in Official.file_list if file == name)
-    else_put = f", or put the pictures into the folder {shelf.home / FOLDER}" if name == ARCHIVE else ""
-    return Remote(name, md5, "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html", drive=drive, else_put=else_put)
-
-
-def _pictures(shelf: Shelf) -> tuple[Pictures, Path | None]:
-    """The pictures, and the archive that they are in, if they are in one."""
-    for folder in shelf.folders:
+def _pictures(files: PublicFiles) -> tuple[Pictures, LocalFile | None]:
+    """Finds or downloads the pictures, and the archive that they are in, if they are in one."""
+    for folder in files.folders:
         for place, below in ((folder / FOLDER, True), (folder, False)):
             names = picture_names(place, below=below)
             if names:
                 log.info("%d of CelebA's 202599 pictures found in %s", len(names), place)
                 return Pictures(names, place.joinpath, str(place)), None
-    path = shelf.find(ARCHIVE)
-    if path is None:
-        path = shelf.obtain(lambda: _remote(shelf, ARCHIVE), ARCHIVE)
+    found = files.find(ARCHIVE)
+    if found is None:
+        found = files.fetch(ARCHIVE, otherwise=f", or put the pictures into the folder {files.home / FOLDER}")
         # With the archive or never: the splits must not depend on the network of the moment.
-        shelf.obtain(lambda: _remote(shelf, PARTITION), *_names(PARTITION))
+        files.fetch(PARTITION, _as_csv(PARTITION))
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(found.path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise shelf.unfit(path, lambda: _remote(shelf, ARCHIVE), f"is no zip archive ({error})") from error
+        raise found.error(f"is no zip archive ({error})") from error
     names = sorted(name for name in archive.namelist() if is_picture(name.rsplit("/", 1)[-1]))
     if not names:
-        raise shelf.unfit(path, lambda: _remote(shelf, ARCHIVE), "has no pictures in it")
-    return Pictures(names, lambda name: io.BytesIO(archive.read(name)), str(path)), path
+        raise found.error("has no pictures in it")
+    return Pictures(names, lambda name: io.BytesIO(archive.read(name)), str(found.path)), found
 
 
-def _split(shelf: Shelf, stems: list[str], split: Literal["train", "test"], holdout: float) -> Int[Tensor, " N"]:
-    """Which of the pictures are in a split: by the official partition, or held out."""
+def _split(files: PublicFiles, stems: list[str], split: Literal["train", "test"], holdout: float) -> Int[Tensor, " N"]:
+    """Tells which of the pictures are in a split: by the official partition, or held out."""
     level = logging.WARNING if split == "train" else logging.DEBUG  # both splits are opened as a rule; once is enough
-    path = shelf.find(*_names(PARTITION))
-    if path is None:
+    partition = files.find(PARTITION, _as_csv(PARTITION))
+    if partition is None:
         text = "%g of the pictures are held out for testing; for the official splits put %s into %s"
-        log.log(level, text, holdout, PARTITION, shelf.home)
-        return held_out(len(stems), holdout)[split]
-    _, table = _table(shelf, path, PARTITION)
+        log.log(level, text, holdout, PARTITION.name, files.home)
+        return hold_out(len(stems), holdout)[split]
+    _, table = _table(partition)
     parts = torch.tensor([table.get(stem, [-1])[0] for stem in stems])
     if any(not (parts == number).any() for number in OFFICIAL.values()):
         text = "%s leaves a split of these %d pictures empty, so %g of them are held out for testing instead"
-        log.log(level, text, path, len(stems), holdout)
-        return held_out(len(stems), holdout)[split]
+        log.log(level, text, partition.path, len(stems), holdout)
+        return hold_out(len(stems), holdout)[split]
     if (parts < 0).any():
-        log.log(level, "%d pictures are not in %s, and stay unused", int((parts < 0).sum()), path)
+        log.log(level, "%d pictures are not in %s, and stay unused", int((parts < 0).sum()), partition.path)
     return (parts == OFFICIAL[split]).nonzero()[:, 0]
 
 
-def _attribute(shelf: Shelf, stems: list[str], attribute: str) -> Int[Tensor, " N"]:
-    path = shelf.obtain(lambda: _remote(shelf, ATTRIBUTES), *_names(ATTRIBUTES))
-    columns, table = _table(shelf, path, ATTRIBUTES)
+def _attribute(files: PublicFiles, stems: list[str], attribute: str) -> Int[Tensor, " N"]:
+    attributes = files.fetch(ATTRIBUTES, _as_csv(ATTRIBUTES))
+    columns, table = _table(attributes)
     if attribute not in columns:
-        raise DataError(f"{path} has no attribute '{attribute}'; {suggestion(attribute, columns)}")
+        raise DataError(f"{attributes.path} has no attribute '{attribute}'; {suggestion(attribute, columns)}")
     missing = [stem for stem in stems if stem not in table]
     if missing:
         raise DataError(
-            f"{path} does not list {len(missing)} of the pictures, such as {missing[0]}; leave the option attribute out"
+            f"{attributes.path} does not list {len(missing)} of the pictures, such as {missing[0]}; leave the option attribute out"
         )
     column = columns.index(attribute)
     return torch.tensor([int(table[stem][column] > 0) for stem in stems])
 
 
-def _names(name: str) -> tuple[str, str]:
-    return name, name.replace(".txt", ".csv")
+def _as_csv(official: OfficialFile) -> str:
+    return official.name.replace(".txt", ".csv")
 
 
-def _table(shelf: Shelf, path: Path, name: str) -> tuple[list[str], dict[str, list[int]]]:
-    """A list of the data set: names of the columns, and the numbers of each picture, by the stem of its file's name."""
+def _table(file: LocalFile) -> tuple[list[str], dict[str, list[int]]]:
+    """Reads a list of the data set: names of the columns, and the numbers of each picture, by the stem of its file's name."""
     columns: list[str] = []
     rows: dict[str, list[int]] = {}
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in file.path.read_text(encoding="utf-8").splitlines():
             first, *rest = line.replace(",", " ").split() or [""]
             if is_picture(first):
                 rows[Path(first).stem] = [int(value) for value in rest]
@@ -173,5 +163,5 @@ def _table(shelf: Shelf, path: Path, name: str) -> tuple[list[str], dict[str, li
         if not rows or any(len(row) != max(len(columns), 1) for row in rows.values()):
             raise ValueError("wanted are a name and a number for each column in each line")
     except ValueError as error:
-        raise shelf.unfit(path, lambda: _remote(shelf, name), f"is no list of pictures ({error})") from error
+        raise file.error(f"is no list of pictures ({error})") from error
     return columns, rows

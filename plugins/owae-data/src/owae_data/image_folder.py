@@ -13,10 +13,10 @@ from torch import Tensor
 
 from owae.errors import DataError
 from owae_data.base import Extent, Fraction, StoredSource, ValueRange
-from owae_data.picture_sets import Pictures, decoded, picture_names
+from owae_data.cache import ArrayCache, data_root, fingerprint
+from owae_data.picture_sets import Pictures, decode, picture_names
 from owae_data.pictures import SUFFIXES, Form
-from owae_data.splits import held_out
-from owae_data.store import Decoded, data_root, fingerprint
+from owae_data.splits import hold_out
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +72,13 @@ class ImageFolder(StoredSource):
         self.classes, labels = _classes([name.split("/")[0 if parts is None else 1 :] for name in names])
         form = Form(channels, size and (size[0], size[1]), crop and (crop[0], crop[1]))
         key = {**asdict(form), "folder": str(folder), "files": fingerprint((name, folder / name) for name in names)}
-        file = Decoded(data_root(), self.name, key)
+        cached = ArrayCache(data_root(), self.name, key)
         # Kept, since the other split finds it decoded as long as it lives.
-        self._album = decoded(Pictures(names, folder.joinpath, str(folder)), form, file, skip_broken=skip_broken)
+        self._album = decode(Pictures(names, folder.joinpath, str(folder)), form, cached, skip_broken=skip_broken)
 
         good = self._album.good.nonzero()[:, 0]
         if parts is None:
-            rows = good[held_out(len(good), holdout, None if labels is None else labels[good])[split]]
+            rows = good[hold_out(len(good), holdout, None if labels is None else labels[good])[split]]
         else:
             rows = good[(good < len(parts["train"])) == (split == "train")]
         if not len(rows):

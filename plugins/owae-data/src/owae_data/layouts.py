@@ -1,4 +1,4 @@
-"""Where the channels of an array of images stand.
+"""Finds the channels of an array of images.
 
 In four dimensions they are the second axis, (N, C, H, W), or the last, (N, H, W, C). "auto" takes, in this order, the axis that
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def channel_axis(shape: tuple[int, ...], layout: Layout, place: str, level: int = logging.WARNING) -> int | None:
-    """The axis that holds the channels, None where there is no such axis.
+    """Finds the axis that holds the channels; None where there is no such axis.
 
     Raises:
         DataError: The shape, that of a whole array, is not one of images or vectors; the message names `place`.
@@ -55,7 +55,7 @@ def channel_axis(shape: tuple[int, ...], layout: Layout, place: str, level: int 
 
 
 def channels_first(images: Shaped[Tensor, "N ..."], axis: int | None) -> Shaped[Tensor, "N ..."]:
-    """A view (N, C, H, W) of images whose channels are `axis`, or which have none, (N, H, W); vectors, (N, D), stay as they are."""
+    """Returns a view (N, C, H, W) of images whose channels are `axis`, or which have none, (N, H, W); vectors, (N, D), stay as they are."""
     if axis is not None:
         return images.movedim(axis, 1)
     return images[:, None] if images.ndim == 3 else images

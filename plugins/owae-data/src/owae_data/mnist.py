@@ -13,10 +13,17 @@ from jaxtyping import UInt8
 
 from owae.errors import DataError
 from owae.interfaces import Shape
-from owae_data.base import StoredSource, ValueRange, quiet
-from owae_data.shelf import Remote, Shelf
-from owae_data.store import Decoded, Recipe, fingerprint, writable_root
+from owae_data.base import StoredSource, ValueRange
+from owae_data.cache import Decoder
+from owae_data.public_files import LocalFile, OfficialFile, PublicFiles
 
+MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
+CHECKSUMS = {
+    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+}
 FILES = {"train": "train", "test": "t10k"}  # what the splits are called in file names
 
 
@@ -44,21 +51,13 @@ class Mnist(StoredSource):
         verify: bool = True,
         value_range: ValueRange = (0.0, 1.0),
     ) -> None:
-        shelf = Shelf(self.name, root, "MNIST/raw", download=download, verify=verify)
-        images = _path(shelf, f"{FILES[split]}-images-idx3-ubyte")
-        labels = _path(shelf, f"{FILES[split]}-labels-idx1-ubyte")
-        key = {"files": fingerprint((path.name, path) for path in (images, labels)), "verify": verify}
-        file = Decoded(writable_root(root), self.name, key)
-        examples = file.load()
-        if examples is None:
-            for path in (images, labels):
-                if path.suffix == ".gz":
-                    shelf.check(path, lambda name=path.name: _remote(name))
-            pixels = _read(shelf, images, 3)
-            examples = file.make(Recipe((len(pixels), 1, *pixels.shape[1:]), lambda: [pixels[:, None]]))
-        numbers = _read(shelf, labels, 1)
+        files = PublicFiles(self.name, root, "MNIST/raw", download=download, verify=verify)
+        images = _fetch(files, f"{FILES[split]}-images-idx3-ubyte")
+        labels = _fetch(files, f"{FILES[split]}-labels-idx1-ubyte")
+        examples = files.convert(images, labels, decoder=lambda: _decoder(images))
+        numbers = _read(labels, 1)
         if len(numbers) != len(examples):
-            raise DataError(f"{labels} has {len(numbers)} labels for the {len(examples)} images in {images}")
+            raise DataError(f"{labels.path} has {len(numbers)} labels for the {len(examples)} images in {images.path}")
         super().__init__(examples, labels=torch.from_numpy(numbers.astype(np.int64)), value_range=value_range)
 
     @classmethod
@@ -67,27 +66,25 @@ class Mnist(StoredSource):
         return (1, 28, 28) if verify else None
 
 
-def _path(shelf: Shelf, name: str) -> Path:
-    return shelf.obtain(lambda: _remote(f"{name}.gz"), f"{name}.gz", name, name.replace("-idx", ".idx"))
+def _fetch(files: PublicFiles, name: str) -> LocalFile:
+    packed = f"{name}.gz"
+    official = OfficialFile(packed, CHECKSUMS[name], MIRRORS[0] + packed, tuple(mirror + packed for mirror in MIRRORS))
+    return files.fetch(official, name, name.replace("-idx", ".idx"))
 
 
-def _remote(name: str) -> Remote:
-    with quiet():
-        from torchvision.datasets import MNIST
-
-    name = f"{name.removesuffix('.gz')}.gz"
-    checksums = dict(MNIST.resources)
-    return Remote(name, checksums[name], MNIST.mirrors[0] + name, tuple(mirror + name for mirror in MNIST.mirrors))
+def _decoder(images: LocalFile) -> Decoder:
+    pixels = _read(images, 3)
+    return Decoder((len(pixels), 1, *pixels.shape[1:]), lambda: [pixels[:, None]])
 
 
-def _read(shelf: Shelf, path: Path, axes: int) -> UInt8[np.ndarray, "N ..."]:
-    """The bytes in an IDX file: two zero bytes, the dtype (8 for bytes), the number of axes, their lengths, and the entries."""
+def _read(local: LocalFile, axes: int) -> UInt8[np.ndarray, "N ..."]:
+    """Reads an IDX file: two zero bytes, the dtype (8 for bytes), the number of axes, their lengths, and the entries."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(local.path) if local.path.suffix == ".gz" else local.path.open("rb") as file:
             data = bytearray(file.read())  # torch wants memory that it may write to
         if data[:4] != bytes([0, 0, 8, axes]):
             raise ValueError(f"does not begin like an IDX file of bytes with {axes} axes")
         lengths = np.frombuffer(data, ">i4", axes, 4)
         return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(lengths)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise shelf.unfit(path, lambda: _remote(path.name), f"cannot be read ({error})") from error
+        raise local.error(f"cannot be read ({error})") from error

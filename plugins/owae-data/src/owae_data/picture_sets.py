@@ -1,4 +1,4 @@
-"""Many pictures as one tensor of bytes: in memory where they are few, through a file that is built once where they are many."""
+"""Makes one tensor of bytes of many pictures: in memory where they are few, through a file that is built once where they are many."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from torch import Tensor
 
 from owae.errors import DataError
 from owae_data import base
+from owae_data.cache import ArrayCache, Block, Decoder
 from owae_data.pictures import SUFFIXES, Form, Source, read, survey
 from owae_data.progress import progress
-from owae_data.store import Block, Decoded, Recipe
 
 RUN = 512  # pictures decoded between two writes
 LISTED = 10  # files that a message names
@@ -47,7 +47,7 @@ class Pictures:
 
 
 def picture_names(folder: Path, *, below: bool = True) -> list[str]:
-    """The picture files in a folder, by their suffix, as sorted paths relative to it with forward slashes; none that is hidden.
+    """Lists the picture files in a folder, by their suffix, as sorted paths relative to it with forward slashes; none that is hidden.
 
     Args:
         folder: Where to look; nothing is found where there is none.
@@ -69,12 +69,12 @@ def _walk(folder: Path, below: bool) -> Iterator[Path]:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name is that of a picture, and it is not hidden."""
+    """Tells whether a file's name is that of a picture, and it is not hidden."""
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
 class Album:
-    """The pictures of a set, decoded.
+    """Holds the pictures of a set, decoded.
 
     Attributes:
         examples: One row for each name; blank for those that could not be read.
@@ -90,45 +90,44 @@ class Album:
 _open_albums: weakref.WeakValueDictionary[str, Album] = weakref.WeakValueDictionary()
 
 
-def decoded(pictures: Pictures, form: Form, file: Decoded, *, skip_broken: bool, keep: bool = False) -> Album:
-    """The pictures in one form.
+def decode(pictures: Pictures, form: Form, cached: ArrayCache, *, skip_broken: bool, keep: bool = False) -> Album:
+    """Decodes pictures into one form, or finds them decoded.
 
     Args:
         pictures: The set.
         form: What each becomes; what it leaves open is taken from the pictures.
-        file: Where decoded bytes are looked for, and kept if they are many.
+        cached: Where decoded bytes are looked for, and kept if they are many.
         skip_broken: Whether pictures that cannot be read are left out, and logged, instead of refused.
         keep: Whether to keep even a few.
 
     Raises:
         DataError: Pictures cannot be read, or differ in size though `form` gives none; the message names up to ten.
     """
-    album = _open_albums.get(str(file.path))
+    album = _open_albums.get(str(cached.path))
     if album is None:
-        examples, broken = _stored(file) or _decode(pictures, form, file, keep)
+        examples = cached.load()
+        if examples is None:
+            examples, broken = _decode(pictures, form, cached, keep)
+        else:
+            broken = cached.notes()["broken"]
         if broken:
             _report(broken, pictures, skip_broken and len(broken) < len(pictures.names))
         album = Album(examples, torch.tensor([name not in broken for name in pictures.names]))
-        _open_albums[str(file.path)] = album
+        _open_albums[str(cached.path)] = album
     elif not skip_broken and not album.good.all():
         bad = [name for name, good in zip(pictures.names, album.good.tolist(), strict=True) if not good]
         _report(dict.fromkeys(bad, "cannot be read"), pictures, skip_broken)
     return album
 
 
-def _stored(file: Decoded) -> tuple[Tensor, dict[str, str]] | None:
-    examples = file.load()
-    return None if examples is None else (examples, file.notes()["broken"])
-
-
-def _decode(pictures: Pictures, form: Form, file: Decoded, keep: bool) -> tuple[Tensor, dict[str, str]]:
+def _decode(pictures: Pictures, form: Form, cached: ArrayCache, keep: bool) -> tuple[Tensor, dict[str, str]]:
     shape, broken = _common_shape(pictures, form)
     form = replace(form, channels=shape[0])
-    recipe = Recipe((len(pictures.names), *shape), lambda: _blocks(pictures, form, shape, broken), lambda: {"broken": broken})
-    if keep or prod(recipe.shape) > base.LARGE:
-        examples = file.make(recipe)
-        return examples, file.notes()["broken"] if file.path.is_file() else broken
-    return recipe.in_memory(), broken
+    decoder = Decoder((len(pictures.names), *shape), lambda: _blocks(pictures, form, shape, broken), lambda: {"broken": broken})
+    if keep or prod(decoder.shape) > base.LARGE:
+        examples = cached.make(decoder)
+        return examples, cached.notes()["broken"] if cached.path.is_file() else broken
+    return decoder.in_memory(), broken
 
 
 def _common_shape(pictures: Pictures, form: Form) -> tuple[tuple[int, int, int], dict[str, str]]:
@@ -146,7 +145,7 @@ def _common_shape(pictures: Pictures, form: Form) -> tuple[tuple[int, int, int],
         odd = [f"{name} ({h}x{w})" for name, (_, h, w) in shapes.items() if (h, w) != (height, width)]
         raise DataError(
             f"{pictures.place}: pictures differ in size (height x width): {most} are {height}x{width}, but not "
-            f"{_listed(odd, ', ')}; set size = [{height}, {width}], or another, to resize them all"
+            f"{_list(odd, ', ')}; set size = [{height}, {width}], or another, to resize them all"
         )
     return (max(channels for channels, _, _ in shapes.values()), *(form.size or (height, width))), broken
 
@@ -167,7 +166,7 @@ def _blocks(pictures: Pictures, form: Form, shape: tuple[int, int, int], broken:
 
 
 def _attempts(function: Callable[[Source], Any], pictures: Pictures, title: str) -> Iterator[list[Any]]:
-    """What the function makes of each picture, or the exception that it raised, in runs; by several threads."""
+    """Yields what the function makes of each picture, or the exception that it raised, in runs; by several threads."""
 
     def attempt(name: str) -> Any:
         try:
@@ -190,13 +189,13 @@ def _reason(error: Exception) -> str:
 
 
 def _report(broken: dict[str, str], pictures: Pictures, skip_broken: bool) -> None:
-    listed = _listed([f"{name}: {reason}" for name, reason in broken.items()], "\n  ")
+    listed = _list([f"{name}: {reason}" for name, reason in broken.items()], "\n  ")
     text = f"{pictures.place}: {len(broken)} of {len(pictures.names)} pictures cannot be used"
     if not skip_broken:
         raise DataError(f"{text}; mend or remove them, or leave them out by skip_broken = true\n  {listed}")
     log.warning("%s and are left out\n  %s", text, listed)
 
 
-def _listed(items: list[str], separator: str) -> str:
+def _list(items: list[str], separator: str) -> str:
     more = [] if len(items) <= LISTED else [f"and {len(items) - LISTED} more"]
     return separator.join(items[:LISTED] + more)

@@ -1,4 +1,4 @@
-"""One picture file as bytes of a tensor, whatever its format, mode, depth or orientation.
+"""Reads a picture file as bytes, whatever its format, mode, depth or orientation.
 
 - Orientation: as EXIF says.
 - Transparency (an alpha channel, a palette's or a colour key): composited on white.
@@ -27,7 +27,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", 
 
 @dataclass(frozen=True)
 class Form:
-    """What every picture of a set is made into.
+    """Describes what every picture of a set is made into.
 
     Attributes:
         channels: 1 for grey, 3 for RGB; None for what the pictures are.
@@ -41,7 +41,7 @@ class Form:
 
 
 def survey(source: Source, form: Form) -> tuple[int, int, int]:
-    """Channels, height and width that a picture would have by itself: after the crop, before resizing.
+    """Looks up the channels, height and width that a picture would have by itself: after the crop, before resizing.
 
     Raises:
         Exception: It cannot be read, or is smaller than the crop; whatever Pillow raises.
@@ -63,7 +63,7 @@ def survey(source: Source, form: Form) -> tuple[int, int, int]:
 
 
 def read(source: Source, form: Form) -> UInt8[np.ndarray, "C H W"]:
-    """A picture as uint8 (C, H, W), cropped, then resized with antialiasing (bilinear over the area that a pixel covers).
+    """Reads a picture as uint8 (C, H, W), cropped, then resized with antialiasing (bilinear over the area that a pixel covers).
 
     `form.channels` must be given.
 

@@ -1,4 +1,4 @@
-"""A progress bar on stderr where that is a terminal, and nothing at all where it is not."""
+"""Shows a progress bar on stderr where that is a terminal, and nothing at all where it is not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(title: str, total: int | None, *, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
-    """A block during which a bar stands; what it yields is called with each advance.
+    """Shows a bar while the block runs; what it yields is called with each advance.
 
     Args:
         title: What is going on.

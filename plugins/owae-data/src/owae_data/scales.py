@@ -1,4 +1,4 @@
-"""Which numbers an array of images becomes.
+"""Brings the numbers of an array of images into one range.
 
 - Booleans become the bytes 0 and 255.
 - Whole numbers become bytes if all are within 0…255, and else are treated like floats.
@@ -67,13 +67,13 @@ Scale = Bytes | Linear
 
 
 def blocks(rows: np.ndarray, row_size: int) -> Iterator[np.ndarray]:
-    """The row numbers in runs of about `BLOCK` entries."""
+    """Splits row numbers into runs of about `BLOCK` entries."""
     step = max(BLOCK // row_size, 1)
     return (rows[at : at + step] for at in range(0, len(rows), step))
 
 
 def finite_range(array: np.ndarray, rows: np.ndarray) -> Bounds | None:
-    """The least and greatest finite entry in these rows of an array; None if there is none."""
+    """Finds the least and greatest finite entry in these rows of an array; None if there is none."""
     low, high = np.inf, -np.inf
     for run in blocks(rows, array[0].size):
         block = array[run]
@@ -94,7 +94,7 @@ def scale_for(
     place: str,
     level: int = logging.WARNING,
 ) -> Scale:
-    """The scale for an array, by the rules above.
+    """Chooses the scale for an array, by the rules above.
 
     Args:
         dtypes: Those of both splits.
@@ -132,10 +132,10 @@ def scale_for(
         measured = low, high if low < high else low + 1
         log.log(level, "%s is left as it is; its value range is [%g, %g]", place, *measured)
         return Linear(measured, measured)
-    return _rescaled(train or both, both, wanted, place, level)
+    return _rescale(train or both, both, wanted, place, level)
 
 
-def _rescaled(train: Bounds, both: Bounds, wanted: Bounds, place: str, level: int) -> Linear:
+def _rescale(train: Bounds, both: Bounds, wanted: Bounds, place: str, level: int) -> Linear:
     if train[0] >= 0 and train[1] <= 1:
         source = (0.0, 1.0)
     elif train[0] >= wanted[0] and train[1] <= wanted[1]:

@@ -1,4 +1,4 @@
-"""Which examples are held out for testing, where the data do not say so themselves."""
+"""Holds examples out for testing, where the data do not say so themselves."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 from owae.errors import DataError
 
 
-def held_out(count: int, fraction: float, labels: Int[Tensor, " N"] | None = None) -> dict[str, Int[Tensor, " _"]]:
-    """The rows of the train and of the test split: every so many-th example of each class is for testing.
+def hold_out(count: int, fraction: float, labels: Int[Tensor, " N"] | None = None) -> dict[str, Int[Tensor, " _"]]:
+    """Splits rows into those to train and those to test on: every so many-th example of each class is for testing.
 
     Nothing is drawn, so the split is the same everywhere and for ever. Examples are put in order of their class first: data that
     go round the classes in turn would otherwise have only some of them tested.
@@ -23,9 +23,9 @@ def held_out(count: int, fraction: float, labels: Int[Tensor, " N"] | None = Non
     Raises:
         DataError: There are fewer than two examples.
 
-    >>> held_out(10, 0.2)["test"]
+    >>> hold_out(10, 0.2)["test"]
     tensor([2, 7])
-    >>> held_out(6, 0.4, torch.tensor([0, 1, 0, 1, 0, 1]))["test"]
+    >>> hold_out(6, 0.4, torch.tensor([0, 1, 0, 1, 0, 1]))["test"]
     tensor([2, 3])
     """
     if count < 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +11,16 @@ import torch
 
 from owae.errors import DataError
 from owae.interfaces import Shape
-from owae_data.base import StoredSource, ValueRange, quiet
-from owae_data.shelf import Remote, Shelf
-from owae_data.store import Block, Decoded, Recipe, fingerprint, writable_root
+from owae_data.base import StoredSource, ValueRange
+from owae_data.cache import Block, Decoder
+from owae_data.public_files import LocalFile, OfficialFile, PublicFiles
 
+URL = "http://ufldl.stanford.edu/housenumbers/"
+CHECKSUMS = {
+    "train": "e26dedcc434d2e4c54c9b2d4a06d8373",
+    "extra": "a93ce644f1a588dc4d68dda5feec44a7",
+    "test": "eb5a983be6a315427106f1b164d9cef3",
+}
 RUN = 8192  # images written at a time
 
 
@@ -47,20 +53,12 @@ class Svhn(StoredSource):
         wanted = ("train", "extra") if parts == "both" else (parts,)
         if split == "test":
             wanted = ("test",)
-        shelf = Shelf(self.name, root, "SVHN", download=download, verify=verify)
-        paths = {part: shelf.obtain(lambda part=part: _remote(part), f"{part}_32x32.mat") for part in wanted}
-        key = {"files": fingerprint((path.name, path) for path in paths.values()), "verify": verify}
-        file = Decoded(writable_root(root), self.name, key)
-        examples = file.load()
-        if examples is None:
-            for part, path in paths.items():
-                shelf.check(path, lambda part=part: _remote(part))
-            shapes = [_shape(shelf, part, path) for part, path in paths.items()]
-            whole = (sum(shape[3] for shape in shapes), *(shapes[0][axis] for axis in (2, 0, 1)))
-            examples = file.make(Recipe(whole, lambda: _blocks(shelf, paths)))
-        labels = np.concatenate([_variable(shelf, part, path, "y").ravel() for part, path in paths.items()]).astype(np.int64)
+        files = PublicFiles(self.name, root, "SVHN", download=download, verify=verify)
+        found = [files.fetch(_official(part)) for part in wanted]
+        examples = files.convert(*found, decoder=lambda: _decoder(found))
+        labels = np.concatenate([_variable(file, "y").ravel() for file in found]).astype(np.int64)
         if len(labels) != len(examples):
-            raise DataError(f"{', '.join(map(str, paths.values()))}: {len(labels)} labels for {len(examples)} images")
+            raise DataError(f"{', '.join(str(file.path) for file in found)}: {len(labels)} labels for {len(examples)} images")
         super().__init__(examples, labels=torch.from_numpy(labels % 10), value_range=value_range)  # the files say 10 for 0
 
     @classmethod
@@ -69,38 +67,41 @@ class Svhn(StoredSource):
         return (3, 32, 32) if verify else None
 
 
-def _remote(part: str) -> Remote:
-    with quiet():
-        from torchvision.datasets import SVHN
-
-    url, name, md5 = SVHN.split_list[part]
-    return Remote(name, md5, url, (url,))
+def _official(part: str) -> OfficialFile:
+    name = f"{part}_32x32.mat"
+    return OfficialFile(name, CHECKSUMS[part], URL + name, (URL + name,))
 
 
-def _shape(shelf: Shelf, part: str, path: Path) -> tuple[int, ...]:
+def _decoder(files: Sequence[LocalFile]) -> Decoder:
+    shapes = [_shape(file) for file in files]
+    height, width, channels, _ = shapes[0]
+    return Decoder((sum(shape[3] for shape in shapes), channels, height, width), lambda: _blocks(files))
+
+
+def _shape(file: LocalFile) -> tuple[int, ...]:
     from scipy.io import whosmat
 
     try:
-        shapes = {name: shape for name, shape, _ in whosmat(path)}
+        shapes = {name: shape for name, shape, _ in whosmat(file.path)}
         shape = shapes.get("X", ())
         if "y" not in shapes or len(shape) != 4 or shape[2] != 3:
             raise ValueError(f"holds arrays {shapes}, not 'X' of shape (32, 32, 3, N) and 'y'")
     except Exception as error:  # a damaged file fails in many ways
-        raise shelf.unfit(path, lambda: _remote(part), f"cannot be read ({error})") from error
+        raise file.error(f"cannot be read ({error})") from error
     return shape
 
 
-def _variable(shelf: Shelf, part: str, path: Path, name: str) -> np.ndarray:
+def _variable(file: LocalFile, name: str) -> np.ndarray:
     from scipy.io import loadmat
 
     try:
-        return loadmat(path, variable_names=[name])[name]
+        return loadmat(file.path, variable_names=[name])[name]
     except Exception as error:  # a damaged file fails in many ways
-        raise shelf.unfit(path, lambda: _remote(part), f"cannot be read ({error})") from error
+        raise file.error(f"cannot be read ({error})") from error
 
 
-def _blocks(shelf: Shelf, paths: dict[str, Path]) -> Iterator[Block]:
-    for part, path in paths.items():
-        images = _variable(shelf, part, path, "X")
+def _blocks(files: Sequence[LocalFile]) -> Iterator[Block]:
+    for file in files:
+        images = _variable(file, "X")
         for at in range(0, images.shape[3], RUN):
             yield images[..., at : at + RUN].transpose(3, 2, 0, 1)

@@ -81,5 +81,5 @@ def _perceptron(widths: Sequence[int], kind: Hidden) -> nn.Sequential:
     *inner, last = itertools.pairwise(widths)
     layers: list[nn.Module] = []
     for inputs, outputs in inner:
-        layers += [nn.Linear(inputs, outputs, bias=kind.bias), *kind.after_linear(outputs)]
+        layers += [nn.Linear(inputs, outputs, bias=kind.bias), *kind.after(outputs, pixels=False)]
     return nn.Sequential(*layers, nn.Linear(*last))

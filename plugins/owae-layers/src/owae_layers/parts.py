@@ -1,4 +1,4 @@
-"""What the networks share: their options' types, what follows a hidden layer, initialisation, and the decoder's head."""
+"""Parts that the networks share: their options' types, what follows a hidden layer, initialisation, and the decoder's head."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from owae.distributions import Dirac, Distribution, Gaussian, at_least_float32
 from owae.interfaces import Shape
@@ -38,33 +39,29 @@ _RANGES: dict[Output, tuple[float, float] | None] = {"linear": None, "sigmoid": 
 _SQUASH: dict[Output, Callable[[Tensor], Tensor]] = {"linear": lambda x: x, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 
 
-class BatchNorm1d(nn.BatchNorm1d):
-    """Batch norm over rows, (B, C), that says why it cannot be trained on a batch of one."""
+class _RefusesSingleValue(_BatchNorm):
+    """Batch norm that says why it cannot be trained on a single value a channel."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        _refuse_single_value(self, input)
-        return super().forward(input)
-
-
-class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over rows and pixels, (B, C, H, W), that says why it cannot be trained on a single value a channel."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        _refuse_single_value(self, input)
-        return super().forward(input)
+    def _check_input_dim(self, input: Tensor) -> None:  # not `forward`, which is replaced where several processes train
+        super()._check_input_dim(input)
+        if self.training and input.numel() == input.size(1):
+            raise ValueError(
+                f"batch norm cannot be trained on one value a channel: its input has shape {tuple(input.shape)}, and the variance of a "
+                'single value is 0; train with batches of at least two, take norm = "layer" or "none", or evaluate with eval()'
+            )
 
 
-def _refuse_single_value(norm: nn.BatchNorm1d | nn.BatchNorm2d, input: Tensor) -> None:
-    if norm.training and input.numel() == input.size(1):
-        raise ValueError(
-            f"batch norm cannot be trained on one value a channel: its input has shape {tuple(input.shape)}, and the variance of a "
-            'single value is 0; train with batches of at least two, take norm = "layer" or "none", or evaluate with eval()'
-        )
+class BatchNorm1d(_RefusesSingleValue, nn.BatchNorm1d):
+    """Batch norm over rows, (B, C)."""
+
+
+class BatchNorm2d(_RefusesSingleValue, nn.BatchNorm2d):
+    """Batch norm over rows and pixels, (B, C, H, W)."""
 
 
 @dataclass(frozen=True)
 class Hidden:
-    """What follows a hidden linear or convolutional layer: a norm and an activation, by their options."""
+    """Makes what follows a hidden linear or convolutional layer: a norm and an activation, by their options."""
 
     norm: Norm
     activation: Activation
@@ -73,28 +70,18 @@ class Hidden:
 
     @property
     def bias(self) -> bool:
-        """Whether the layer before has a bias: batch norm subtracts the mean, so there it would have no effect and no gradient."""
+        """Tells whether the layer before has a bias: batch norm subtracts the mean, so there it would have no effect and no gradient."""
         return self.norm != "batch"
 
-    def after_linear(self, features: int) -> list[nn.Module]:
-        """Norm and activation for (B, features)."""
-        return self._with_activation(
-            BatchNorm1d(features, momentum=self.momentum, eps=self.eps)
-            if self.norm == "batch"
-            else nn.LayerNorm(features, self.eps)
-        )
-
-    def after_convolution(self, features: int) -> list[nn.Module]:
-        """Norm and activation for (B, features, H, W); "layer" norm is over features and pixels."""
-        return self._with_activation(
-            BatchNorm2d(features, momentum=self.momentum, eps=self.eps)
-            if self.norm == "batch"
-            else nn.GroupNorm(1, features, self.eps)
-        )
-
-    def _with_activation(self, normalise: nn.Module) -> list[nn.Module]:
-        activate = _ACTIVATIONS[self.activation]()
-        return [activate] if self.norm == "none" else [normalise, activate]
+    def after(self, features: int, *, pixels: bool) -> list[nn.Module]:
+        """Makes norm and activation for (B, features), or for (B, features, H, W), where "layer" norm is over features and pixels."""
+        activation = _ACTIVATIONS[self.activation]()
+        if self.norm == "none":
+            return [activation]
+        if self.norm == "batch":
+            batch_norm = BatchNorm2d if pixels else BatchNorm1d
+            return [batch_norm(features, momentum=self.momentum, eps=self.eps), activation]
+        return [nn.GroupNorm(1, features, self.eps) if pixels else nn.LayerNorm(features, self.eps), activation]
 
 
 class Head:
@@ -119,7 +106,7 @@ class Head:
         self.network_shape: Shape = (2 * channels if self.decoder == "gaussian" else channels, *rest)
 
     def __call__(self, output: Float[Tensor, "B channels *rest"]) -> Distribution:
-        """The distribution given by outputs of the network, (B, *network_shape)."""
+        """Makes the distribution given by outputs of the network, (B, *network_shape)."""
         squash = _SQUASH[self.output]
         if self.decoder == "deterministic":
             return Dirac(squash(at_least_float32(output)))
@@ -128,7 +115,7 @@ class Head:
 
 
 def initialise(network: nn.Module, how: Initialisation) -> None:
-    """Draw the weights of every linear and (transposed) convolutional layer anew and zero its bias; "torch" leaves torch's own.
+    """Draws the weights of every linear and (transposed) convolutional layer anew and zeroes its bias; "torch" leaves torch's own.
 
     "kaiming" is normal with gain √2 (for ReLU), "xavier" uniform with gain 1, "orthogonal" has gain √2.
     """

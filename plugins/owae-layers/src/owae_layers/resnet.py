@@ -154,12 +154,12 @@ def _upward(shape: Shape, outputs: int, filters: int, size: int, blocks: int, ha
     branch: list[nn.Module] = []
     features = inputs
     for _ in range(blocks):
-        branch += [Convolution(features, filters, size, bias=kind.bias), *kind.after_convolution(filters)]
+        branch += [Convolution(features, filters, size, bias=kind.bias), *kind.after(filters, pixels=True)]
         features = filters
     branch.append(Convolution(features, joined, size, stride=stride, bias=kind.bias))
     identity = not halves and inputs == joined
     skip = nn.Identity() if identity else Convolution(inputs, joined, size, stride=stride, bias=kind.bias)
-    return Residual(branch, skip, kind.after_convolution(joined), Convolution(joined, outputs, size))
+    return Residual(branch, skip, kind.after(joined, pixels=True), Convolution(joined, outputs, size))
 
 
 def _downward(shape: Shape, to: Shape, filters: int, size: int, blocks: int, doubles: bool, kind: Hidden) -> Residual:
@@ -174,7 +174,7 @@ def _downward(shape: Shape, to: Shape, filters: int, size: int, blocks: int, dou
     features = max(filters // 2, 1) if doubles and blocks else filters
     branch = [resampling(features)]
     for _ in range(blocks):
-        branch += [*kind.after_convolution(features), Convolution(features, filters, size, bias=kind.bias)]
+        branch += [*kind.after(features, pixels=True), Convolution(features, filters, size, bias=kind.bias)]
         features = filters
     skip = nn.Identity() if not doubles and inputs == filters else resampling(filters)
-    return Residual(branch, skip, kind.after_convolution(filters), Convolution(filters, outputs, size))
+    return Residual(branch, skip, kind.after(filters, pixels=True), Convolution(filters, outputs, size))

@@ -1,4 +1,4 @@
-"""Which way of summing over pairs serves where. All compute the same number (`owae_mmd.pairs`)."""
+"""Chooses a backend: a way of summing over pairs. All compute the same number (`owae_mmd.pairs`)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def choose(asked: str, count: int, device: torch.device) -> tuple[str, str]:
         return asked, "asked for"
     if count <= tiled.sizes(device).one_block:
         return "tiled", "the points fit one block"
-    if tiled.fuses(count, device):
-        return "tiled", f"{count:,} points, tiles fused by torch.compile"
+    if tiled.compiles_for(count, device):
+        return "tiled", f"{count:,} points, tiles run by torch.compile, which takes seconds once a process"
     if device.type == "cuda" and not keops.obstacle():
-        return "keops", f"{count:,} points on a GPU, and nothing to fuse tiles with"
+        return "keops", f"{count:,} points on a GPU, and no compiler for tiles"
     return "tiled", f"{count:,} points in tiles of plain torch"

@@ -1,4 +1,4 @@
-"""Pair sums of small samples, value and gradient in one pass over a single block of pairs.
+"""Sums over the pairs of small samples: value and gradient in one pass over a single block.
 
 The rows of `x` meet every point, those of `y` only each other; pairs across serve both. With `S` the weighted slopes `dk/du`,
 `∂V/∂z_i = 4a Σ_j S_ij (z_i − z_j)`, which is a matrix product of `S` with `(z, 1)`. Slopes are computed only where a gradient is asked
@@ -36,15 +36,15 @@ def evaluate(
         if slope_y is not None:
             torch.mm(slope[:, n:].T, affine[:n], out=sums[n:])
             sums[n:].addmm_(slope_y, affine[n:], alpha=weights.y.within * weights.y.scale / weights.x.scale)
-    return value, combined(points, sums, weights)
+    return value, combine(points, sums, weights)
 
 
-def combined(points: Points, sums: Float[Tensor, "graded e"], weights: Weights) -> Float[Tensor, "graded d"]:
-    """The gradient `4a (z Σ S − Σ S z)` from the sums `(Σ S z, Σ S)`."""
+def combine(points: Points, sums: Float[Tensor, "graded e"], weights: Weights) -> Float[Tensor, "graded d"]:
+    """Returns the gradient `4a (z Σ S − Σ S z)` from the sums `(Σ S z, Σ S)`."""
     z = points.coordinates[: len(sums)]
     return (z * sums[:, -1:]).sub_(sums[:, :-1]).mul_(4 * weights.x.scale)
 
 
 def _own(kernel: Kernel, side: Side) -> float:
-    """What the pair of a point with itself adds to a row that should have left it out."""
+    """Returns what the pair of a point with itself adds to a row that should have left it out."""
     return 0.0 if side.diagonal else side.within * kernel.at_zero

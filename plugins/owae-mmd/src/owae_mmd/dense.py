@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from owae_mmd.distances import exact_products, prepared, squared_distances
+from owae_mmd.distances import exact_products, prepare, squared_distances
 from owae_mmd.kernels import Kernel
 from owae_mmd.pairs import Side, Weights
 
 
 def pair_sum(kernel: Kernel, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], weights: Weights) -> Float[Tensor, ""]:
     """`V` of `owae_mmd.pairs`."""
-    points = prepared(kernel, torch.cat([x, y]))
+    points = prepare(kernel, torch.cat([x, y]))
     (left_x, left_y), (right_x, right_y) = (factor.split([len(x), len(y)]) for factor in (points.left, points.right))
 
     def pairs(left: Tensor, right: Tensor) -> Tensor:

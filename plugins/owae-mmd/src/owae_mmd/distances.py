@@ -44,8 +44,8 @@ class Points:
         return self.left[:, :-2]
 
 
-def prepared(kernel: Kernel, z: Float[Tensor, "N d"]) -> Points:
-    """The points with the way to take their distances for this kernel."""
+def prepare(kernel: Kernel, z: Float[Tensor, "N d"]) -> Points:
+    """Makes points ready, and decides how their distances are taken for this kernel."""
     squares = z.square().sum(1, keepdim=True)
     ones = torch.ones_like(squares)
     d = z.shape[1]
@@ -85,7 +85,7 @@ def _from_differences(a: Tensor, b: Tensor) -> Tensor:
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """A block in which matrix products of float32 keep float32's digits, whatever the networks around it are allowed."""
+    """Runs the block with matrix products of float32 to full precision, whatever the networks around it are allowed."""
     allowed = torch.get_float32_matmul_precision()
     if allowed == "highest":
         yield

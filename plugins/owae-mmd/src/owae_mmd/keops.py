@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from owae.errors import PluginError
-from owae_mmd.fusion import cpp_compiler
+from owae_mmd.compilers import cpp_compiler
 from owae_mmd.kernels import Kernel, RationalQuadratic
-from owae_mmd.pairs import Gradients, Side, Weights, by_gradients
+from owae_mmd.pairs import Gradients, Side, Weights, with_gradients
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ INSTEAD = 'or set backend = "auto", which does without'
 
 
 def obstacle() -> str:
-    """Why KeOps cannot be used, and what would help; empty if it can be tried. Imports nothing."""
+    """Says why KeOps cannot be used, and what would help; empty if it can be tried. Imports nothing."""
     if importlib.util.find_spec("pykeops") is None:
         return "pykeops is not installed: pip install 'owae-mmd[keops]'"
     if cpp_compiler() is None:
@@ -54,12 +54,12 @@ def evaluate(
     return value_x + value_y, (gradient_x if needed[0] else None, gradient_y if needed[1] else None)
 
 
-pair_sum = by_gradients(evaluate)
+pair_sum = with_gradients(evaluate)
 
 
 def _rows(kernel: Kernel, rows: Tensor, columns: Tensor, by_column: Tensor, side: Side) -> tuple[Tensor, Tensor]:
     """One sample's part of `V`, and the gradient of the whole in its points."""
-    reduced = _reduced(kernel, rows, columns, by_column)
+    reduced = _reduce(kernel, rows, columns, by_column)
     own = 0.0 if side.diagonal else side.within * kernel.at_zero
     return side.scale * (reduced[:, 0] - own).sum(), 2 * side.scale * reduced[:, 1:]
 
@@ -68,7 +68,7 @@ def _by_column(x: Tensor, y: Tensor, of_x: float, of_y: float) -> Tensor:
     return torch.cat([x.new_full((len(x), 1), of_x), y.new_full((len(y), 1), of_y)])
 
 
-def _reduced(kernel: Kernel, rows: Tensor, columns: Tensor, by_column: Tensor) -> Tensor:
+def _reduce(kernel: Kernel, rows: Tensor, columns: Tensor, by_column: Tensor) -> Tensor:
     parameters = rows.new_tensor(_parameters(kernel) or (1.0,))
     try:
         # KeOps prints; stdout belongs to results.

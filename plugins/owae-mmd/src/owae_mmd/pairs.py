@@ -76,8 +76,8 @@ def _side(size: int, other: int, leave_out: bool) -> Side:
     return Side(1 / (size * partners * other), float(other), float(partners), not leave_out)
 
 
-def by_gradients(evaluation: Evaluation) -> PairSum:
-    """A differentiable pair sum from one that computes its gradients along with its value."""
+def with_gradients(evaluation: Evaluation) -> PairSum:
+    """Makes a differentiable pair sum of a function that computes gradients along with the value."""
 
     def pair_sum(kernel: Kernel, x: Tensor, y: Tensor, weights: Weights) -> Tensor:
         return _Evaluated.apply(x, y, kernel, weights, evaluation)  # pyright: ignore[reportReturnType] # apply is untyped
@@ -86,7 +86,7 @@ def by_gradients(evaluation: Evaluation) -> PairSum:
 
 
 class _Evaluated(torch.autograd.Function):
-    """Gradients are made in the forward pass, so nothing of size n² is kept. A second derivative is refused."""
+    """Computes gradients in the forward pass, so nothing of size n² is kept. A second derivative is refused."""
 
     @staticmethod
     def forward(ctx, x: Tensor, y: Tensor, kernel: Kernel, weights: Weights, evaluation: Evaluation) -> Tensor:

@@ -1,17 +1,18 @@
-"""Pair sums tile by tile, value and gradient in one pass, in memory O(n).
+"""Sums over pairs tile by tile: value and gradient in one pass, in memory O(n).
 
 The points `z = (x, y)` are taken together. Each block of rows meets the columns from its own first one onwards, so every pair is
 met once and serves its row and its column. With `S = w · k'(u)` on a tile, the gradient is `∂V/∂z_i = 4a Σ_j S_ij (z_i − z_j)` from the
 tile's rows and the same with `Sᵀ` from its columns: two matrix products with `(z, 1)`, summed up as `(Σ S z, Σ S)`. Slopes are computed
 only where a gradient is asked for, so pairs among prior draws cost their values alone. A small sample is one block (`owae_mmd.block`).
 
-On a CPU plain torch is fast as long as a few tiles stay in the second-level cache. Fusing a tile's operations by `torch.compile` makes
-it about twice as fast again but takes several seconds once, so it is done for large samples only; on a GPU, where operations
+On a CPU plain torch is fast as long as a few tiles stay in the second-level cache. Compiled, a tile is
+about twice as fast again but takes several seconds once, so it is done for large samples only; on a GPU, where operations
 wait for memory, wherever there is more than one block.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,11 +20,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from owae.compilation import compiled
 from owae_mmd import block
-from owae_mmd.distances import Points, exact_products, prepared, squared_distances
-from owae_mmd.fusion import Fused, obstacle
+from owae_mmd.compilers import obstacle
+from owae_mmd.distances import Points, exact_products, prepare, squared_distances
 from owae_mmd.kernels import Kernel
-from owae_mmd.pairs import Gradients, Weights, by_gradients
+from owae_mmd.pairs import Gradients, Weights, with_gradients
 
 
 class Sizes(NamedTuple):
@@ -32,9 +34,9 @@ class Sizes(NamedTuple):
     rows: int
     columns: int
     one_block: int
-    fused_from: int
-    fused_rows: int
-    fused_columns: int
+    compiled_from: int
+    compiled_rows: int
+    compiled_columns: int
 
 
 def sizes(device: torch.device) -> Sizes:
@@ -44,9 +46,9 @@ def sizes(device: torch.device) -> Sizes:
     return Sizes(2048, 4096, 2048, 2049, 2048, 4096)
 
 
-def fuses(count: int, device: torch.device) -> bool:
-    """Whether so many points are worth compiling for, and a compiler is there."""
-    return count >= sizes(device).fused_from and not obstacle(device)
+def compiles_for(count: int, device: torch.device) -> bool:
+    """Tells whether so many points are worth compiling for, and a compiler is there."""
+    return count >= sizes(device).compiled_from and not obstacle(device)
 
 
 def evaluate(
@@ -58,19 +60,19 @@ def evaluate(
         return value, (None, by_y)
     n, count = len(x), len(x) + len(y)
     graded = (count if needed[1] else n) if needed[0] else 0
-    points = prepared(kernel, torch.cat([x, y]))
+    points = prepare(kernel, torch.cat([x, y]))
     with exact_products():
-        method = block.evaluate if count <= sizes(x.device).one_block else swept
+        method = block.evaluate if count <= sizes(x.device).one_block else sum_tiles
         value, gradient = method(kernel, points, n, weights, graded)
     if not needed[0]:
         return value, (None, None)
     return value, (gradient[:n], gradient[n:] if needed[1] else None)
 
 
-pair_sum = by_gradients(evaluate)
+pair_sum = with_gradients(evaluate)
 
 
-def swept(
+def sum_tiles(
     kernel: Kernel, points: Points, n: int, weights: Weights, graded: int
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "graded d"]]:
     """`V` of the first `n` points against the others, and its gradient in the first `graded`: none, those `n`, or all."""
@@ -78,15 +80,21 @@ def swept(
     witness = _own_pairs(kernel, left, n, weights)
     sums = left.new_zeros(graded, left.shape[1] - 1)
     affine = left[:, :-1]  # (z, 1)
-    fused = fuses(len(left), left.device)
-    for tile in _tiles(left, n, weights, fused):
+    compiles = compiles_for(len(left), left.device)
+    for tile in _tiles(left, n, weights, compiles):
         rows, columns = tile.rows, tile.columns
         slopes = rows.start < graded
-        # Values alone are quick enough, and not worth a second compilation.
-        evaluate_tile = _fused_tile if fused and slopes else _tile
-        by_row, by_column, slope = evaluate_tile(
-            kernel, points.direct, points.floor, left[rows], right[columns], tile.by_row, tile.by_column, tile.by_slope, slopes
+        arguments = (
+            *(kernel, points.direct, points.floor),
+            *(left[rows], right[columns], tile.by_row, tile.by_column, tile.by_slope, slopes),
         )
+        # Values alone are quick enough, and not worth a second compilation.
+        if compiles and slopes:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's compiler warns about its own parts
+                by_row, by_column, slope = _compiled_tile(*arguments)
+        else:
+            by_row, by_column, slope = mmd_tile(*arguments)
         witness[rows] += by_row
         witness[columns] += by_column
         if slope is None:
@@ -96,10 +104,10 @@ def swept(
         if columns.start < last:
             sums[columns.start : last].addmm_(slope[:, : last - columns.start].T, affine[rows])
     value = weights.x.scale * witness[:n].sum() + weights.y.scale * witness[n:].sum()
-    return value, block.combined(points, sums, weights)
+    return value, block.combine(points, sums, weights)
 
 
-def _tile(
+def mmd_tile(
     kernel: Kernel,
     direct: bool,
     floor: Tensor | None,
@@ -110,16 +118,16 @@ def _tile(
     by_slope: Tensor,
     slopes: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The tile's weighted sums over rows and over columns, and `S`."""
+    """Returns the tile's weighted sums over rows and over columns, and `S`. Its name is what messages of the compiler say."""
     value, slope = kernel.evaluate(squared_distances(left, right, direct, floor), slopes=slopes)
     return torch.mv(value, by_row), value.sum(0).mul_(by_column), None if slope is None else slope.mul_(by_slope)
 
 
-_fused_tile = Fused(_tile, "the kernel of a tile")
+_compiled_tile = compiled(mmd_tile, dynamic=True)
 
 
 def _own_pairs(kernel: Kernel, points: Tensor, n: int, weights: Weights) -> Tensor:
-    """What the rows start from: minus the pairs of each point with itself where the tiles should have left them out."""
+    """Returns what the rows start from: minus the pairs of each point with itself where the tiles should have left them out."""
     witness = points.new_zeros(len(points))
     for rows, side in ((witness[:n], weights.x), (witness[n:], weights.y)):
         if not side.diagonal:
@@ -128,7 +136,7 @@ def _own_pairs(kernel: Kernel, points: Tensor, n: int, weights: Weights) -> Tens
 
 
 class _Tile(NamedTuple):
-    """A block of pairs, with a weight a column for the sums over rows and over columns and for the slopes."""
+    """Rows and columns of a tile, with a weight a column for the sums over rows and over columns and for the slopes."""
 
     rows: slice
     columns: slice
@@ -137,9 +145,9 @@ class _Tile(NamedTuple):
     by_slope: Tensor
 
 
-def _tiles(points: Tensor, n: int, weights: Weights, fused: bool) -> Iterator[_Tile]:
+def _tiles(points: Tensor, n: int, weights: Weights, compiles: bool) -> Iterator[_Tile]:
     size = sizes(points.device)
-    height, width = (size.fused_rows, size.fused_columns) if fused else (size.rows, size.columns)
+    height, width = (size.compiled_rows, size.compiled_columns) if compiles else (size.rows, size.columns)
     total = len(points)
     x, y = weights.x, weights.y
     by_row = torch.cat([points.new_full((n,), x.within), points.new_full((total - n,), -x.across)])
@@ -152,11 +160,11 @@ def _tiles(points: Tensor, n: int, weights: Weights, fused: bool) -> Iterator[_T
             rows = slice(start, min(start + height, high))
             for first in range(start, total, width):
                 columns = slice(first, min(first + width, total))
-                yield _Tile(rows, columns, *(_halved(weight[columns], rows.stop - first) for weight in of_columns))
+                yield _Tile(rows, columns, *(_halve(weight[columns], rows.stop - first) for weight in of_columns))
 
 
-def _halved(weight: Tensor, count: int) -> Tensor:
-    """The weights with the first `count` halved: pairs among a block's own rows stand on both sides of the diagonal."""
+def _halve(weight: Tensor, count: int) -> Tensor:
+    """Halves the first `count` weights: pairs among a block's own rows stand on both sides of the diagonal."""
     if count <= 0:
         return weight
     weight = weight.clone()

@@ -1,5 +1,6 @@
-"""`owae figures`: all that the paper shows of a model, of any depth and any shape, as PNG and PDF.
+"""What a trained stack shows: `owae sample`, `reconstruct`, `traverse` and `figures`, and the pictures that training draws.
 
-What is computed and what is drawn stand apart: `embeddings` and `interpolate` give arrays and `subject` collects a run's; `sheets`
-and `scatter` draw such arrays in the house style of `style`; `figures` knows the names and which figure shows what.
+What is computed and what is drawn stand apart: `events`, `embeddings` and `interpolate` give arrays, and `subject` collects a run's;
+`blocks` lays pictures out, which `sheets` draws, and `scatter` draws points, both in the house style of `style`; `figures` knows the
+names and which figure shows what. `cli` has the commands, `observer` the pictures of a training.
 """

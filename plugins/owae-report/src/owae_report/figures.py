@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from owae.errors import OwaeError, suggestion
+from owae_report.blocks import Block, latent_grid, layerwise, samples
 from owae_report.embeddings import Projection, pca, raw, umap
 from owae_report.errors import NotDrawableError
 from owae_report.scatter import Panel, scatter
-from owae_report.sheets import Block, sheet, square_rows
+from owae_report.sheets import sheet
 from owae_report.style import rendered, styled
 from owae_report.subject import Subject
 
@@ -68,11 +69,7 @@ def _title(subject: Subject, subjects: Sequence[Subject]) -> str:
 
 
 def _samples(subjects: Sequence[Subject]) -> Figure:
-    blocks = []
-    for subject in subjects:
-        images = subject.samples(subject.options.number or _SAMPLES)
-        blocks.append(Block(square_rows(images), title=_title(subject, subjects)))
-    return sheet(blocks)
+    return sheet([samples(each.samples(each.options.number or _SAMPLES), _title(each, subjects)) for each in subjects])
 
 
 def _latent_grid(subjects: Sequence[Subject]) -> Figure:
@@ -80,23 +77,15 @@ def _latent_grid(subjects: Sequence[Subject]) -> Figure:
     for subject in subjects:
         rows = subject.plane(subject.options.side or (_SIDE if len(subjects) == 1 else _SIDE_OF_TWO))
         depth, dimension = len(subject.shapes), math.prod(subject.shapes[-1])
-        beside = ""
-        if dimension == 1:
-            below = f"$z_{{{depth}}}$ from −2 to 2"
-        elif dimension == 2:
-            below, beside = (f"$z_{{{depth}}}[{axis}]$ from −2 to 2" for axis in (0, 1))
-        else:
-            below = f"a random plane of $z_{{{depth}}}$, {dimension}-D"
-        blocks.append(Block(rows, title=_title(subject, subjects), below=below, beside=beside, gap=3))
+        blocks.append(latent_grid(rows, depth, dimension, title=_title(subject, subjects)))
     return sheet(blocks)
 
 
 def _reconstructions(subjects: Sequence[Subject]) -> Figure:
     blocks = []
     for subject in subjects:
-        rows = subject.reconstructions(subject.options.number or _RECONSTRUCTIONS)
-        labels = ["$x$", *(f"$z_{{{level}}}$" for level in range(1, len(rows)))]
-        blocks.append(Block(rows[::-1], labels=labels[::-1], title=_title(subject, subjects)))
+        levels = subject.reconstructions(subject.options.number or _RECONSTRUCTIONS)
+        blocks.append(layerwise(levels, _title(subject, subjects)))
     return sheet(blocks)
 
 

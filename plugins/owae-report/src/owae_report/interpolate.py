@@ -9,7 +9,7 @@ from torch import Tensor
 from owae.interfaces import DataSource
 from owae.model.inference import evaluating
 from owae.model.stack import Stack
-from owae.pictures import representative
+from owae_report.choice import representative
 from owae_report.errors import NotDrawableError
 
 _CHUNK = 256

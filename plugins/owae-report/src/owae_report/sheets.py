@@ -2,11 +2,13 @@
 
 Everything stands on whole pixels of the 300 dpi PNG, and each pixel of a picture becomes a square of them, so that the PNG holds
 the model's own values. A PDF gets the same array; its text stays text.
+
+This is the one way from pictures to a file, for papers, commands and trainings alike, and matplotlib draws it: it sets labels as
+mathematics, writes PDFs, gives the same bytes for the same seed, and takes less than a tenth of a second for a sheet.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,17 +17,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from owae_report.style import DPI, PAGE, PAGE_HEIGHT, SMALL, TEXT, new_figure
+from owae_report.blocks import Block
+from owae_report.style import DPI, PAGE, PAGE_HEIGHT, SMALL, TEXT, new_figure, rendered, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Pixels = UInt8[np.ndarray, "_ H W *channels"]
-
 # Pixels of the PNG.
 _TILE = 102  # a picture's longer side, about: 0.34 inches
-_GAP, _BREAK = 4, 16
+_BREAK = 16
 _EDGE = 6
 _BETWEEN = 60  # from block to block
 _LINE = round(1.35 * TEXT / 72 * DPI)
@@ -33,64 +34,24 @@ _LABEL = round(2.2 * TEXT / 72 * DPI)
 _WHITE = 255
 
 
-@dataclass(frozen=True)
-class Block:
-    """Rows of pictures of one size, topmost first, with what is written around them.
-
-    Attributes:
-        rows: The pictures, each (n, H, W) or (n, H, W, C) bytes; the last row may be shorter.
-        labels: One a row, left of it.
-        headings: Texts above spans of columns: (first column, columns, text).
-        breaks: Columns before which the gap is wider.
-        title: Above everything, as it is.
-        below: Under the rows.
-        beside: Left of the rows, upwards.
-        gap: Pixels of the PNG from picture to picture.
-    """
-
-    rows: Sequence[Pixels]
-    labels: Sequence[str] = ()
-    headings: Sequence[tuple[int, int, str]] = ()
-    breaks: frozenset[int] = frozenset()
-    title: str = ""
-    below: str = ""
-    beside: str = ""
-    gap: int = _GAP
-
-    @property
-    def columns(self) -> int:
-        """Pictures in the longest row."""
-        return max(len(row) for row in self.rows)
-
-    @property
-    def picture(self) -> tuple[int, int]:
-        """Height and width of a picture."""
-        return self.rows[0].shape[1], self.rows[0].shape[2]
+def png(block: Block) -> bytes:
+    """A PNG of one block, as large as it takes for each pixel of a picture to be one of the PNG's at least."""
+    with styled():
+        return rendered(sheet([block], on_page=False), "png")
 
 
-def square_rows(images: Pixels) -> list[Pixels]:
-    """Pictures in rows, so that the whole is about square and, if one near that is, full."""
-    count, height, width = images.shape[:3]
-
-    def badness(columns: int) -> tuple[float, int]:
-        rows = math.ceil(count / columns)
-        return round(abs(math.log(columns * width / (rows * height))) + 2 * (rows * columns - count) / count, 6), -columns
-
-    columns = min(range(1, count + 1), key=badness)
-    return [images[start : start + columns] for start in range(0, count, columns)]
-
-
-def sheet(blocks: Sequence[Block], *, down: bool = False) -> Figure:
+def sheet(blocks: Sequence[Block], *, down: bool = False, on_page: bool = True) -> Figure:
     """A figure of blocks side by side, their lowest rows level, or, with `down`, one under the other.
 
-    It is as large as its pictures want to be, within the width and height of a page.
+    It is as large as its pictures want to be, within the width and height of a page. Where that makes pictures smaller than they
+    are, `on_page = False` lets it be larger.
 
     Raises:
         ValueError: A block has no picture.
     """
     if not blocks or not all(block.rows and block.columns for block in blocks):
         raise ValueError("there is no picture to draw; every block needs at least one")
-    placed = _fitted(blocks, down)
+    placed = _fitted(blocks, down, on_page)
     if down:
         width = max(each.width for each in placed)
         height = sum(each.height for each in placed) + _BETWEEN * (len(placed) - 1)
@@ -203,8 +164,8 @@ class _Placed:
             axes.text(middle, y + height + _LINE * 0.6, block.below, ha="center", va="center", size=SMALL)
 
 
-def _fitted(blocks: Sequence[Block], down: bool) -> list[_Placed]:
-    """The blocks at the largest size, up to the wanted one, at which all fit a page."""
+def _fitted(blocks: Sequence[Block], down: bool, on_page: bool) -> list[_Placed]:
+    """The blocks at the largest size, up to the wanted one, at which all fit a page, or else at that of their own pixels."""
     room = PAGE * DPI - 2 * _EDGE, PAGE_HEIGHT * DPI - 2 * _EDGE
     placed = [_Placed(block, max(1, round(_TILE / max(block.picture)))) for block in blocks]
 
@@ -219,7 +180,7 @@ def _fitted(blocks: Sequence[Block], down: bool) -> list[_Placed]:
         # The largest pictures give way first, all of one kind together; where no whole scale is left, they are made smaller than they
         # are.
         largest = max(placed, key=lambda each: max(each.tile))
-        if max(largest.tile) == 1:
+        if max(largest.tile) == 1 or (not on_page and largest.scale == 1):
             break
         scale = largest.scale - 1 if largest.scale > 1 else largest.scale * 0.97
         kind = largest.block.picture

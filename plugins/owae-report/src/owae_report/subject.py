@@ -12,13 +12,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from owae import pictures
+from owae.data.sources import examples
 from owae.errors import DataError, OwaeError, TrainingError
 from owae.interfaces import DataSource
-from owae.run.train import Run
+from owae.run.opened import Run
+from owae_report.choice import representative
 from owae_report.embeddings import encode
+from owae_report.events import decode_plane, draw_samples, reconstructions
 from owae_report.interpolate import interpolate, pairs
-from owae_report.sheets import Pixels
+from owae_report.pixels import Pixels, drawable, to_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +87,7 @@ class Subject:
     @property
     def drawable(self) -> bool:
         """Whether its data are images."""
-        return pictures.drawable(self.run.shape)
+        return drawable(self.run.shape)
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -115,17 +117,17 @@ class Subject:
 
     def samples(self, number: int) -> Pixels:
         """Ancestral samples."""
-        return self._pixels(pictures.draw_samples(self.run.model, number, self.options.seed), "samples")
+        return self._pixels(draw_samples(self.run.model, number, self.options.seed), "samples")
 
     def plane(self, side: int) -> list[Pixels]:
         """The deepest latent on a grid, rows from above."""
-        decoded = pictures.decode_plane(self.run.model, side, seed=self.options.seed)
+        decoded = decode_plane(self.run.model, side, seed=self.options.seed)
         return [self._pixels(row, "the latent grid") for row in decoded]
 
     def reconstructions(self, number: int) -> list[Pixels]:
         """Examples and what is left of them through z_1 … z_N, bottom first."""
-        chosen = pictures.representative(number, len(self.source), self.source.labels, self.options.seed)
-        levels = pictures.reconstructions(self.run.model, self._examples(chosen))
+        chosen = representative(number, len(self.source), self.source.labels, self.options.seed)
+        levels = reconstructions(self.run.model, self._examples(chosen))
         return [self._pixels(events, f"reconstructions through z_{i}") for i, events in enumerate(levels)]
 
     def interpolations(self, number: int) -> list[Pixels]:
@@ -137,7 +139,7 @@ class Subject:
 
     @cached_property
     def _embedded(self) -> Int[Tensor, " n"]:
-        return pictures.representative(self.options.examples, len(self.source), self.source.labels, self.options.seed)
+        return representative(self.options.examples, len(self.source), self.source.labels, self.options.seed)
 
     @cached_property
     def codes(self) -> list[Tensor]:
@@ -150,8 +152,6 @@ class Subject:
         return None if self.source.labels is None else self.source.labels.cpu()[self._embedded].numpy()
 
     def _examples(self, places: Tensor) -> Tensor:
-        from owae.data.sources import examples
-
         return examples(self.source, places)
 
     def _pixels(self, events: Tensor, what: str) -> Pixels:
@@ -160,4 +160,4 @@ class Subject:
                 f"{self.name}: {what} hold values that are not finite, so its training diverged; it can only be trained anew, with a "
                 "lower learning rate for instance"
             )
-        return pictures.to_pixels(events, self.run.value_range)
+        return to_pixels(events, self.run.value_range)

@@ -1,4 +1,4 @@
-"""Whether KeOps can be used here. It prints to stdout and compiles with a C++ compiler when first used; both are dealt with."""
+"""Finds out whether KeOps can be used here, and keeps it from printing to stdout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cache
 
 @cache
 def keops_missing() -> str:
-    """Why KeOps cannot be used in this process, and what would mend it; empty where it can."""
+    """Says why KeOps cannot be used in this process, and what would mend it; empty where it can."""
     compilers = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
     if not any(shutil.which(name) for name in compilers):
         return "KeOps needs a C++ compiler and none was found: install g++, or set CXX to one"

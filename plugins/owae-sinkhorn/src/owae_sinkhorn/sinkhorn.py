@@ -128,7 +128,7 @@ class Sinkhorn(Divergence):
         return max((points.amax(0) - points.amin(0)).norm().item(), self.blur)
 
     def _unbalanced_gradient(self) -> float:
-        """By what geomloss's gradient of unbalanced transport falls short.
+        """Returns the factor by which geomloss's gradient of unbalanced transport falls short.
 
         The dual value is scaled by `ρ + ε/2`, its gradient by `ρ + ε` (Séjourné et al. 2019, Prop. 12). geomloss
         writes the latter as a module's `backward`, which autograd never calls.

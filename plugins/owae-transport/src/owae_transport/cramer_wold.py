@@ -22,15 +22,13 @@ from pydantic import Field
 from torch import Tensor
 
 from owae.errors import ConfigError
-from owae.interfaces import Divergence, Prior, Shape
-from owae.model.defaults import StandardNormal
-from owae.numerics import full_precision
-from owae_transport.lines import flat_and_centred
-from owae_transport.normal import Against
+from owae.interfaces import Shape
+from owae_transport.lines import flatten_and_centre
+from owae_transport.normal import Against, ClosedAgainstNormal
 from owae_transport.projected import projected_gaussian
 
 
-class CramerWold(Divergence):
+class CramerWold(ClosedAgainstNormal):
     """Mean over all lines of the squared L² distance between smoothed projections, in closed form; no root, no logarithm.
 
     The value is at least 0 up to rounding, 0 for equal clouds, and bounded: `1/√(πγ)` at most, so clouds very far apart hardly
@@ -53,30 +51,25 @@ class CramerWold(Divergence):
         kernel: Literal["exact", "asymptotic"] = "exact",
         prior: Against = "expected",
     ) -> None:
-        super().__init__()
+        super().__init__(prior)
         if gamma is not None and not 0 < gamma < math.inf:
             raise ConfigError(f"gamma is {gamma}; it is a variance, above 0 and finite")
         self.gamma, self.kernel = gamma, kernel
-        self.prior: Against = prior
 
     def forward(self, x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> Float[Tensor, ""]:
-        x, y = flat_and_centred(x, y)
+        x, y = flatten_and_centre(x, y)
         gamma = self._gamma(min(len(x), len(y)))
         within = self._mean_kernel(x, x, gamma) + self._mean_kernel(y, y, gamma)
         return (within - 2 * self._mean_kernel(x, y, gamma)) / (2 * math.sqrt(math.pi * gamma))
 
-    def to_prior(self, x: Float[Tensor, "n *z"], prior: Prior) -> Float[Tensor, ""]:
-        if type(prior) is not StandardNormal:
-            return super().to_prior(x, prior)
-        x = self.checked(x).flatten(1)
+    def to_normal(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         n, gamma = len(x), self._gamma(len(x))
         within_prior = 1 / math.sqrt(1 + gamma)
         if self.prior == "expected":
             within_prior += (1 / math.sqrt(gamma) - within_prior) / n
-        with full_precision(x.device):
-            within = self._mean_kernel(*flat_and_centred(x, x), gamma) / math.sqrt(gamma)
-            between = self._kernel(x.square().sum(1) / (2 + 4 * gamma), x.shape[1]).mean() / math.sqrt(gamma + 0.5)
-            return (within + within_prior - 2 * between) / (2 * math.sqrt(math.pi))
+        within = self._mean_kernel(*flatten_and_centre(x, x), gamma) / math.sqrt(gamma)
+        between = self._kernel(x.square().sum(1) / (2 + 4 * gamma), x.shape[1]).mean() / math.sqrt(gamma + 0.5)
+        return (within + within_prior - 2 * between) / (2 * math.sqrt(math.pi))
 
     def describe(self, shape: Shape) -> dict[str, str | float | list[float]]:
         return {

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def flat_and_centred(x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
-    """Both clouds with their events flattened, moved by one vector to near the origin, where their numbers have the most digits."""
+def flatten_and_centre(x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
+    """Flattens the events of both clouds, and moves them by one vector to near the origin, where numbers have the most digits."""
     x, y = x.flatten(1), y.flatten(1)
     centre = torch.cat([x.detach(), y.detach()]).mean(0)
     return x - centre, y - centre

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, Shape
-from owae_transport.lines import coupling, directions, flat_and_centred, transport
+from owae_transport.lines import coupling, directions, flatten_and_centre, transport
 
 FIRST_ANGLE, SHRINKAGE = 0.5, 0.04  # of the steps over the sphere: the first, in radians nearly, and the last as a share of it
 
@@ -44,7 +44,7 @@ class MaxSliced(Divergence):
         self.starts, self.steps = starts, steps
 
     def forward(self, x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> Float[Tensor, ""]:
-        x, y = flat_and_centred(x, y)
+        x, y = flatten_and_centre(x, y)
         line = self._worst_line(x.detach(), y.detach())
         return transport(x @ line, y @ line).sum()
 

@@ -1,4 +1,4 @@
-"""`W₂²` on a line between n points and the standard normal distribution, without drawing from it.
+"""Divergences from the standard normal prior without drawing from it, and `W₂²` on a line between n points and N(0, 1).
 
 For sorted points `x_1 ≤ … ≤ x_n` both answers have the form `mean (x_i − s_i)² + v`, with scores s that depend on n alone.
 
@@ -11,6 +11,7 @@ For sorted points `x_1 ≤ … ≤ x_n` both answers have the form `mean (x_i �
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import lru_cache
 from typing import Literal
 
@@ -18,7 +19,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from owae.interfaces import Divergence, Prior
+from owae.model.defaults import StandardNormal
+from owae.numerics import full_precision
+
 Against = Literal["expected", "population"]
+
+
+class ClosedAgainstNormal(Divergence):
+    """A divergence with a closed form against the standard normal prior; against any other it draws.
+
+    Args:
+        prior: What stands for the standard normal prior.
+    """
+
+    def __init__(self, prior: Against) -> None:
+        super().__init__()
+        self.prior: Against = prior
+
+    @abstractmethod
+    def to_normal(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        """The divergence of `x ~ Q` from N(0, I), as `prior` says."""
+
+    def to_prior(self, x: Float[Tensor, "n *z"], prior: Prior) -> Float[Tensor, ""]:
+        if type(prior) is not StandardNormal:  # a subclass may draw otherwise
+            return super().to_prior(x, prior)
+        x = self.checked(x).flatten(1)
+        with full_precision(x.device):
+            return self.to_normal(x)
 
 
 def transport_to_normal(x: Float[Tensor, "n k"], against: Against) -> Float[Tensor, " k"]:

@@ -9,11 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from owae.errors import ConfigError
-from owae.interfaces import Divergence, Prior, Shape
-from owae.model.defaults import StandardNormal
-from owae.numerics import full_precision
-from owae_transport.lines import directions, flat_and_centred, transport
-from owae_transport.normal import Against, transport_to_normal
+from owae.interfaces import Shape
+from owae_transport.lines import directions, flatten_and_centre, transport
+from owae_transport.normal import Against, ClosedAgainstNormal, transport_to_normal
 
 PRIOR_SIDE = {
     "expected": "standard normal: mean over as many draws, in closed form; else draws",
@@ -21,7 +19,7 @@ PRIOR_SIDE = {
 }
 
 
-class SlicedWasserstein(Divergence):
+class SlicedWasserstein(ClosedAgainstNormal):
     """`SW₂²(x, y) = E_θ W₂²(θ·x, θ·y)` over random unit vectors θ (Bonneel et al. 2015), no root.
 
     Clouds a vector t apart give `‖t‖²/d`. The value is at least 0, and 0 for equal clouds; under equal distributions it is above
@@ -38,23 +36,18 @@ class SlicedWasserstein(Divergence):
     name = "sliced-wasserstein"
 
     def __init__(self, *, projections: Annotated[int, Field(ge=1)] = 128, prior: Against = "expected") -> None:
-        super().__init__()
+        super().__init__(prior)
         if projections < 1:
             raise ConfigError(f"projections is {projections}; at least one direction is needed")
         self.projections = projections
-        self.prior: Against = prior
 
     def forward(self, x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> Float[Tensor, ""]:
-        x, y = flat_and_centred(x, y)
+        x, y = flatten_and_centre(x, y)
         lines = directions(x.shape[1], self.projections, x)
         return transport(x @ lines, y @ lines).mean()
 
-    def to_prior(self, x: Float[Tensor, "n *z"], prior: Prior) -> Float[Tensor, ""]:
-        if type(prior) is not StandardNormal:
-            return super().to_prior(x, prior)
-        x = self.checked(x).flatten(1)
-        with full_precision(x.device):
-            return transport_to_normal(x @ directions(x.shape[1], self.projections, x), self.prior).mean()
+    def to_normal(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        return transport_to_normal(x @ directions(x.shape[1], self.projections, x), self.prior).mean()
 
     def describe(self, shape: Shape) -> dict[str, str | float | list[float]]:
         return {
@@ -66,7 +59,7 @@ class SlicedWasserstein(Divergence):
         }
 
 
-class MarginalWasserstein(Divergence):
+class MarginalWasserstein(ClosedAgainstNormal):
     """The mean over the coordinates of `W₂²` between their marginals, no root; the exact `W₂²` where an event is one number.
 
     It sees every marginal and nothing of how they depend on each other: for use in one dimension, or beside something that does.
@@ -80,16 +73,13 @@ class MarginalWasserstein(Divergence):
     name = "marginal-wasserstein"
 
     def __init__(self, *, prior: Against = "expected") -> None:
-        super().__init__()
-        self.prior: Against = prior
+        super().__init__(prior)
 
     def forward(self, x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> Float[Tensor, ""]:
-        return transport(*flat_and_centred(x, y)).mean()
+        return transport(*flatten_and_centre(x, y)).mean()
 
-    def to_prior(self, x: Float[Tensor, "n *z"], prior: Prior) -> Float[Tensor, ""]:
-        if type(prior) is not StandardNormal:
-            return super().to_prior(x, prior)
-        return transport_to_normal(self.checked(x).flatten(1), self.prior).mean()
+    def to_normal(self, x: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        return transport_to_normal(x, self.prior).mean()
 
     def describe(self, shape: Shape) -> dict[str, str | float | list[float]]:
         return {

@@ -1,0 +1,91 @@
+"""Messages between processes that the objective needs: codes gathered with a true gradient, and sums for logs.
+
+With R processes, process r holds a loss `L_r` on its rows of a batch, and DistributedDataParallel replaces each gradient by its mean
+over processes. Every exchange inside the forward pass (the gather of codes, batch norm's statistics) has its true adjoint as its
+backward pass; then that mean is
+
+    1/R · Σ_r ∇ L_r = ∇ (1/R · Σ_r L_r),
+
+the gradient of the mean loss. (A plain all_gather, whose backward pass keeps a process's own rows only, would give 1/R of the
+gradient that flows through the codes.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from owae.errors import PeerError
+
+
+def split_rows(batch: Tensor, ranks: int) -> tuple[Tensor, ...]:
+    """Each process's rows of a batch: as evenly as can be, the first ones one more."""
+    return batch.tensor_split(ranks)
+
+
+def rows_of(count: int, ranks: int) -> tuple[int, ...]:
+    """How many of a batch's rows each process has, as `split_rows` deals them."""
+    return tuple(map(len, split_rows(torch.arange(count), ranks)))
+
+
+_OF_MESSAGES = re.compile(r"gloo|NCCL|connection|process group|store", re.IGNORECASE)
+
+
+@contextmanager
+def peers() -> Iterator[None]:
+    """Runs a block that exchanges messages; where one cannot be sent or received, the error becomes a `PeerError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _OF_MESSAGES.search(str(error)):
+            raise
+        raise PeerError(
+            f"another process of this training has ended or cannot be reached ({str(error).splitlines()[0]}); if it failed, its own "
+            "message says why; the last checkpoint stays, --resume goes on from it"
+        ) from error
+
+
+def all_reduce(tensor: Tensor) -> Tensor:
+    """The sum over processes, in place.
+
+    Raises:
+        PeerError: A process is gone.
+    """
+    with peers():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def gather(z: Tensor, rows: Sequence[int]) -> Tensor:
+    """The rows of all processes, in order of their ranks; differentiable.
+
+    Args:
+        z: This process's, (rows[rank], *event).
+        rows: How many each process has.
+    """
+    return _Gather.apply(z, tuple(rows))  # pyright: ignore[reportReturnType]
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, rows: tuple[int, ...]) -> Tensor:
+        ctx.rows = rows
+        padded = z.new_zeros(max(rows), *z.shape[1:])  # messages are of one size
+        padded[: len(z)] = z
+        parts = [torch.empty_like(padded) for _ in rows]
+        with peers():
+            dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        summed = all_reduce(gradients[0].clone(memory_format=torch.contiguous_format))
+        return summed.split(ctx.rows)[dist.get_rank()], None

@@ -1,0 +1,54 @@
+"""`metrics.jsonl`: what a run logs of its steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from owae.evaluation.noise_floor import NoiseFloor
+from owae.files import json_ready, write_durably
+from owae.training.loop import Fit, Step
+
+
+class Metrics:
+    """`metrics.jsonl`: one JSON object a line, whole lines only, the same bytes for the same training.
+
+    Each line has `epoch`, `step`, `lr`, the terms of the objective, the divergence's noise floor (its mean and standard deviation
+    between equal distributions at this batch size), and per level the spread of its codes, the variance of its encoder and the
+    norm of its gradient. A number that is not finite is written as null, for JSON has no NaN.
+    """
+
+    def __init__(self, path: Path, step: int, floor: NoiseFloor | None = None) -> None:
+        """Open to append; lines after `step`, which an interrupted run may have written before it was killed, are removed."""
+        self.path = path
+        self.floor = {} if floor is None else {"divergence_floor": floor.mean, "divergence_floor_sd": floor.deviation}
+        self.latest: dict[str, Any] = {}
+        if path.exists():
+            kept = [line for line in read_metrics(path) if line["step"] <= step]
+            self.latest = kept[-1] if kept else {}
+            write_durably(path, "".join(_line(line) for line in kept))
+
+    def write(self, fit: Fit, step: Step, more: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """Add the line of a step, with further numbers if there are any, as those of a validation."""
+        values = step.objective.scalars() | fit.gradient_norms(step) | dict(more or {})
+        self.latest = {"epoch": step.epoch, "step": step.step, "lr": step.lr} | values | self.floor
+        with self.path.open("a") as file:
+            file.write(_line(self.latest))
+        return self.latest
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a metrics file; a last line that was cut off is left out."""
+    lines = []
+    for line in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+def _line(values: dict[str, Any]) -> str:
+    return json.dumps(json_ready(values), allow_nan=False) + "\n"

@@ -1,0 +1,113 @@
+"""A run folder: everything that one training wrote, from its config to its last checkpoint.
+
+RUN/
+├── config.toml       the effective config, every default filled in, paths absolute
+├── run.json          versions of owae, torch and the plugins; the seed; the data's shape and range
+├── metrics.jsonl     one line a logged step
+├── checkpoints/      step-000001250.safetensors, …
+└── …                 what observers write: metrics.csv (owae-loggers), pictures/ (owae-report)
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from owae.config.build import build_stack
+from owae.config.config import Config
+from owae.errors import TrainingError
+from owae.interfaces import DataSource, Shape
+from owae.model.stack import Stack
+from owae.registry.registry import Registry
+from owae.run import checkpoint
+from owae.run.folder import CHECKPOINTS, CONFIG, INFO
+from owae.training.ema import load_model
+
+
+class Run:
+    """A run folder, opened to read. See `open_run`.
+
+    Attributes:
+        folder: Where it is.
+        config: The effective config it was trained with.
+        shape: The shape of one example.
+        value_range: The range of the examples' values.
+    """
+
+    def __init__(self, folder: Path, registry: Registry, checkpoint: Literal["newest", "best"] = "newest") -> None:
+        self.folder, self._registry, self._checkpoint = folder, registry, checkpoint
+        if checkpoint not in ("newest", "best"):
+            raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest' and 'best' would work")
+        if not (folder / CONFIG).is_file() or not (folder / INFO).is_file():
+            what = "is not a run folder: it has no config.toml and run.json" if folder.is_dir() else "does not exist"
+            raise TrainingError(f"{folder} {what}; `owae train CONFIG --out {folder}` makes one")
+        self.config = Config.load(folder / CONFIG, registry)
+        try:
+            info = json.loads((folder / INFO).read_text())
+            self.shape: Shape = tuple(info["data"]["shape"])
+            self.value_range: tuple[float, float] = tuple(info["data"]["value_range"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{folder / INFO} is damaged: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"Run('{self.folder}')"
+
+    @cached_property
+    def _state(self) -> dict[str, Any]:
+        if self._checkpoint == "best":
+            path = checkpoint.best_path(self.folder / CHECKPOINTS)
+            if not path.exists():
+                raise TrainingError(
+                    f'{self.folder} keeps no best checkpoint; train with best = "validation/loss" in [train] for one'
+                )
+            return checkpoint.load(path)
+        state = checkpoint.load_newest(self.folder / CHECKPOINTS)
+        if state is None:
+            raise TrainingError(
+                f"{self.folder} has no checkpoint yet; `owae train {self.folder / CONFIG} --out {self.folder} --resume` goes on"
+            )
+        return state
+
+    @cached_property
+    def model(self) -> Stack:
+        """The trained stack, from the newest whole checkpoint or the best one, on the CPU, in evaluation mode.
+
+        Where training kept a moving average of the parameters (`train.ema`), those are the parameters.
+
+        Raises:
+            TrainingError: There is none, or it does not fit the config.
+        """
+        stack = build_stack(self.config, self._registry, self.shape, self.value_range)
+        load_model(stack, self._state, averaged=True)
+        return stack.eval()
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps behind the model."""
+        return self._state["step"]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs behind the model, the last one perhaps in part."""
+        return -(-self.step // self._state["steps_per_epoch"])
+
+    def source(self, split: str = "test") -> DataSource:
+        """The data the run was trained ("train") or is measured ("test") on."""
+        return self.config.data.create(self._registry, split)
+
+
+def open_run(path: str | Path, registry: Registry | None = None, *, checkpoint: Literal["newest", "best"] = "newest") -> Run:
+    """Open a run folder.
+
+    Args:
+        path: The folder.
+        registry: The components to build its model from; those of the installed plugins unless given.
+        checkpoint: The newest one that is whole, or the best by the metric that `train.best` names.
+
+    Raises:
+        TrainingError: It is no run folder.
+        ConfigError: Its config needs a component that is not installed.
+    """
+    return Run(Path(path), Registry.discover() if registry is None else registry, checkpoint)

@@ -1,0 +1,146 @@
+"""The objective as training computes it: on this process's rows of a batch, and over all batches and processes of a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from owae.interfaces import Shape
+from owae.model.context import Context
+from owae.model.inference import evaluation_mode, own_randomness
+from owae.model.objective import Objective
+from owae.model.stack import Stack
+from owae.parallel.gather import all_reduce, gather, rows_of
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step, just taken.
+
+    Attributes:
+        epoch: The epoch it belongs to, counted from 1.
+        step: Its number since the start of training, counted from 1.
+        last: Whether it ends its epoch.
+        objective: The objective before the step: means over all its rows, on all processes; codes of this process's last batch.
+        lr: The learning rate of the first parameter group that it was taken with.
+        clipped: The factor by which gradients were scaled down: 1 if they were not.
+        skipped: Whether it was left out, for something in it was not finite.
+        signal: The number of a signal that one of several processes has received; 0 if none has.
+    """
+
+    epoch: int
+    step: int
+    last: bool
+    objective: Objective
+    lr: float
+    clipped: Tensor | float
+    skipped: bool = False
+    signal: int = 0
+
+
+class TrainingObjective(nn.Module):
+    """A stack whose forward pass gives the loss: the module that data parallelism wraps.
+
+    DistributedDataParallel looks for parameters that the output reaches, so the output is the loss alone; the whole record is kept in
+    `latest` until the next call.
+
+    Args:
+        stack: What is trained.
+        context: How its networks are run.
+        rank: Which of several processes this is.
+        ranks: How many there are.
+    """
+
+    def __init__(self, stack: Stack, context: Context, rank: int = 0, ranks: int = 1) -> None:
+        super().__init__()
+        self.stack, self.context = stack, context
+        self.rank, self.ranks = rank, ranks
+        self.latest: Objective | None = None
+
+    def forward(self, x: Tensor, count: int) -> Tensor:
+        """The loss whose gradient, averaged over processes, is that of the loss on the whole batch.
+
+        Args:
+            x: This process's rows, (b, *x).
+            count: The rows of all processes.
+        """
+        if self.ranks == 1:
+            objective = self.latest = self.stack(x, context=self.context)
+            return objective.loss
+        rows = rows_of(count, self.ranks)
+        context = replace(self.context, gather=lambda z: gather(z, rows))
+        objective = self.latest = self.stack(x, context=context)
+        # A mean over rows counts by the rows that it is over; the divergence is computed by every process on the same codes.
+        share = self.ranks * rows[self.rank] / count
+        costs, penalties = (
+            [share * term if len(x) else term.nan_to_num() * 0 for term in terms]  # the mean of no rows is NaN
+            for terms in (objective.costs, objective.penalties)
+        )
+        return _summed(self.stack, costs, penalties, objective.divergence).loss
+
+
+def _summed(stack: Stack, costs: Sequence[Tensor], penalties: Sequence[Tensor], divergence: Tensor) -> Objective:
+    return Objective.summed(costs, penalties, divergence, multipliers=stack.multipliers, penalty_weights=stack.penalty_weights)
+
+
+@torch.no_grad()
+def combined(
+    stack: Stack, objectives: Sequence[Objective], counts: Sequence[int], rank: int = 0, ranks: int = 1, signal: int = 0
+) -> tuple[Objective, Tensor]:
+    """One objective of a whole step: its terms are means over all rows of all batches and processes.
+
+    Args:
+        stack: What was evaluated.
+        objectives: One a batch, of this process's rows.
+        counts: Rows of each batch, those of all processes.
+        rank: Which process this is.
+        ranks: How many there are.
+        signal: The number of a signal that this process has received; 0 for none.
+
+    Returns:
+        The objective, with the codes and encoders' distributions of this process's last batch; and every process's signal, (ranks,).
+    """
+    signals = torch.full((1,), float(signal), device=stack.device)
+    if len(objectives) == 1 and ranks == 1:
+        return objectives[0], signals
+    total, depth = sum(counts), stack.matched_level
+    message = torch.zeros(2 * depth + 1 + ranks, device=stack.device, dtype=objectives[0].loss.dtype)
+    for objective, count in zip(objectives, counts, strict=True):
+        own = rows_of(count, ranks)[rank]
+        means = torch.stack([*objective.costs, *objective.penalties])
+        message[: 2 * depth] += means * (own / total) if own else 0.0
+        message[2 * depth] += objective.divergence * (count / total / ranks)
+    message[2 * depth + 1 + rank] = signal
+    if ranks > 1:
+        all_reduce(message)
+    terms = message[: 2 * depth + 1].unbind()
+    whole = _summed(stack, terms[:depth], terms[depth : 2 * depth], terms[2 * depth])
+    return replace(whole, posteriors=objectives[-1].posteriors, codes=objectives[-1].codes), message[2 * depth + 1 :]
+
+
+def unknown(stack: Stack) -> Objective:
+    """The objective of a step whose evaluation broke off: every term is NaN, and there are no codes."""
+    nan = torch.full((), math.nan, device=stack.device)
+    terms = [nan] * stack.matched_level
+    return _summed(stack, terms, terms, nan)
+
+
+def find_unused_parameters(fabric: Fabric, stack: Stack, shape: Shape) -> None:
+    """Tells data parallelism whether some parameters have no part in the objective, which it must then look for at each step.
+
+    A stack matched at a lower level leaves some encoders without a gradient, and a plugin's layer may leave anything without one.
+    """
+    parameters = [parameter for parameter in stack.parameters() if parameter.requires_grad]
+    with torch.enable_grad(), own_randomness(0, stack.device), evaluation_mode(stack), fabric.autocast():
+        loss = stack(torch.zeros(2, *shape, device=stack.device, dtype=parameters[0].dtype)).loss
+        unused = any(gradient is None for gradient in torch.autograd.grad(loss, parameters, allow_unused=True))
+    # Fabric takes this for its strategy's constructor alone, where the model is not known yet.
+    fabric.strategy._ddp_kwargs["find_unused_parameters"] = unused  # pyright: ignore[reportAttributeAccessIssue]

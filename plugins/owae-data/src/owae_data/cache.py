@@ -1,0 +1,171 @@
+"""Keeps downloads and decoded data in one folder: arrays that are built once, and written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from owae.errors import DataError
+from owae_data import base
+
+ROOT = "OWAE_DATA"  # environment variable: the folder, instead of the user's cache folder
+
+VERSION = 1  # of the decoders: another number makes all decoded files anew
+
+Block = UInt8[np.ndarray, "B ..."]
+
+log = logging.getLogger(__name__)
+
+
+def data_root(root: Path | None = None) -> Path:
+    """Returns the folder for data: the one given, else that in `OWAE_DATA`, else `owae` in the user's cache folder.
+
+    Args:
+        root: A folder that goes before the others.
+    """
+    if root is not None:
+        return root.expanduser().absolute()
+    if os.environ.get(ROOT):
+        return Path(os.environ[ROOT]).expanduser().absolute()
+    home = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "owae"
+
+
+def writable_root(root: Path | None) -> Path:
+    """Returns the folder for decoded data: as `data_root` unless that cannot be written to, and then as it is without a given `root`."""
+    chosen = data_root(root)
+    existing = next(folder for folder in (chosen, *chosen.parents) if folder.exists())
+    return chosen if os.access(existing, os.W_OK) else data_root()
+
+
+def fingerprint(files: Iterable[tuple[str, Path]]) -> str:
+    """Hashes files by name, size and time of change, to tell an edited set from the one that was decoded."""
+    digest = hashlib.sha256()
+    for name, path in files:
+        stat = path.stat()
+        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Runs the block in one process at a time for `path`, so that the ranks of a run do not download or decode the same twice.
+
+    Where the system has no advisory locks, or the folder takes none, everybody enters.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(path.with_name(f".{path.name}.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Decodes something into rows of bytes.
+
+    Attributes:
+        shape: Of all of it, (N, C, H, W).
+        blocks: Yields its rows in order, some at a time.
+        notes: What to set down beside it; asked for when the last row was yielded.
+    """
+
+    shape: tuple[int, ...]
+    blocks: Callable[[], Iterable[Block]]
+    notes: Callable[[], Mapping[str, Any]] = dict
+
+    def in_memory(self) -> UInt8[Tensor, "N C H W"]:
+        """Decodes all rows into one tensor."""
+        rows = torch.empty(self.shape, dtype=torch.uint8)
+        at = 0
+        for block in self.blocks():
+            rows[at : at + len(block)] = torch.from_numpy(block)
+            at += len(block)
+        return rows
+
+
+class ArrayCache:
+    """Keeps decoded bytes in a file of their own, under a name made of all that they depend on.
+
+    Args:
+        root: The data folder; the file is made in its sub-folder `decoded`.
+        name: Of the source.
+        key: What the bytes depend on: options, and the fingerprint of the files.
+    """
+
+    def __init__(self, root: Path, name: str, key: Mapping[str, Any]) -> None:
+        self.key = {"version": VERSION, "source": name, **key}
+        text = json.dumps(self.key, sort_keys=True, default=str)
+        self.path = root / "decoded" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
+
+    def load(self) -> UInt8[Tensor, "N C H W"] | None:
+        """Returns the bytes, mapped where they are large; None if they were not decoded yet, or what stands there is damaged."""
+        if not self.path.is_file() or not self.path.with_suffix(".json").is_file():
+            return None
+        large = self.path.stat().st_size > base.LARGE
+        try:
+            return torch.from_numpy(np.load(self.path, allow_pickle=False, mmap_mode="c" if large else None))
+        except (ValueError, EOFError, OSError) as error:
+            log.warning("%s cannot be read (%s) and is made anew", self.path, error)
+            return None
+
+    def notes(self) -> dict[str, Any]:
+        """Returns what was set down beside the bytes."""
+        return json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8"))
+
+    def make(self, decoder: Decoder) -> UInt8[Tensor, "N C H W"]:
+        """Decodes the bytes and keeps them in the file; if that cannot be written they are held in memory, unless they are large.
+
+        Raises:
+            DataError: They are large, and the disk is full or the folder cannot be written.
+        """
+        with locked(self.path):
+            ready = self.load()  # another process may have been faster
+            if ready is not None:
+                return ready
+            try:
+                self._write(decoder)
+            except OSError as error:
+                text = f"cannot write {prod(decoder.shape) / 1e9:.1f} GB of decoded data to {self.path.parent} ({error})"
+                if prod(decoder.shape) > base.LARGE:
+                    raise DataError(f"{text}; set {ROOT} to a folder with that much room") from error
+                log.warning("%s; they are decoded at every start. Set %s to another folder", text, ROOT)
+                return decoder.in_memory()
+            made = self.load()
+        if made is None:
+            raise DataError(f"{self.path} was written, but cannot be read back; set {ROOT} to a folder on another disk")
+        log.info("decoded data are kept in %s", self.path)
+        return made
+
+    def _write(self, decoder: Decoder) -> None:
+        part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": decoder.shape})
+                for block in decoder.blocks():
+                    file.write(np.ascontiguousarray(block).data)
+                file.flush()
+                os.fsync(file.fileno())
+            notes = json.dumps({**self.key, **decoder.notes()}, indent=1, default=str)
+            self.path.with_suffix(".json").write_text(notes, encoding="utf-8")
+            part.replace(self.path)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()

@@ -1,0 +1,1 @@
+"""The commands of owae-report. Nothing heavy is imported before one runs."""

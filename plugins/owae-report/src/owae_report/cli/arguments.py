@@ -1,0 +1,18 @@
+"""Arguments that several of these commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Separate = Annotated[Path | None, typer.Option(metavar="DIR", help="Also write every picture at its own size into this folder.")]
+
+
+class Split(StrEnum):
+    """The two sets of a source."""
+
+    TEST = "test"
+    TRAIN = "train"
