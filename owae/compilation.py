@@ -1,4 +1,4 @@
-"""Functions run by torch.compile where that works, and as they stand where it does not."""
+"""Runs functions through torch.compile where that works, and as they stand where it does not."""
 
 from __future__ import annotations
 

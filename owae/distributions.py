@@ -46,7 +46,7 @@ class Gaussian:
 
     @classmethod
     def from_network(cls, output: Float[Tensor, "batch doubled *rest"]) -> Gaussian:
-        """Split a network's output in two along its first event axis: mean, then logits of the variance.
+        """Splits a network's output in two along its first event axis: mean, then logits of the variance.
 
         The variance is `softplus(clip(logit, -20, 500))`, as in the authors' code.
 
@@ -78,5 +78,5 @@ class Dirac:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """The tensor itself if float32 or wider, else its float32 copy."""
+    """Returns the tensor itself if float32 or wider, else its float32 copy."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -1,4 +1,4 @@
-"""The errors a user can meet, and the wording they share.
+"""Defines the errors that a user can meet, and the wording they share.
 
 Every error that is the user's to mend derives from `OwaeError`; the command line turns those into exit code 2. Anything else
 that escapes is a bug in owae or in a plugin.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 
 class OwaeError(Exception):
-    """Something that whoever runs owae can mend: its message says what was found and what would work.
+    """The base of all errors that a user can mend: the message says what was found and what would work.
 
     Attributes:
         exit_code: What the command line ends with.
@@ -81,7 +81,7 @@ class ConfigError(OwaeError):
 
 
 def nearest(found: str, valid: Iterable[str]) -> str | None:
-    """The valid name closest to `found`, or None where none is close.
+    """Finds the valid name closest to `found`, or None where none is close.
 
     >>> nearest("learning_rte", ["learning_rate", "epochs"])
     'learning_rate'
@@ -92,7 +92,7 @@ def nearest(found: str, valid: Iterable[str]) -> str | None:
 
 
 def suggestion(found: str, valid: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest valid one, then all of them.
+    """Words the end of a message about an unknown name: the nearest valid one, then all of them.
 
     >>> suggestion("mdd", ["mmd", "sinkhorn"])
     "did you mean 'mmd'? valid: mmd, sinkhorn"

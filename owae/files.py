@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: under another name in the same folder, flushed to the disk, then renamed.
+"""Writes files whole or not at all: under another name in the same folder, flushed to the disk, then renamed.
 
 And what a JSON file can hold.
 """
@@ -14,12 +14,12 @@ _TEMPORARY = ".writing-"
 
 
 def temporary_for(target: Path) -> Path:
-    """The name under which a file is written before it gets its own."""
+    """Returns the name under which a file is written before it gets its own."""
     return target.with_name(f"{_TEMPORARY}{target.name}")
 
 
 def replace_durably(temporary: Path, target: Path) -> None:
-    """Rename a finished file into place: after a crash the name holds the old file or the new one, never a part of one."""
+    """Renames a finished file into place: after a crash the name holds the old file or the new one, never a part of one."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(target)
@@ -31,7 +31,7 @@ def replace_durably(temporary: Path, target: Path) -> None:
 
 
 def write_durably(target: Path, content: str | bytes) -> None:
-    """Write a small file whole or not at all; a failure (`OSError`) leaves nothing behind but the old file."""
+    """Writes a small file whole or not at all; a failure (`OSError`) leaves nothing behind but the old file."""
     temporary = temporary_for(target)
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -42,13 +42,13 @@ def write_durably(target: Path, content: str | bytes) -> None:
 
 
 def clear_temporary(folder: Path) -> None:
-    """Remove what interrupted writes left in a folder."""
+    """Removes what interrupted writes left in a folder."""
     for path in folder.glob(f"{_TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 
 def json_ready(value: Any) -> Any:
-    """Plain values with None for every number that is not finite: JSON has no NaN and no infinity.
+    """Returns plain values with None for every number that is not finite: JSON has no NaN and no infinity.
 
     >>> json_ready({"loss": float("nan"), "levels": (1, 2.5)})
     {'loss': None, 'levels': [1, 2.5]}

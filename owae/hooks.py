@@ -1,4 +1,4 @@
-"""The whole extension surface: one hook."""
+"""Declares the one hook that plugins implement."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def owae_components() -> Iterable[type]:  # pyright: ignore[reportReturnType] # a specification has no body
-    """The component classes a plugin brings: concrete subclasses of the classes in `owae.interfaces`, each with a `name`."""
+    """Returns the component classes a plugin brings: concrete subclasses of the classes in `owae.interfaces`, each with a `name`."""

@@ -1,4 +1,4 @@
-"""From a source to batches: in an order that depends only on the seed and the epoch, as floats on the device.
+"""Makes batches of a source: in an order that depends on the seed and the epoch alone, as floats on the device.
 
 The order of an epoch is a fresh permutation drawn from (seed, epoch) alone, so a place in training is two numbers, and an
 interrupted run goes on exactly where it stopped, whoever reads the examples: this process, a thread of it, or workers.
@@ -26,7 +26,7 @@ SLOW = 0.1  # share of the time from batch to batch; beyond it an epoch that wai
 
 
 class Loader:
-    """Shuffled batches of a source, epoch by epoch.
+    """Yields shuffled batches of a source, epoch by epoch.
 
     Sources at rest in memory, or mapped from a file, are gathered from as bytes. On a CPU that takes microseconds and no thread. For
     CUDA, what fits moves to the device once, as bytes, and is gathered there; the rest is gathered by a thread, one batch ahead, into
@@ -81,17 +81,17 @@ class Loader:
         return self.batches
 
     def rows(self, batch: int) -> int:
-        """The number of rows of a batch (counted from 0 in its epoch), those of all processes."""
+        """Returns the number of rows of a batch (counted from 0 in its epoch), those of all processes."""
         return min(self.batch_size, len(self.source) - batch * self.batch_size)
 
     def order(self, epoch: int) -> Tensor:
-        """The indices of an epoch (counted from 1), (N,)."""
+        """Returns the indices of an epoch (counted from 1) in its order, (N,)."""
         # torch seeds its CPU generator with 32 bits, so the pair is mixed down to them.
         (mixed,) = np.random.SeedSequence([self.seed, epoch]).generate_state(1)
         return torch.randperm(len(self.source), generator=torch.Generator().manual_seed(int(mixed)))
 
     def epoch(self, epoch: int, start: int = 0) -> Generator[Tensor, None, None]:
-        """The batches of an epoch (counted from 1), from batch `start` on.
+        """Yields the batches of an epoch (counted from 1), from batch `start` on.
 
         Raises:
             DataError: The source cannot be sent to a worker, or a worker died.
@@ -110,7 +110,7 @@ class Loader:
         self._tell_if_slow(waited, time.perf_counter() - begun, taken)
 
     def close(self) -> None:
-        """End the workers, if there are any; the next epoch starts them anew."""
+        """Ends the workers, if there are any; the next epoch starts them anew."""
         if self.workers is not None:
             self.workers.close()
 
@@ -140,7 +140,7 @@ class Loader:
             yield examples(self.source, torch.arange(1), self.device)[:0]
 
     def _own(self, order: Tensor, start: int) -> list[Tensor]:
-        """This process's part of each batch of an epoch, from batch `start` on."""
+        """Returns this process's rows of each batch of an epoch, from batch `start` on."""
         batches = order.split(self.batch_size)[start : self.batches]
         return [batch.tensor_split(self.ranks)[self.rank] for batch in batches]
 

@@ -1,4 +1,4 @@
-"""Bytes on the way to a CUDA device: at rest there if they fit, else one batch ahead of whoever trains."""
+"""Moves examples to a CUDA device as bytes: all of them once if they fit, else one batch ahead of training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNK = 8192  # examples moved at a time
 
 
 class Resident(DataSource):
-    """A source's examples as one tensor on a device; indices are on that device too."""
+    """Holds a source's examples as one tensor on a device; indices are on that device too."""
 
     name = "resident"
 
@@ -35,7 +35,7 @@ class Resident(DataSource):
 
 
 def resident(source: DataSource, device: torch.device, room: float | None = None) -> Resident | None:
-    """The source's examples on the device, if they fit and can be read many at once; None otherwise.
+    """Copies a source's examples to the device, if they fit and can be read many at once; returns None otherwise.
 
     Args:
         source: Where they are; one that reads example by example is not asked for all of them at once.
@@ -56,7 +56,7 @@ def resident(source: DataSource, device: torch.device, room: float | None = None
 
 
 def prefetched(batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """The batches on a CUDA device, each read, pinned and copied while the one before it is used.
+    """Yields the batches on a CUDA device, each read, pinned and copied while the one before it is used.
 
     A thread does so, on a stream of its own; an error of it is raised here. Leaving the iterator ends the thread.
     """

@@ -1,4 +1,4 @@
-"""Sources made from what is at hand: a tensor, a part of another source, examples held out; and their examples as floats."""
+"""Makes sources from a tensor, from a part of another source and from held-out examples, and reads examples as floats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from owae.interfaces import DataSource
 
 
 class TensorSource(DataSource):
-    """Examples held in one tensor, (N, *shape): float, or uint8 meaning 0…255 mapped onto `value_range`."""
+    """Holds examples in one tensor, (N, *shape): float, or uint8 meaning 0…255 mapped onto `value_range`."""
 
     name = "tensor"
 
@@ -41,18 +41,18 @@ class TensorSource(DataSource):
 
 
 def as_source(data: DataSource | Tensor) -> DataSource:
-    """The data themselves if they are a source; a tensor (N, *shape) as one."""
+    """Returns the data themselves if they are a source, and a tensor (N, *shape) as one."""
     return TensorSource(data) if isinstance(data, Tensor) else data
 
 
 def examples(source: DataSource, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:
-    """Examples of a source as floats on a device, (B, *shape), bytes mapped onto its value range; all of them unless indexed."""
+    """Reads examples of a source as floats on a device, (B, *shape), bytes mapped onto its value range; all of them unless indexed."""
     batch = source.batch(torch.arange(len(source)) if indices is None else indices)
     return as_floats(batch.to(device, non_blocking=True), source.value_range)
 
 
 def as_floats(batch: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """A batch as floats: bytes 0…255 mapped onto the range, in as few passes as its device has them; the same on every device."""
+    """Converts a batch to floats: bytes 0…255 are mapped linearly onto the range, alike on every device."""
     if batch.dtype != torch.uint8:
         return batch if batch.is_floating_point() else batch.float()
     low, high = value_range
@@ -63,7 +63,7 @@ def as_floats(batch: Tensor, value_range: tuple[float, float]) -> Tensor:
 
 
 class Subset(DataSource):
-    """Some of a source's examples, in the order of their indices."""
+    """Selects some of a source's examples, in the order of their indices."""
 
     name = "subset"
 
@@ -83,7 +83,7 @@ class Subset(DataSource):
 
 
 def hold_out(source: DataSource, validation: float, seed: int) -> tuple[DataSource, DataSource]:
-    """The examples to train on and those held out, chosen by a seed, each in the source's order.
+    """Splits a source into examples to train on and held-out ones, chosen by a seed, each in the source's order.
 
     Args:
         source: All of them.

@@ -1,4 +1,4 @@
-"""Processes that read examples, in the order that they are told and with the batches of one process, to the bit.
+"""Reads examples in worker processes, in the order asked for; the batches are those of one process, to the bit.
 
 They are started by "spawn", the only way that is safe beside threads and CUDA and there on every system. So a source is pickled
 into them, and a program's own lines must stand under `if __name__ == "__main__":`.
@@ -44,7 +44,7 @@ class Workers:
         self._batches: Any = None
 
     def read(self, chunks: Sequence[Tensor]) -> Iterator[Tensor]:
-        """The source's batches at these indices, in order.
+        """Yields the source's batches at these indices, in order.
 
         Raises:
             DataError: What the source raises as such; it cannot be pickled; a worker died.
@@ -53,7 +53,7 @@ class Workers:
         if self._loader is None:
             self._loader = self._started()
         try:
-            with _signals_later():
+            with _signals_blocked():
                 self._batches = iter(self._loader)
             for batch in self._batches:
                 if isinstance(batch, DataError):
@@ -72,7 +72,7 @@ class Workers:
             raise
 
     def close(self) -> None:
-        """End the processes, and wait until they have ended."""
+        """Ends the processes, and waits until they have ended."""
         batches, self._batches, self._loader = self._batches, None, None
         if batches is not None:
             # torch ends them when its iterator is collected, which waits in vain if that happens along with their queues.
@@ -93,13 +93,13 @@ class Workers:
             persistent_workers=True,
             pin_memory=self.pinned,
             multiprocessing_context=self.start_method,
-            worker_init_fn=_settle,
+            worker_init_fn=_ignore_first_signal,
             generator=torch.Generator(),  # its own, so that training draws the same numbers with workers and without
         )
 
 
 class _Chunks(Sampler[list[int]]):
-    """The batches of indices that are to be read next; as numbers, since each tensor would travel in shared memory of its own."""
+    """Yields the batches of indices to be read next, as numbers, since each tensor would travel in shared memory of its own."""
 
     def __init__(self) -> None:
         self.chunks: Sequence[Tensor] = ()
@@ -132,8 +132,8 @@ def _require_picklable(source: DataSource) -> None:
         ) from error
 
 
-def _settle(_: int) -> None:
-    """A worker outlives the first signal: those of a terminal or a scheduler reach it too, and training ends it after its save."""
+def _ignore_first_signal(_: int) -> None:
+    """Lets a worker outlive the first signal: a terminal's or scheduler's reaches it too, and training ends it after its save."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _next_time)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -144,8 +144,8 @@ def _next_time(number: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _signals_later() -> Iterator[None]:
-    """A block whose new processes are born deaf to signals, until they have settled; for this one they wait until its end."""
+def _signals_blocked() -> Iterator[None]:
+    """Runs the block with signals blocked: processes started in it inherit that, and this one gets its signals at the end."""
     resource_tracker.ensure_running()  # else started within, and it lifts the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:

@@ -1,4 +1,4 @@
-"""Classification by nearest neighbours in a latent: how much of the labels a representation keeps, by no trained probe."""
+"""Classifies codes by their nearest neighbours: how much of the labels a latent keeps, without a trained probe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHUNK = 1000
 
 
 class Neighbours:
-    """The `k` nearest of a stream of labelled codes to each of some queries, by Euclidean distance.
+    """Keeps the `k` nearest of a stream of labelled codes to each of some queries, by Euclidean distance.
 
     Codes come in batches and are not kept, so memory grows with the queries alone.
 
@@ -34,7 +34,7 @@ class Neighbours:
         self._seen = 0
 
     def add(self, codes: Float[Tensor, "b *z"], labels: Int[Tensor, " b"]) -> None:
-        """Look at more codes."""
+        """Compares the queries with more labelled codes."""
         codes, labels = codes.flatten(1) - self._centre, labels.to(codes.device, torch.long)
         direct = self._queries.shape[1] <= _DIRECT
         mode = "donot_use_mm_for_euclid_dist" if direct else "use_mm_for_euclid_dist"
@@ -48,7 +48,7 @@ class Neighbours:
             self._labels[rows] = candidates.gather(1, kept)
 
     def vote(self) -> Int[Tensor, " m"]:
-        """The label that most neighbours of each query have, the smallest of several."""
+        """Returns the label that most neighbours of each query have, the smallest of several."""
         k = min(self._k, self._seen)
         if not k:
             raise ValueError("no labelled code has been added, so none can vote")

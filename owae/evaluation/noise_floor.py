@@ -1,4 +1,4 @@
-"""The noise floor of a divergence: what it gives between equal distributions.
+"""Simulates the noise floor of a divergence: its value between equal distributions.
 
 No estimate from n samples is 0 when the distributions agree. An unbiased one scatters around 0; the others, transport costs above
 all, have a mean of their own, which grows with the dimension and can be larger than anything training will ever change. So a
@@ -42,7 +42,7 @@ class NoiseFloor:
 
 
 def noise_floor(divergence: Divergence, prior: Prior, n: int, *, repeats: int = 32) -> NoiseFloor:
-    """The mean and standard deviation of `divergence.to_prior(x, prior)` for n draws `x` of the same prior.
+    """Simulates the mean and standard deviation of `divergence.to_prior(x, prior)` for n draws `x` of the same prior.
 
     By simulation, on the prior's device and in its dtype, with a seed of its own: torch's random state stays as it was, and so do
     the modules (they are put in evaluation mode meanwhile, which matters to an ancestral prior). Remembered for as long as the
@@ -68,7 +68,7 @@ def noise_floor(divergence: Divergence, prior: Prior, n: int, *, repeats: int = 
 def _remembered(
     divergence: weakref.ref[Divergence], prior: weakref.ref[Prior], description: str, where: Any, n: int, repeats: int
 ) -> NoiseFloor:
-    """The floor, keyed on the two instances, on what the divergence says of itself, and on where the draws are made.
+    """Caches the floor, keyed on the two instances, on what the divergence says of itself, and on where the draws are made.
 
     References to dead instances equal nothing but themselves, so a new instance at an old address is never taken for the old one.
     """

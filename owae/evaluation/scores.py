@@ -1,4 +1,4 @@
-"""What a trained stack is worth on data it has not seen, level by level.
+"""Measures a trained stack on held-out data, level by level.
 
 Squared error tells what a level's code keeps of the data; nearest-neighbour accuracy, what it keeps of labels never trained on;
 spread and encoder variance, whether the level is alive (a spread near 0 is a dead level, a variance near 0 a deterministic
@@ -91,18 +91,18 @@ class Evaluation:
     stacked: int
 
     def rows(self) -> list[dict[str, Any]]:
-        """The levels as plain dictionaries, bottom first."""
+        """Returns the levels as plain dictionaries, bottom first."""
         return [json_ready(asdict(level)) for level in self.levels]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values, fit for JSON; a number that is not finite is None."""
+        """Returns everything as plain values, fit for JSON; a number that is not finite is None."""
         return json_ready(asdict(self))
 
 
 def evaluate(
     stack: Stack, train: DataSource, test: DataSource, *, batch_size: int = 1000, neighbours: int = 10, seed: int = 0
 ) -> Evaluation:
-    """Measure every level of a stack on held-out data, in evaluation mode; the stack and torch's generators stay as they were.
+    """Measures every level of a stack on held-out data, in evaluation mode; the stack and torch's generators stay as they were.
 
     Args:
         stack: A trained stack.
@@ -131,7 +131,7 @@ def evaluate(
 
 
 def _by_means(stack: Stack, test: DataSource, batch_size: int, device: torch.device) -> tuple[list[float], list[Tensor]]:
-    """Squared errors through every level, and the codes if there are labels to classify them by."""
+    """Computes squared errors through every level, and the codes if there are labels to classify them by."""
     sums = [0.0] * stack.depth
     codes: list[list[Tensor]] = [[] for _ in range(stack.depth)]
     for indices in torch.arange(len(test)).split(batch_size):
@@ -157,7 +157,7 @@ def _accuracies(
 
 
 def _by_draws(stack: Stack, test: DataSource, batch_size: int, device: torch.device) -> tuple[list[float], list[float], Tensor]:
-    """Spread and encoder variance of every level, and draws at the matched one for the divergence."""
+    """Computes spread and encoder variance of every level, and draws at the matched one for the divergence."""
     chosen = torch.zeros(len(test), dtype=torch.bool)
     chosen[torch.linspace(0, len(test) - 1, min(len(test), MOST_MATCHED)).round().long()] = True
     moments = [_Moments() for _ in stack.layers]
@@ -176,7 +176,7 @@ def _by_draws(stack: Stack, test: DataSource, batch_size: int, device: torch.dev
 
 
 class _Moments:
-    """Standard deviations of a stream of rows, by Chan's update: sums of squares would lose small spreads far from 0."""
+    """Accumulates standard deviations over a stream of rows by Chan's update, which keeps small spreads far from 0."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -191,7 +191,7 @@ class _Moments:
         self.count += n
 
     def deviation(self) -> float:
-        """Mean over the coordinates."""
+        """Returns the mean over the coordinates."""
         return (torch.as_tensor(self.squares) / self.count).sqrt().mean().item()
 
 

@@ -1,4 +1,4 @@
-"""How an evaluation of a stack is carried out, apart from what it computes."""
+"""Says how an evaluation of a stack is carried out, apart from what it computes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _own(z: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Context:
-    """What a trainer hands to the forward pass; the defaults evaluate a stack as it is, in one process.
+    """Holds what a trainer hands to the forward pass; the defaults evaluate a stack as it is, in one process.
 
     Attributes:
         encode: Runs a layer's encoder: `q(z | x)`.

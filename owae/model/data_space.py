@@ -1,4 +1,4 @@
-"""Costs measured in data space: codes and predictions are decoded down to the data and compared there.
+"""Computes costs in data space: codes and predictions are decoded down to the data and compared there.
 
 A cost in data space on `z_n` compares `R_n` with `R_{n+1}`, where `R_n` (B, *x) is the reconstruction through level n: a draw of
 `p(z_{n−1} | z_n)` at the code `z_n`, then the decoders' means down to the data. All N reconstructions take N(N + 1)/2 decodings.
@@ -31,7 +31,7 @@ def data_space_costs(
     context: Context,
     cost: Callable[[Level, Tensor, Distribution], Tensor],
 ) -> list[Tensor]:
-    """The costs of all levels where at least one is measured in data space.
+    """Computes the costs of all levels where at least one is measured in data space.
 
     Args:
         levels: The stacked levels, bottom first.
@@ -82,7 +82,7 @@ def data_space_costs(
 
 
 def _first_rows(p: Distribution, count: int) -> Distribution:
-    """The distribution of the first rows of a batch."""
+    """Returns the distribution of the first rows of a batch."""
     if type(p) is Dirac:
         return Dirac(p.mean[:count])
     if type(p) is Gaussian:

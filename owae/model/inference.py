@@ -13,7 +13,7 @@ from owae.model.stack import Stack
 
 @contextmanager
 def evaluating(stack: Stack, seed: int = 0) -> Iterator[torch.device]:
-    """A block in which a stack is used and not trained; gives the device that it is on.
+    """Runs the block with a stack in use and not in training; gives the device that it is on.
 
     Each module's mode, the gradient mode and the state of torch's generators (the CPU's and the device's) are afterwards what they
     were before, so that whoever draws a picture in the middle of training does not change it. Inside, noise depends on `seed` alone.

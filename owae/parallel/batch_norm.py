@@ -1,4 +1,4 @@
-"""Batch norm over a batch whose rows several processes share: torch's SyncBatchNorm on CUDA, ours where that does not exist."""
+"""Synchronises batch norm over processes that share a batch: by torch's SyncBatchNorm on CUDA, by ours elsewhere."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _synced(cls: type, ranks: int) -> type:
 
 
 def _statistics(x: Tensor, ranks: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and biased variance, (C,), over rows and pixels of all processes, and their number; differentiable.
+    """Computes mean and biased variance, (C,), over rows and pixels of all processes, and their number; differentiable.
 
     One message a layer each way. Each process sends its count, mean and sum of squares about its own mean; they are joined by Chan's
     formula, which loses no digits where the mean is large.

@@ -1,4 +1,4 @@
-"""Which device to compute on, and which of several processes of a training this one is."""
+"""Chooses the device to compute on, and tells which of several processes of a training this one is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RANK = "OWAE_RANK"  # set by `launch` in each of several processes, and for thos
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes an accelerator if there is one.
+    """Returns the device of that name; "auto" takes an accelerator if there is one.
 
     Raises:
         TrainingError: This machine or this build of torch has no such device.
@@ -32,7 +32,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def launched_processes() -> tuple[int, int] | None:
-    """(processes a machine, machines) where torchrun or SLURM's srun started this process as one of several; else None."""
+    """Returns (processes a machine, machines) where torchrun or SLURM's srun started this process as one of several; else None."""
     found = os.environ
     if "TORCHELASTIC_RUN_ID" in found:
         here, everywhere = int(found["LOCAL_WORLD_SIZE"]), int(found["WORLD_SIZE"])
@@ -45,7 +45,7 @@ def launched_processes() -> tuple[int, int] | None:
 
 
 def global_rank() -> int:
-    """The number of this process among those of its training; 0 for one alone.
+    """Returns the number of this process among those of its training; 0 for one alone.
 
     A rank counts only where several processes train: torchrun's and SLURM's with more than one, and `launch`'s own. Variables such as
     LOCAL_RANK that something else has left in the environment mean nothing.
@@ -56,5 +56,5 @@ def global_rank() -> int:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one of its training that writes and reports."""
+    """Tells whether this process is the one of its training that writes and reports."""
     return global_rank() == 0

@@ -1,4 +1,4 @@
-"""Messages between processes that the objective needs: codes gathered with a true gradient, and sums for logs.
+"""Exchanges what the objective needs between processes: codes gathered with a true gradient, and sums for logs.
 
 With R processes, process r holds a loss `L_r` on its rows of a batch, and DistributedDataParallel replaces each gradient by its mean
 over processes. Every exchange inside the forward pass (the gather of codes, batch norm's statistics) has its true adjoint as its
@@ -26,12 +26,12 @@ from owae.errors import PeerError
 
 
 def split_rows(batch: Tensor, ranks: int) -> tuple[Tensor, ...]:
-    """Each process's rows of a batch: as evenly as can be, the first ones one more."""
+    """Splits a batch into each process's rows: as evenly as can be, the first ones one more."""
     return batch.tensor_split(ranks)
 
 
 def rows_of(count: int, ranks: int) -> tuple[int, ...]:
-    """How many of a batch's rows each process has, as `split_rows` deals them."""
+    """Counts each process's rows of a batch, as `split_rows` deals them."""
     return tuple(map(len, split_rows(torch.arange(count), ranks)))
 
 
@@ -53,7 +53,7 @@ def peers() -> Iterator[None]:
 
 
 def all_reduce(tensor: Tensor) -> Tensor:
-    """The sum over processes, in place.
+    """Sums a tensor over processes, in place.
 
     Raises:
         PeerError: A process is gone.
@@ -64,7 +64,7 @@ def all_reduce(tensor: Tensor) -> Tensor:
 
 
 def gather(z: Tensor, rows: Sequence[int]) -> Tensor:
-    """The rows of all processes, in order of their ranks; differentiable.
+    """Gathers the rows of all processes, in order of their ranks; differentiable.
 
     Args:
         z: This process's, (rows[rank], *event).

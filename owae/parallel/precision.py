@@ -1,4 +1,4 @@
-"""The precision that networks run in: float32, or half by autocast, with the loss scaled where half precision is float16's.
+"""Sets the precision that networks run in: float32, or half by autocast, with the loss scaled under float16.
 
 Costs, penalties and divergences are float32 whatever is chosen here: the stack switches autocast off around them.
 """
@@ -16,14 +16,14 @@ PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 
 
 class MixedNetworks(MixedPrecision):
-    """Fabric's mixed precision, but for the data: they stay float32, for costs compare with them."""
+    """Runs networks in mixed precision as Fabric does, but leaves the data float32, for costs compare with them."""
 
     def convert_input(self, data: Any) -> Any:
         return data
 
 
 def precision_plugin(name: str, device: torch.device) -> Precision:
-    """Fabric's plugin for the precision of that name on a device.
+    """Makes Fabric's plugin for the precision of that name on a device.
 
     Raises:
         TrainingError: There is none of that name, or not on this device.

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file each, written whole or not at all, and never unpickled.
+"""Saves and loads checkpoints: one safetensors file each, written whole or not at all, and never unpickled.
 
 A file is written under a temporary name in the same folder, flushed to the disk, and renamed: whatever interrupts that leaves the
 older ones as they were. It carries a hash of its contents, so a file that was cut or altered is told from a whole one.
@@ -31,12 +31,12 @@ def path_for(folder: Path, step: int) -> Path:
 
 
 def best_path(folder: Path) -> Path:
-    """Where the best checkpoint by a metric is kept, apart from the newest, and never removed for them."""
+    """Returns the path of the best checkpoint by a metric, which is kept apart from the newest ones."""
     return folder / "best.safetensors"
 
 
 def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
-    """Write a training state and remove all but the newest `keep` checkpoints.
+    """Writes a training state and removes all but the newest `keep` checkpoints.
 
     Raises:
         TrainingError: The disk is full or the folder cannot be written, or the state holds values that are not finite.
@@ -48,7 +48,7 @@ def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
 
 
 def save_best(folder: Path, state: dict[str, Any]) -> Path:
-    """Write a training state in place of the best so far; errors as for `save`."""
+    """Writes a training state in place of the best so far; errors as for `save`."""
     return _write(best_path(folder), state)
 
 
@@ -74,12 +74,12 @@ def _write(target: Path, state: dict[str, Any]) -> Path:
 
 
 def paths(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, newest first."""
+    """Lists the checkpoints in a folder, newest first."""
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """A training state.
+    """Reads a training state.
 
     Raises:
         TrainingError: The file is missing, is no checkpoint of owae, was cut or altered, or lacks a tensor.
@@ -110,7 +110,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def load_newest(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """The newest training state that is whole, with a warning for each newer file that is not; None if there is no file at all.
+    """Reads the newest training state that is whole, and warns of each newer file that is not; None if there is no file.
 
     Raises:
         TrainingError: There are files, but none is whole.

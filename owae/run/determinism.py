@@ -1,4 +1,4 @@
-"""The same bits each time, from one machine and one version of torch."""
+"""Holds torch to deterministic algorithms: the same bits each time from one machine and one version of torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from owae.errors import TrainingError
 
 @contextmanager
 def deterministic(wanted: bool = True) -> Iterator[None]:
-    """A block in which torch uses deterministic algorithms only, at some cost; afterwards all is as before.
+    """Runs the block with deterministic algorithms only, at some cost; afterwards all is as before.
 
     Raises:
         TrainingError: Something in the model has no deterministic algorithm.

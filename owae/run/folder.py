@@ -1,4 +1,4 @@
-"""A run folder on disk: what is in it, who may write in it, and what a continuation may change."""
+"""Prepares, locks and describes a run folder, and compares it with a continuation's config."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORMAT = 1
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """A block that writes into a run folder beside its checkpoints; if it cannot, training ends and says so.
+    """Runs a block that writes into a run folder beside its checkpoints; if it cannot, training ends and says so.
 
     Raises:
         TrainingError: The disk is full, or the folder cannot be written any more.
@@ -43,7 +43,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def claimed(folder: Path, config: Config, registry: Registry, *, resume: bool, overwrite: bool) -> Iterator[None]:
-    """The folder, made ready and locked against other processes."""
+    """Runs the block with the folder made ready and locked against other processes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
@@ -100,12 +100,12 @@ def _differences(old: Any, new: Any, place: str = "") -> list[str]:
 
 
 def jsonable(config: Config) -> dict[str, Any]:
-    """The effective config as JSON has it."""
+    """Returns the effective config as JSON values."""
     return json.loads(json.dumps(config.to_dict(), default=str))
 
 
 def describe(folder: Path, config: Config, registry: Registry, built: Built) -> None:
-    """Write what the run is: `run.json` and the effective config."""
+    """Writes what the run is: `run.json` and the effective config."""
     info = {
         "format": FORMAT,
         "versions": {"owae": owae.__version__, "torch": torch.__version__, "python": platform.python_version()},

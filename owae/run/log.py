@@ -1,4 +1,4 @@
-"""What the process that writes makes of each step: the metrics, the warnings, the progress, and what observers do with them."""
+"""Logs the steps of a training: metrics, warnings and progress, and hands them to the observers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Log:
         self._health = Health()
 
     def step(self, step: Step, validated: Mapping[str, float]) -> None:
-        """Log a step, if its turn has come, with the results of a validation, if there was one; move the progress on."""
+        """Logs a step, if its turn has come, with the results of a validation, if there was one, and shows the progress."""
         if step.step % self._options.log_every == 0 or step.last or step.step == 1:
             skipped = {"skipped": self._steps.skipped} if self._options.skip_bad_steps else {}
             with writing(self._folder):
@@ -42,7 +42,7 @@ class Log:
         self._progress.tick(step, self._metrics.latest)
 
     def epoch_ended(self, step: Step, *, last: bool) -> None:
-        """Tell the observers that the epoch of a step has ended, and whether training ends with it."""
+        """Tells the observers that the epoch of a step has ended, and whether training ends with it."""
         self._observers.epoch_ended(step.epoch, step.step, last=last)
 
 
@@ -60,7 +60,7 @@ def open_log(folder: Path, config: Config, built: Built, steps: Fit, observers: 
 
 
 def _floor(built: Built, batch_size: int) -> NoiseFloor | None:
-    """The divergence's noise floor, said before training; None for an ancestral prior, which training moves."""
+    """Logs and returns the divergence's noise floor; None for an ancestral prior, which training moves."""
     stack = built.stack
     meaning = ", ".join(f"{key} {value}" for key, value in stack.divergence.describe(stack.matched_prior.shape).items())
     if stack.matched_level < stack.depth:

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: what a run logs of its steps."""
+"""Writes and reads `metrics.jsonl`: what a run logs of its steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from owae.training.loop import Fit, Step
 
 
 class Metrics:
-    """`metrics.jsonl`: one JSON object a line, whole lines only, the same bytes for the same training.
+    """Writes `metrics.jsonl`: one JSON object a line, whole lines only, the same bytes for the same training.
 
     Each line has `epoch`, `step`, `lr`, the terms of the objective, the divergence's noise floor (its mean and standard deviation
     between equal distributions at this batch size), and per level the spread of its codes, the variance of its encoder and the
@@ -21,7 +21,7 @@ class Metrics:
     """
 
     def __init__(self, path: Path, step: int, floor: NoiseFloor | None = None) -> None:
-        """Open to append; lines after `step`, which an interrupted run may have written before it was killed, are removed."""
+        """Opens the file to append; lines after `step`, which an interrupted run may have written before it was killed, are removed."""
         self.path = path
         self.floor = {} if floor is None else {"divergence_floor": floor.mean, "divergence_floor_sd": floor.deviation}
         self.latest: dict[str, Any] = {}
@@ -31,7 +31,7 @@ class Metrics:
             write_durably(path, "".join(_line(line) for line in kept))
 
     def write(self, fit: Fit, step: Step, more: Mapping[str, float] | None = None) -> dict[str, Any]:
-        """Add the line of a step, with further numbers if there are any, as those of a validation."""
+        """Adds the line of a step, with further numbers if there are any, as those of a validation."""
         values = step.objective.scalars() | fit.gradient_norms(step) | dict(more or {})
         self.latest = {"epoch": step.epoch, "step": step.step, "lr": step.lr} | values | self.floor
         with self.path.open("a") as file:
@@ -40,7 +40,7 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics file; a last line that was cut off is left out."""
+    """Reads the whole lines of a metrics file; a last line that was cut off is left out."""
     lines = []
     for line in path.read_text().splitlines():
         try:

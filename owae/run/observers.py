@@ -1,4 +1,4 @@
-"""The observers of a training: which there are, and how each is told what happens."""
+"""Chooses the observers of a training and tells each what happens."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Training:
 
 
 def chosen(config: Config, registry: Registry) -> list[type[Observer]]:
-    """The observers of a training: those that watch every one, and those that `train.loggers` names.
+    """Returns the observers of a training: those that watch every one, and those that `train.loggers` names.
 
     Raises:
         ConfigError: A name is unknown.
@@ -96,11 +96,11 @@ class Observers:
             _say_left_out(cls, error)
 
     def values(self, values: Mapping[str, float | None]) -> None:
-        """Hand one logged step to all."""
+        """Hands one logged step to all."""
         self._tell_all(lambda observer: observer.values(values))
 
     def epoch_ended(self, epoch: int, step: int, *, last: bool) -> None:
-        """Tell all that an epoch has ended, with a step, and hand what one draws to all."""
+        """Tells all that an epoch has ended, with a step, and hands what one draws to all."""
         for observer in list(self._observers):
             drawn = self._tell(observer, lambda observer: observer.epoch_ended(epoch, last=last))
             for name, picture in (drawn or {}).items():
@@ -110,7 +110,7 @@ class Observers:
         self._tell_all(lambda observer: observer.picture(name, picture, step))
 
     def close(self) -> None:
-        """Close all."""
+        """Closes all."""
         while self._observers:
             observer = self._observers.pop()
             try:

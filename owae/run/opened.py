@@ -99,7 +99,7 @@ class Run:
 
 
 def open_run(path: str | Path, registry: Registry | None = None, *, checkpoint: Literal["newest", "best"] = "newest") -> Run:
-    """Open a run folder.
+    """Opens a run folder.
 
     Args:
         path: The folder.

@@ -1,4 +1,4 @@
-"""What a training says on stderr while it goes on: its progress, and warnings about dead levels."""
+"""Shows a training's progress on stderr, and warns of dead levels."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Health:
 
 
 def on_terminal() -> bool:
-    """Whether stderr can show a moving bar."""
+    """Tells whether stderr can show a moving bar."""
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 class Progress:
-    """A bar on a terminal, one plain line an epoch elsewhere; both on stderr."""
+    """Shows a bar on a terminal, one plain line an epoch elsewhere; both on stderr."""
 
     def __init__(self, fit: Fit) -> None:
         self.fit = fit

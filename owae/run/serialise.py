@@ -1,4 +1,4 @@
-"""A tree of tensors and plain values as one dictionary of tensors and one JSON text, and back; no pickle.
+"""Turns a tree of tensors and plain values into one dictionary of tensors and one JSON text, and back; no pickle.
 
 `safetensors` holds tensors under flat names and JSON can hold the rest, except that JSON knows neither tuples nor keys that are
 not strings; those are marked by a one-key object.
@@ -17,7 +17,7 @@ _TENSOR, _TUPLE, _ITEMS = "__tensor__", "__tuple__", "__items__"
 
 
 def flatten(tree: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
-    """Tensors by path (`model/levels.0…`), and the rest as JSON.
+    """Splits a tree into tensors by path (`model/levels.0…`) and the rest as JSON.
 
     Raises:
         TypeError: The tree holds something that is neither a tensor nor plain data; the message gives its path.
@@ -41,7 +41,7 @@ def flatten(tree: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
 
 
 def unflatten(tensors: dict[str, Tensor], text: str) -> dict[str, Any]:
-    """The tree that `flatten` took apart.
+    """Rebuilds the tree that `flatten` took apart.
 
     Raises:
         KeyError: A tensor is missing; its path.
@@ -84,7 +84,7 @@ def _tree(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def digest(tensors: dict[str, Tensor], text: str) -> str:
-    """A hash of a flattened tree: tells an altered file from a whole one."""
+    """Hashes a flattened tree, to tell an altered file from a whole one."""
     state = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         state.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}".encode())

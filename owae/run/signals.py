@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks training to save and stop after the step under way, the second stops it at once."""
+"""Handles SIGINT and SIGTERM: the first asks training to save and stop after the step under way, the second stops it at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """A block in which signals are set down in `received` instead of acting; a second one ends the process (130 or 143).
+    """Runs the block with signals noted in `received` instead of acting; a second one ends the process (130 or 143).
 
     Outside the main thread, where Python delivers no signals, it does nothing.
     """

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(config: Config, registry: Registry, *, out: Path | None = None, resume: bool = False, overwrite: bool = False) -> Run:
-    """Train what a config describes into a run folder.
+    """Trains what a config describes into a run folder.
 
     With `train.devices` or `train.nodes`, or started by torchrun or SLURM, this process is one of several: the first writes and
     reports; the others end (`SystemExit`) where they would only repeat what it says.

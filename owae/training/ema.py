@@ -1,4 +1,4 @@
-"""The moving average of the parameters, which evaluation uses in their place."""
+"""Keeps a moving average of the parameters, which evaluation uses in their place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from owae.model.stack import Stack
 
 
 class Average:
-    """`a ← d·a + (1 − d)·θ` after every optimiser step, with `d = min(decay, (1 + t) / (10 + t))` at step t.
+    """Updates `a ← d·a + (1 − d)·θ` after every optimiser step, with `d = min(decay, (1 + t) / (10 + t))` at step t.
 
     The ramp keeps the initial parameters out of the average of a short training. Buffers, batch norm's statistics among them, are
     not averaged: evaluation uses the newest.
@@ -42,7 +42,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """A block in which the model has the averages for its parameters."""
+        """Runs the block with the averages as the model's parameters."""
         kept = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._put(self._averages)
         try:
@@ -60,7 +60,7 @@ class Average:
 
     @torch.no_grad()
     def restore(self, state: dict[str, object]) -> None:
-        """Go on from a `state()`; `KeyError` if it lacks a parameter."""
+        """Goes on from a `state()`; `KeyError` if it lacks a parameter."""
         saved = state["parameters"]
         assert isinstance(saved, dict)
         for name, average in self._averages.items():

@@ -59,23 +59,23 @@ class Guard:
 
     @torch.no_grad()
     def begin(self) -> None:
-        """Remember what a forward pass changes: the buffers, as batch norm's running statistics."""
+        """Copies what a forward pass changes: the buffers, such as batch norm's running statistics."""
         if self._kept:
             torch._foreach_copy_(self._kept, self._buffers)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
     def undo(self) -> None:
-        """Put that back as it was at `begin`."""
+        """Restores the buffers of `begin`."""
         for buffer, kept in zip(self._buffers, self._kept, strict=True):
             buffer.copy_(kept)
 
     def gradient_norm(self) -> Tensor:
-        """A number on the device that is finite only if the gradient is."""
+        """Returns a number on the device that is finite only if the gradient is."""
         gradients = [p.grad for p in self._watched if p.grad is not None]
         return get_total_norm(gradients) if gradients else torch.zeros((), device=self._stack.device)
 
     def explain(self, batches: Sequence[Tensor], objectives: Sequence[Objective], where: str) -> StepError:
-        """What was not finite first: the data, a term of the objective, from the data upward, or the gradient."""
+        """Names what was not finite first: the data, a term of the objective, from the data upward, or the gradient."""
         for x in batches:
             if fault := _bad_rows(x):
                 return StepError(f"{where}: {fault}")
@@ -85,7 +85,7 @@ class Guard:
         return StepError(f"{where}: {self._first_gradient()}; {_ADVICE}")
 
     def explain_failure(self, x: Tensor, where: str, error: Exception) -> Exception:
-        """What to raise for an exception inside the objective: the error itself unless values that are not finite explain it."""
+        """Returns what to raise for an exception inside the objective: the error itself unless values that are not finite explain it."""
         if fault := _bad_rows(x):
             return StepError(f"{where}: {fault}")
         with torch.no_grad():

@@ -109,7 +109,7 @@ class Fit:
         self.signal: Callable[[], int | None] = lambda: None
 
     def __len__(self) -> int:
-        """Steps in all, those already taken included."""
+        """Returns the steps in all, those already taken included."""
         return self.total_steps
 
     @property
@@ -190,14 +190,14 @@ class Fit:
         return channels_last(x) if self._channels_last else x
 
     def evaluate(self, x: Tensor, count: int) -> Objective:
-        """The objective as training computes it, of a batch of `count` rows of which `x` are this process's; no gradient is kept."""
+        """Evaluates the objective as training does, on a batch of `count` rows of which `x` are this process's; no gradient is kept."""
         with torch.no_grad(), self.fabric.autocast():
             self.objective(self._prepared(x), count)
         assert self.objective.latest is not None
         return combined(self.stack, [self.objective.latest], [count], self.rank, self.ranks)[0]
 
     def _clip(self) -> tuple[Tensor | float, Tensor]:
-        """The factor by which gradients were scaled, and a number that is finite only if they were."""
+        """Clips the gradient: returns the factor by which gradients were scaled, and a number that is finite only if they were."""
         limit = self.options.clip_gradients
         if limit is None:
             return 1.0, self._guard.gradient_norm()
@@ -226,7 +226,7 @@ class Fit:
         return nullcontext() if self.average is None else self.average.in_place()
 
     def validate(self) -> dict[str, float]:
-        """The objective's terms on the held-out examples, with averaged parameters if there are any: `validation/loss`, …
+        """Returns the objective's terms on the held-out examples, with averaged parameters if there are any: `validation/loss`, …
 
         Raises:
             DataError: No examples were held out.
@@ -240,7 +240,7 @@ class Fit:
             )
 
     def gradient_norms(self, step: Step) -> dict[str, float]:
-        """The norm of each level's gradient at the step just taken, before clipping: `gradient/i`, i = 1 … N."""
+        """Returns the norm of each level's gradient at the step just taken, before clipping: `gradient/i`, i = 1 … N."""
         norms = [
             get_total_norm([p.grad for p in layer.parameters() if p.grad is not None] or [torch.zeros((), device=self.device)])
             for layer in self.stack.layers
@@ -249,7 +249,7 @@ class Fit:
         return {f"gradient/{i}": value for i, value in enumerate(values, start=1)}
 
     def state(self) -> dict[str, Any]:
-        """Everything that decides how training goes on: a tree of tensors and plain values, the same on all processes.
+        """Returns everything that decides how training goes on: a tree of tensors and plain values, the same on all processes.
 
         Where several processes train, all of them call this together.
         """

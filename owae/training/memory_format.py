@@ -1,4 +1,4 @@
-"""The memory format of images and filters: channels last is what a GPU's convolutions are fastest with."""
+"""Sets the memory format of images and filters: a GPU's convolutions are fastest with channels last."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def use_channels_last(stack: Stack, name: str) -> bool:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """A batch of images in that format; anything else as it is."""
+    """Returns a batch of images in channels-last format, and anything else as it is."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 

@@ -1,4 +1,4 @@
-"""How the encoders and decoders of a stack are run in training: as they are, compiled, or without keeping activations."""
+"""Runs the encoders and decoders of a stack in training: as they are, compiled, or without keeping activations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Function = Callable[[Tensor], Distribution]
 
 
 def training_context(stack: Stack, *, compile: Compile = False, checkpoint: bool = False) -> Context:
-    """How a stack's networks are run: what training hands to its forward pass. The modules stay as they are.
+    """Makes the context that training hands to a stack's forward pass. The modules stay as they are.
 
     Args:
         stack: Whose networks they are.

@@ -1,4 +1,4 @@
-"""The objective as training computes it: on this process's rows of a batch, and over all batches and processes of a step."""
+"""Computes the objective in training: on this process's rows of a batch, and over all batches and processes of a step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimiser step, just taken.
+    """Describes one optimiser step, just taken.
 
     Attributes:
         epoch: The epoch it belongs to, counted from 1.
@@ -47,7 +47,7 @@ class Step:
 
 
 class TrainingObjective(nn.Module):
-    """A stack whose forward pass gives the loss: the module that data parallelism wraps.
+    """Wraps a stack so that the forward pass gives the loss: the module that data parallelism takes.
 
     DistributedDataParallel looks for parameters that the output reaches, so the output is the loss alone; the whole record is kept in
     `latest` until the next call.
@@ -66,7 +66,7 @@ class TrainingObjective(nn.Module):
         self.latest: Objective | None = None
 
     def forward(self, x: Tensor, count: int) -> Tensor:
-        """The loss whose gradient, averaged over processes, is that of the loss on the whole batch.
+        """Computes the loss whose gradient, averaged over processes, is that of the loss on the whole batch.
 
         Args:
             x: This process's rows, (b, *x).
@@ -95,7 +95,7 @@ def _summed(stack: Stack, costs: Sequence[Tensor], penalties: Sequence[Tensor], 
 def combined(
     stack: Stack, objectives: Sequence[Objective], counts: Sequence[int], rank: int = 0, ranks: int = 1, signal: int = 0
 ) -> tuple[Objective, Tensor]:
-    """One objective of a whole step: its terms are means over all rows of all batches and processes.
+    """Combines the objectives of a step into one, whose terms are means over all rows of all batches and processes.
 
     Args:
         stack: What was evaluated.
@@ -127,7 +127,7 @@ def combined(
 
 
 def unknown(stack: Stack) -> Objective:
-    """The objective of a step whose evaluation broke off: every term is NaN, and there are no codes."""
+    """Returns the objective of a step whose evaluation broke off: every term is NaN, and there are no codes."""
     nan = torch.full((), math.nan, device=stack.device)
     terms = [nan] * stack.matched_level
     return _summed(stack, terms, terms, nan)

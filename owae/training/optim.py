@@ -1,4 +1,4 @@
-"""Optimisers and schedules of torch by name."""
+"""Makes optimisers and schedules of torch by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SCHEDULED = ("lr", "initial_lr", "momentum", "betas", "max_lr", "min_lr", "base
 
 
 def make_optimizer(spec: OptimizerSpec, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-    """An optimiser from `{name, lr, …}`, or from a function of the parameters.
+    """Makes an optimiser from `{name, lr, …}`, or from a function of the parameters.
 
     Where torch has a fused step for it, that is used: the same arithmetic in one pass over the parameters.
     """
@@ -43,7 +43,7 @@ def make_optimizer(spec: OptimizerSpec, parameters: Iterable[Tensor]) -> torch.o
 
 
 def make_schedule(spec: ScheduleSpec, optimizer: torch.optim.Optimizer, total_steps: int) -> LRScheduler:
-    """A schedule, stepped once an optimiser step, from `{name, …}` or from a function of the optimiser.
+    """Makes a schedule, stepped once an optimiser step, from `{name, …}` or from a function of the optimiser.
 
     `total_steps`, `T_max` or `total_iters` is the whole of training unless the spec says otherwise.
     """

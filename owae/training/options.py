@@ -138,7 +138,7 @@ class Options(_Record, frozen=True):
 
     @classmethod
     def checked(cls, **values: Any) -> Options:
-        """The options with these values.
+        """Checks these values and returns them as options.
 
         Raises:
             ConfigError: Options are unknown or out of their range; all of them are named.
@@ -150,5 +150,5 @@ class Options(_Record, frozen=True):
 
     @classmethod
     def resumable(cls) -> frozenset[str]:
-        """The options that may differ between a run and its continuation."""
+        """Names the options that may differ between a run and its continuation."""
         return frozenset(name for name, field in cls.model_fields.items() if _RESUMABLE in field.metadata)

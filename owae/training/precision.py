@@ -1,4 +1,4 @@
-"""The scale of the loss under float16, whose gradients vanish without it: torch's GradScaler, held by Fabric's precision plugin."""
+"""Scales the loss under float16, whose gradients vanish without it, by the GradScaler that Fabric's precision plugin holds."""
 
 from __future__ import annotations
 

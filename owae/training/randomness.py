@@ -1,4 +1,4 @@
-"""The random numbers of a training: one stream a process, kept in checkpoints.
+"""Keeps the random numbers of a training: one stream a process, saved in checkpoints.
 
 Each of several processes draws noise from a stream of its own, as is the custom. Drawing every process's noise everywhere, so that
 two devices train as one to rounding, was tried and left: all processes then draw for all rows, every draw has to be known as one a
@@ -29,7 +29,7 @@ def separate(fabric: Fabric) -> None:
 
 
 def state(fabric: Fabric) -> dict[str, Any]:
-    """The states of the generators: the first process's, and, where several train, the others' as `peers`."""
+    """Returns the states of the generators: the first process's, and, where several train, the others' as `peers`."""
     own: dict[str, Any] = {"cpu": torch.get_rng_state()}
     if fabric.device.type == "cuda":
         own["cuda"] = torch.cuda.get_rng_state(fabric.device)

@@ -1,4 +1,4 @@
-"""The objective on examples held out of the training set."""
+"""Evaluates the objective on examples held out of the training set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def validate(
     rank: int = 0,
     ranks: int = 1,
 ) -> dict[str, float]:
-    """`validation/loss` and the objective's other terms, in means over a source in batches of training's size.
+    """Computes `validation/loss` and the objective's other terms, in means over a source in batches of training's size.
 
     In evaluation mode and with noise of its own, the same each time; training goes on as if nobody had looked.
 

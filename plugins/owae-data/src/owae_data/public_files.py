@@ -58,15 +58,6 @@ class LocalFile:
     path: Path
     official: OfficialFile
 
-    def check(self) -> None:
-        """Refuses a file that has not the official checksum; under another name (unpacked, say) there is none to have.
-
-        Raises:
-            DataError: It has not.
-        """
-        if self.path.name == self.official.name and (found := _md5(self.path)) != self.official.md5:
-            raise self.error(f"has MD5 {found}, not {self.official.md5}")
-
     def error(self, reason: str) -> DataError:
         """Makes the error about a file that is not what its name says."""
         page = " (it is a web page, such as a server sends instead of a file that it will not give)" if _is_page(self.path) else ""
@@ -132,12 +123,16 @@ class PublicFiles:
     def check(self, *files: LocalFile) -> None:
         """Refuses files that have not the official checksum, unless that was not wanted.
 
+        A file under another name than the official one (unpacked, say) has no official checksum.
+
         Raises:
             DataError: One has not.
         """
-        if self.verify:
-            for file in files:
-                file.check()
+        for file in files:
+            if self.verify and file.path.name == file.official.name:
+                found = _md5(file.path)
+                if found != file.official.md5:
+                    raise file.error(f"has MD5 {found}, not {file.official.md5}")
 
     def cache(self, files: Iterable[tuple[str, Path]], **options: Any) -> ArrayCache:
         """Says where the bytes that are made of files by options are kept."""

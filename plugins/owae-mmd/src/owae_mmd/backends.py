@@ -7,16 +7,11 @@ import torch
 from owae_mmd import dense, keops, tiled
 from owae_mmd.pairs import PairSum
 
-_PAIR_SUMS: dict[str, PairSum] = {"dense": dense.pair_sum, "tiled": tiled.pair_sum, "keops": keops.pair_sum}
-
-
-def pair_sum(name: str) -> PairSum:
-    """The pair sum of a backend: "dense", "tiled" or "keops"."""
-    return _PAIR_SUMS[name]
+PAIR_SUMS: dict[str, PairSum] = {"dense": dense.pair_sum, "tiled": tiled.pair_sum, "keops": keops.pair_sum}
 
 
 def choose(asked: str, count: int, device: torch.device) -> tuple[str, str]:
-    """The backend for so many points in both samples together, and why."""
+    """Chooses the backend for so many points in both samples together, and says why."""
     if asked != "auto":
         return asked, "asked for"
     if count <= tiled.sizes(device).one_block:

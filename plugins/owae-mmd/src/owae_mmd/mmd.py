@@ -107,7 +107,7 @@ class MMD(Divergence):
         if message not in self._said:
             self._said.add(message)
             log.info("%s", message)
-        value = backends.pair_sum(name)(self._kernel, x * unit, y * unit, weights)
+        value = backends.PAIR_SUMS[name](self._kernel, x * unit, y * unit, weights)
         return value * unit ** (-2 * self._kernel.degree) if self._kernel.degree else value
 
     def _unit(self, x: Tensor, y: Tensor) -> float:

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from owae.errors import ConfigError
 from owae.interfaces import Divergence, Shape
+from owae.numerics import at_least
 from owae_transport.lines import coupling, directions, flatten_and_centre, transport
 
 FIRST_ANGLE, SHRINKAGE = 0.5, 0.04  # of the steps over the sphere: the first, in radians nearly, and the last as a share of it
@@ -39,8 +39,8 @@ class MaxSliced(Divergence):
 
     def __init__(self, *, starts: Annotated[int, Field(ge=1)] = 16, steps: Annotated[int, Field(ge=0)] = 10) -> None:
         super().__init__()
-        if starts < 1 or steps < 0:
-            raise ConfigError(f"starts is {starts} and steps is {steps}; it needs at least 1 start, and 0 steps or more")
+        at_least(1, starts=starts)
+        at_least(0, steps=steps)
         self.starts, self.steps = starts, steps
 
     def forward(self, x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> Float[Tensor, ""]:

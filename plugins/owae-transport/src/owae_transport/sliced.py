@@ -8,8 +8,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from owae.errors import ConfigError
 from owae.interfaces import Shape
+from owae.numerics import at_least
 from owae_transport.lines import directions, flatten_and_centre, transport
 from owae_transport.normal import Against, ClosedAgainstNormal, transport_to_normal
 
@@ -37,8 +37,7 @@ class SlicedWasserstein(ClosedAgainstNormal):
 
     def __init__(self, *, projections: Annotated[int, Field(ge=1)] = 128, prior: Against = "expected") -> None:
         super().__init__(prior)
-        if projections < 1:
-            raise ConfigError(f"projections is {projections}; at least one direction is needed")
+        at_least(1, projections=projections)
         self.projections = projections
 
     def forward(self, x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> Float[Tensor, ""]:
