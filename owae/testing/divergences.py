@@ -18,6 +18,7 @@ from owae.testing.laws import (
     require_same_mean,
     require_true_gradients,
     run,
+    seeded,
 )
 
 
