@@ -2,47 +2,71 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from owae.interfaces import Component
-from owae.registry.options import canonical, options_model
+from owae.interfaces import Component, Shape
+from owae.registry.options import breach, canonical, options_model
 
-Case = TypeVar("Case")
-Module = TypeVar("Module", bound=nn.Module)
 SEED = 20201003
 # Draws made within a law have another seed than its data: a prior's draws that were the data itself would hide much.
 WITHIN = SEED + 1
 
 
-def run(subject: object, laws: Sequence[Callable[[Case], None]], case: Case) -> None:
-    """Put a case to every law, each under the same seed.
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What laws are tried on: events of one shape on one device."""
+
+    shape: Shape
+    device: torch.device
+
+    def events(self, n: int, dtype: torch.dtype = torch.float32, *, shape: Shape | None = None) -> Tensor:
+        """`n` standard normal events, (n, *shape); of the case's own shape unless another is given."""
+        return torch.randn(n, *(self.shape if shape is None else shape), device=self.device, dtype=dtype)
+
+
+AnyCase = TypeVar("AnyCase")
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def run(subject: object, interface: type[Component], laws: Sequence[Callable[[AnyCase], None]], case: AnyCase) -> None:
+    """Put a case to every law, each under the same seed; the first law, that of all components, to the subject's class.
 
     Raises:
-        AssertionError: The first breach: the subject, the law (its docstring), what was found.
+        AssertionError: The subject does not implement the interface; or the first breach: the subject, the law (its docstring),
+            what was found.
     """
+    require(isinstance(subject, interface), f"{subject!r} is no {interface.__name__}")
     name = f"{type(subject).__name__} '{getattr(subject, 'name', '?')}'"
-    for law in laws:
+    checks = [(_registrable, type(subject)), *((law, case) for law in laws)]
+    for law, tried in checks:
         try:
             with seeded(SEED), torch.enable_grad():
-                law(case)
-        except AssertionError as error:
-            raise AssertionError(f"{name} breaks a law: {inspect.getdoc(law)}\n  found: {error}") from error
+                law(tried)
         except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            raise AssertionError(f"{name} breaks a law: {inspect.getdoc(law)}\n  found: it raised {message}") from error
+            found = error if isinstance(error, AssertionError) else f"it raised {type(error).__name__}: {error}"
+            raise AssertionError(f"{name} breaks a law: {inspect.getdoc(law)}\n  found: {found}") from error
+
+
+def _registrable(cls: Any) -> None:
+    """Its class can be registered: a name, keyword-only options that resolve, defaults that fit them."""
+    why = breach(cls)
+    require(not why, why)
+    model = options_model(cls)
+    if not any(field.is_required() for field in model.model_fields.values()):
+        canonical(model())
 
 
 @contextmanager
 def seeded(seed: int = WITHIN) -> Iterator[None]:
-    """A block under a seed, which leaves the random numbers after it as if it had not been."""
+    """Runs the block under a seed and leaves the random numbers after it as if it had not been."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
@@ -62,21 +86,17 @@ def require_finite(what: str, *tensors: Tensor | None) -> None:
 
 
 def require_close(what: str, value: Tensor, other: Tensor, *, rtol: float = 1e-5, atol: float = 1e-6) -> None:
-    require(value.shape == other.shape, f"{what}: shapes {tuple(value.shape)} and {tuple(other.shape)}")
     value, other = value.detach().double(), other.detach().double()
-    off = (value - other).abs() - atol - rtol * other.abs()
-    if not bool((off <= 0).all()):  # so that NaN is a difference too
-        worst = int(off.nan_to_num(torch.inf).argmax())
-        raise AssertionError(f"{what}: {value.flatten()[worst].item():.7g} against {other.flatten()[worst].item():.7g}")
+    torch.testing.assert_close(value, other, rtol=rtol, atol=atol, msg=lambda found: f"{what}: {found}")
 
 
 def require_equal(what: str, value: Tensor, other: Tensor) -> None:
-    require(value.shape == other.shape and bool(torch.equal(value, other)), f"{what}: the two differ")
+    require_close(what, value, other, rtol=0, atol=0)
 
 
-def require_rows(what: str, value: Tensor, rows: int, dtype: torch.dtype) -> None:
-    require(tuple(value.shape) == (rows,), f"{what} has shape {tuple(value.shape)}; it should be ({rows},), one number a row")
-    require(value.dtype == dtype, f"{what} has dtype {value.dtype}; it should be {dtype}")
+def require_form(what: str, value: Tensor, shape: Shape, dtype: torch.dtype | None = None) -> None:
+    require(tuple(value.shape) == tuple(shape), f"{what} has shape {tuple(value.shape)}; it should be {tuple(shape)}")
+    require(dtype in (None, value.dtype), f"{what} has dtype {value.dtype}; it should be {dtype}")
 
 
 def gradients(value: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -90,20 +110,38 @@ def require_true_gradients(function: Callable[..., Tensor], *inputs: Tensor, rto
     inputs = tuple(tensor.detach().requires_grad_() for tensor in inputs)
     with seeded():
         found = gradients(function(*inputs), *inputs)
+    scale = sum(gradient.norm().item() for gradient in found if gradient is not None)
     for _ in range(3):
         directions = [torch.randn_like(tensor) for tensor in inputs]
-        values = []
-        for sign in (1, -1):
-            with seeded(), torch.no_grad():
-                moved = [tensor + sign * step * direction for tensor, direction in zip(inputs, directions, strict=True)]
-                values.append(function(*moved).sum().item())
-        slope = (values[0] - values[1]) / (2 * step)
+        ahead, behind = (_moved(function, inputs, directions, sign * step) for sign in (1, -1))
+        slope = (ahead - behind) / (2 * step)
         told = sum((g * d).sum().item() for g, d in zip(found, directions, strict=True) if g is not None)
-        scale = sum(g.norm().item() for g in found if g is not None)
-        off = abs(told - slope)
-        require(
-            off <= rtol * max(scale, abs(slope)) + 1e-9, f"the gradient says a slope of {told:.6g}, differences say {slope:.6g}"
-        )
+        close = abs(told - slope) <= rtol * max(scale, abs(slope)) + 1e-9
+        require(close, f"the gradient says a slope of {told:.6g}, differences say {slope:.6g}")
+
+
+def _moved(function: Callable[..., Tensor], inputs: Sequence[Tensor], directions: Sequence[Tensor], step: float) -> float:
+    """The value a step away from the inputs."""
+    with seeded(), torch.no_grad():
+        return function(*(tensor + step * along for tensor, along in zip(inputs, directions, strict=True))).sum().item()
+
+
+def require_neutral(what: str, call: Callable[..., Tensor], *inputs: Tensor, rtol: float = 1e-4, atol: float = 1e-6) -> None:
+    """A call changes neither its inputs nor the gradient mode, and depends on the inputs' values and torch's seed alone."""
+    inputs = tuple(tensor.detach().requires_grad_() for tensor in inputs)
+    before = [tensor.detach().clone() for tensor in inputs]
+    with seeded():
+        value = call(*inputs)
+    require(torch.is_grad_enabled(), f"after {what}, gradients are switched off")
+    with seeded(), torch.no_grad():
+        again = call(*inputs)
+        require(not torch.is_grad_enabled(), f"after {what} inside no_grad, gradients are switched on")
+    require(not again.requires_grad, f"{what}, computed inside no_grad, still carries a graph")
+    for i, (tensor, old) in enumerate(zip(inputs, before, strict=True)):
+        require_equal(f"input {i} of {what}, before and after", tensor, old)
+    require_equal(f"{what} twice under one seed", again, value)
+    with seeded():
+        require_close(f"{what} of strided memory against contiguous", call(*map(strided, inputs)), value, rtol=rtol, atol=atol)
 
 
 def strided(x: Tensor) -> Tensor:
@@ -111,24 +149,22 @@ def strided(x: Tensor) -> Tensor:
     return x.repeat_interleave(2, dim=-1)[..., ::2]
 
 
-def require_schema(cls: type[Component]) -> None:
-    """The class is concrete, has a name, and its options resolve with defaults that fit their annotations."""
-    require(isinstance(getattr(cls, "name", None), str), f"{cls.__name__} has no `name`, the string a config writes after `kind =`")
-    require(not inspect.isabstract(cls), f"{cls.__name__} leaves {', '.join(sorted(cls.__abstractmethods__))} unwritten")
-    model = options_model(cls)
-    if not any(field.is_required() for field in model.model_fields.values()):
-        canonical(model())
+def require_same_mean(what: str, one: Sequence[Tensor], other: Sequence[Tensor], *, rtol: float, errors: float) -> None:
+    """The means of two sets of estimates agree, to `rtol` and within some standard errors of their difference."""
+    first, second = torch.stack([*one]).detach().double(), torch.stack([*other]).detach().double()
+    error = (first.var(0) / len(first) + second.var(0) / len(second)).sqrt().max().item()
+    require_close(what, first.mean(0), second.mean(0), rtol=rtol, atol=errors * error + 1e-6)
 
 
-def require_round_trip(module: nn.Module, other: nn.Module) -> None:
-    """The state of one module is tensors alone, goes through safetensors without pickle, and fits another module."""
+def require_round_trip(module: Module, other: Module, value: Callable[[Module], Tensor]) -> None:
+    """The state of one module is tensors alone, goes through safetensors without pickle, and gives another module its values."""
     state: dict[str, Any] = module.state_dict()
-    odd = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    odd = [name for name, entry in state.items() if not isinstance(entry, Tensor)]
     require(not odd, f"its state holds {', '.join(odd)}, which is no tensor and would need pickle to be saved")
     if state:
-        other.load_state_dict(load(save({name: value.detach().clone().contiguous() for name, value in state.items()})))
-
-
-def copied(module: Module) -> Module:
-    """A deep copy: the stand-in for a second instance where only an instance is known."""
-    return copy.deepcopy(module)
+        other.load_state_dict(load(save({name: entry.detach().clone().contiguous() for name, entry in state.items()})))
+    values = []
+    for instance in (module, other):
+        with seeded():
+            values.append(value(instance))
+    require_equal("its value before and after a round trip", *values)

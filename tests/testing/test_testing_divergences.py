@@ -231,7 +231,7 @@ class Stateful(Energy):
         (Unguarded(), "names the argument.*self.checked"),
         (OwnMessage(), "does not name the argument"),
         (InnerError(), "instead of a ValueError"),
-        (GradientsOn(), r"gradient mode|\(N2\)"),
+        (GradientsOn(), "gradient mode"),
         (GraphInNoGrad(), "still carries a graph"),
         (Writes(), "changes neither sample"),
         (OwnGenerator(), "one seed, one value"),
