@@ -27,11 +27,12 @@ demo: setup
 	@$(BIN)/owae traverse $(RUN)
 	@$(BIN)/owae reconstruct $(RUN)
 
+# All tests, the slow ones too; `pytest` alone leaves those out.
 # Two processes of one thread each take less time than one of two; JOBS=0 runs all in one.
 JOBS ?= 2
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m ""
 
 lint: setup
 	$(BIN)/ruff check .
@@ -57,7 +58,7 @@ claims: setup
 	$(BIN)/python benchmarks/deep_variants.py
 
 docs: setup
-	$(BIN)/python -m pytest -q docs README.md tests/test_docs.py
+	$(BIN)/python -m pytest -q -m "" docs README.md tests/test_docs.py
 
 clean:
 	rm -rf .venv runs

@@ -146,11 +146,21 @@ def _closed_form(case: DivergenceCase) -> None:
         return
     for prior in (case.prior(), Shifted(case.shape).to(case.device)):
         for x in (0.5 * (case.events(512) + 1), 1.5 * case.events(512)):
+            if _takes_draws(case, x, prior):
+                continue
             with torch.no_grad():
                 closed = [case.divergence.to_prior(x, prior) for _ in range(8)]
                 drawn = [Divergence.to_prior(case.divergence, x, prior) for _ in range(32)]
             what = f"the mean of to_prior against {type(prior).__name__} and that against draws"
             require_same_mean(what, closed, drawn, rtol=case.closed_form_rtol, errors=4)
+
+
+def _takes_draws(case: DivergenceCase, x: Tensor, prior: Prior) -> bool:
+    """Whether to_prior gives here, to the bit, what it would without being overridden: then the means need not be compared."""
+    with seeded(), torch.no_grad():
+        by_draws = Divergence.to_prior(case.divergence, x, prior)
+    with torch.no_grad():
+        return torch.equal(case.value_to_prior(x, prior), by_draws)
 
 
 LAWS = (*divergence_inputs.LAWS, _equal, _repeats, _apart, _order, _translation, _gradients, _closed_form)

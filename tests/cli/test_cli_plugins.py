@@ -26,6 +26,11 @@ def {hook}():
     return [Flat]
 """
 
+LOUD = FLAT.format(name="p-loud", hook="owae_components").replace(
+    "    def forward",
+    "    def __init__(self) -> None:\n        super().__init__()\n        print('in a component')\n\n    def forward",
+)
+
 COMMANDS = """
 import typer
 
@@ -58,6 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install(made, "owae-p-second", FLAT.format(name="mmd", hook="owae_components"), components=True)
     install(made, "owae-p-misspelt", FLAT.format(name="never", hook="owae_component"), components=True)
     install(made, "owae-p-fine", FLAT.format(name="p-flat", hook="owae_components"), components=True)
+    install(made, "owae-p-loud", f"print('at import')\n{LOUD}", components=True)
     install(made, "owae-p-group", COMMANDS, commands={"group": "app", "alone": "alone", "number": "number", "gone": "gone"})
     install(made, "owae-p-other", COMMANDS, commands={"alone": "alone"})
     return made
@@ -145,6 +151,15 @@ def test_plugins_lists_components_commands_and_failures(run) -> None:
     assert status["owae", "train"][0::2] == ("command", "ok")
     assert status["owae-p-exits", "exits"][2].startswith("failed: ")
     assert status["owae-p-other", "alone"][2].startswith("clash: ")
+
+
+def test_json_is_alone_on_stdout_where_plugins_print(run, tmp_path: Path) -> None:
+    code, out, err = run("check", str(tiny.config(tmp_path)), "--json", "--set", "divergence.kind=p-loud")
+    assert code == 0
+    assert json.loads(out)["divergence"] == {"divergence": "p-loud"}
+    assert "at import" in err
+    assert "in a component" in err
+    assert json.loads(run("plugins", "--json")[1])
 
 
 def test_plugins_prints_a_line_each(run) -> None:
