@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "owae").rglob("*.py"))
 # From the ground up: a folder or file of the core imports only from those before it, types included.
 FLOORS = [
-    *("errors", "files", "distributions", "numerics", "interfaces", "hooks"),
+    *("errors", "problems", "files", "distributions", "numerics", "interfaces", "hooks"),
     *("model", "data", "parallel", "training", "registry", "testing", "config", "evaluation", "run", "cli"),
 ]
 FOLDERS = [name for name in FLOORS if (ROOT / "owae" / name).is_dir()]

@@ -36,7 +36,7 @@ from owae.training.guards import Guard, within_memory
 from owae.training.memory_format import laid_out
 from owae.training.networks import Compile, Networks
 from owae.training.objectives import mean_objective, unknown
-from owae.training.optim import OptimizerSpec, ScheduleSpec, make_optimizer, make_schedule, warming_up
+from owae.training.optimizers import OptimizerSpec, ScheduleSpec, make_optimizer, make_schedule, warming_up
 from owae.training.precision import make_precision
 from owae.training.validation import validated
 

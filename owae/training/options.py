@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 import torch
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainValidator, field_validator
+
+from owae.problems import STRICT, Info
+from owae.training.optimizers import checked_optimizer, checked_schedule
 
 Value = TypeVar("Value")
 
@@ -18,11 +21,7 @@ Count = Annotated[int, Field(ge=1)]
 LoggerName = Literal["csv", "tensorboard", "wandb"]
 
 
-class _Record(BaseModel, frozen=True):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Best(_Record, frozen=True):
+class Best(BaseModel, frozen=True):
     """The metric by which the best checkpoint is known.
 
     Attributes:
@@ -30,6 +29,8 @@ class Best(_Record, frozen=True):
         mode: Which value is better.
         patience: Validations in a row without a better value after which training stops; None for never.
     """
+
+    model_config = STRICT
 
     metric: str = "validation/loss"
     mode: Literal["min", "max"] = "min"
@@ -63,7 +64,7 @@ def _share_or_count(held_out: float) -> float:
     return int(held_out)
 
 
-class Options(_Record, frozen=True):
+class Options(BaseModel, frozen=True):
     """The options of a training. The texts below are those of the table in `docs/config.md`, which is made from them.
 
     Attributes:
@@ -105,6 +106,8 @@ class Options(_Record, frozen=True):
         loggers: `["tensorboard"]`, `["wandb"]` or both, beside the run folder's own files
     """
 
+    model_config = STRICT
+
     epochs: Resumable[Count] = 100
     batch_size: Annotated[int, AfterValidator(_at_least_two)] = 128
     accumulate: Count = 1
@@ -112,7 +115,9 @@ class Options(_Record, frozen=True):
     device: Resumable[Annotated[str, AfterValidator(_device)]] = "auto"
     devices: Resumable[Count | Literal["auto"]] = 1
     nodes: Resumable[Count] = 1
-    optimizer: dict[str, Any] = {"name": "Adam", "lr": 1e-3}
+    optimizer: Annotated[dict[str, Any], PlainValidator(checked_optimizer)] = Field(
+        {"name": "Adam", "lr": 1e-3}, validate_default=True
+    )
     schedule: dict[str, Any] | None = None
     warmup: Natural = 0
     clip_gradients: Annotated[float, Field(gt=0)] | None = None
@@ -132,6 +137,11 @@ class Options(_Record, frozen=True):
     keep: Resumable[Count] = 2
     workers: Resumable[Natural] = 0
     loggers: Resumable[list[LoggerName]] = []
+
+    @field_validator("schedule", mode="plain")
+    @classmethod
+    def _schedule_fits_optimizer(cls, schedule: object, info: Info) -> dict[str, Any] | None:
+        return None if schedule is None else checked_schedule(schedule, info.data.get("optimizer"))
 
     @classmethod
     def resumable(cls) -> frozenset[str]:

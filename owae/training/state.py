@@ -10,7 +10,7 @@ import torch
 from owae.errors import TrainingError
 from owae.model.stack import Stack
 from owae.training.memory_format import match
-from owae.training.optim import fast_forward
+from owae.training.optimizers import fast_forward
 
 if TYPE_CHECKING:
     from owae.training.loop import Fit
