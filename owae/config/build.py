@@ -7,26 +7,25 @@ not fit, a decoder that cannot reach the data's range. Two zero examples go thro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 import torch
 
 from owae.config.config import Config
-from owae.config.dry_run import layer_faults, prior_faults
+from owae.config.dry_run import try_layer, try_prior
 from owae.config.schema import Spec
 from owae.errors import ConfigError, DataError, Problem
 from owae.interfaces import DataSource, LatentLayer, Shape
 from owae.model.stack import Level, Stack
-from owae.registry.options import join
+from owae.problems import join
 from owae.registry.registry import Registry
 
 Range = tuple[float, float]
 
 # What a component raises for options that it cannot take: torch says RuntimeError of a negative or a giant size.
-_REFUSALS = (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError)
+_REFUSALS = (ConfigError, ValueError, TypeError, ArithmeticError, RuntimeError, ImportError)
 
 
 @dataclass(frozen=True)
@@ -74,37 +73,38 @@ def build_stack(config: Config, registry: Registry, shape: Shape, value_range: R
 
 
 class _Maker:
-    """Makes components, and keeps what they refuse until it is asked for."""
+    """Makes components, and keeps what they refuse, by place, until all is told at once."""
 
     def __init__(self, config: Config, registry: Registry) -> None:
-        self._source, self._registry = config.source, registry
+        self.config, self.registry = config, registry
         self._problems: list[Problem] = []
         self._cause: Exception | None = None
 
-    def make(self, spec: Spec, place: str, *engine: Any) -> Any:
-        """The component of a spec; None if it refuses."""
-        with self.placed(place):
-            return spec.create(self._registry, *engine)
-
-    @contextmanager
-    def placed(self, place: str) -> Iterator[None]:
-        """A block whose refusals are about one place of the config."""
+    def attempt(self, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function returns; None if it refuses, which is about one place of the config."""
         try:
-            yield
-        except ConfigError as error:
-            self._cause = error
-            self.tell(place, *(str(problem) for problem in error.problems))
+            return function(*arguments)
         except _REFUSALS as error:
             self._cause = error
-            self.tell(place, str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")
+            plain = isinstance(error, ConfigError | ValueError)
+            self._problems.append(Problem(place, str(error) if plain else f"{type(error).__name__}: {error}"))
+            return None
 
-    def tell(self, place: str, *faults: str) -> None:
-        self._problems += [Problem(place, fault) for fault in faults]
+    def make(self, spec: Spec, place: str, *engine: Any, trial: Callable[[Any, Any], None] | None = None) -> Any:
+        """The component of a spec, if it passes a trial with the last of the engine's arguments; None if it refuses."""
+
+        def made() -> Any:
+            component = spec.create(self.registry, *engine)
+            if trial is not None:
+                trial(component, engine[-1])
+            return component
+
+        return self.attempt(place, made)
 
     def settle(self) -> None:
         """Raise what was refused, if anything was."""
         if self._problems:
-            raise ConfigError(list(dict.fromkeys(self._problems)), self._source) from self._cause
+            raise ConfigError(list(dict.fromkeys(self._problems)), self.config.source) from self._cause
 
 
 def _source(config: Config, registry: Registry, split: str) -> DataSource:
@@ -126,67 +126,58 @@ def _source(config: Config, registry: Registry, split: str) -> DataSource:
 
 def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range) -> Stack:
     maker = _Maker(config, registry)
-    layers = list(_layers(config, maker, shape))
-    costs = [_own_or_common(config, maker, "cost", i) for i in range(len(config.levels))]
-    regularisers = [_own_or_common(config, maker, "regulariser", i) for i in range(len(config.levels))]
+    layers = list(_layers(maker, shape))
+    costs = [_own_or_common(maker, "cost", i) for i in range(len(config.levels))]
+    regularisers = [_own_or_common(maker, "regulariser", i) for i in range(len(config.levels))]
     divergence = maker.make(config.divergence, "divergence")
     if layers:
-        maker.tell(join("levels", 0, "layer"), *_range_faults(config, registry, layers[0], value_range))
+        maker.attempt(join("levels", 0, "layer"), _check_range, config, registry, layers[0], value_range)
     maker.settle()
-    top = tuple(layers[-1].latent_shape)
-    prior = maker.make(config.prior, "prior", top)
-    maker.tell("prior", *(prior_faults(prior, top) if prior is not None else ()))
+    prior = maker.make(config.prior, "prior", tuple(layers[-1].latent_shape), trial=try_prior)
     maker.settle()
 
-    dims = [math.prod(layer.latent_shape) for layer in layers[: config.matched_level]]
-    unstacked = [0.0] * (len(layers) - len(dims))
-    stack = None
-    with maker.placed("weights"):
-        parts = zip(layers, costs, regularisers, [*config.weights.penalties(dims), *unstacked], config.levels, strict=True)
-        stack = Stack(
-            [
-                Level(layer, cost=cost, regulariser=regulariser, penalty_weight=penalty, **level.options.model_dump())
-                for layer, cost, regulariser, penalty, level in parts
-            ],
-            divergence=divergence,
-            weights=config.weights.products(dims),
-            prior=prior,
-            matched_level=config.matched_level,
-        )
+    def stacked() -> Stack:
+        matched, weights = config.matched_level, config.weights
+        dims = [math.prod(layer.latent_shape) for layer in layers[:matched]]
+        penalty_weights = [*weights.penalty_weights(dims), *[0.0] * (len(layers) - matched)]
+        parts = zip(layers, costs, regularisers, penalty_weights, config.levels, strict=True)
+        levels = [
+            Level(layer, cost=cost, regulariser=regulariser, penalty_weight=penalty, space=level.space, target=level.target)
+            for layer, cost, regulariser, penalty, level in parts
+        ]
+        return Stack(levels, divergence=divergence, weights=weights.products(dims), prior=prior, matched_level=matched)
+
+    stack = maker.attempt("weights", stacked)  # all else that it could refuse has been seen
     maker.settle()
-    assert stack is not None
     return stack
 
 
-def _layers(config: Config, maker: _Maker, shape: Shape) -> Iterator[LatentLayer]:
+def _layers(maker: _Maker, shape: Shape) -> Iterator[LatentLayer]:
     """The layers from the bottom, as far as they can be made."""
-    for i, level in enumerate(config.levels):
-        place = join("levels", i, "layer")
-        layer = maker.make(level.layer, place, shape)
-        faults = list(layer_faults(layer, shape)) if layer is not None else []
-        maker.tell(place, *faults)
-        if layer is None or faults:
+    for i, level in enumerate(maker.config.levels):
+        layer = maker.make(level.layer, join("levels", i, "layer"), shape, trial=try_layer)
+        if layer is None:
             return
         yield layer
         shape = tuple(layer.latent_shape)
 
 
-def _own_or_common(config: Config, maker: _Maker, name: str, i: int) -> Any:
+def _own_or_common(maker: _Maker, name: str, i: int) -> Any:
     """A level's own cost or regulariser, else one of the top-level table's, else None."""
-    own, common = getattr(config.levels[i], name), getattr(config, name)
+    own, common = getattr(maker.config.levels[i], name), getattr(maker.config, name)
     if own is not None:
         return maker.make(own, join("levels", i, name))
     return maker.make(common, name) if common is not None else None
 
 
-def _range_faults(config: Config, registry: Registry, layer: LatentLayer, value_range: Range) -> Iterator[str]:
-    """Whether the bottom decoder's mean is bounded as the data are, and what would make it so."""
+def _check_range(config: Config, registry: Registry, layer: LatentLayer, value_range: Range) -> None:
+    """Raise a `ConfigError` if the bottom decoder's mean is bounded otherwise than the data: it says what would fit."""
     if layer.output_range is None or _same(layer.output_range, value_range):
         return
     fits = [f"{option} in this layer" for option in _fitting(config.levels[0].layer, registry, layer.in_shape, value_range)]
     if "value_range" in type(config.data.options).model_fields:
         fits.append(f"value_range = {list(layer.output_range)} in [data]")
-    yield (
+    raise ConfigError(
         f"the decoder's mean lies in {list(layer.output_range)}, the examples of data '{config.data.kind}' in {list(value_range)}"
         + (f"; what fits: {', or '.join(fits)}" if fits else "")
     )

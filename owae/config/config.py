@@ -10,49 +10,97 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 
-from owae.config import overrides as changes
+from owae.config import overrides
+from owae.config.hints import Hints
 from owae.config.old_keys import replace_old_keys
-from owae.config.schema import LevelConfig, Spec
-from owae.config.sections import Sections
+from owae.config.schema import Component, Context, LevelConfig
 from owae.config.weights import Weights
-from owae.errors import ConfigError, nearest
+from owae.errors import ConfigError, Problem, nearest, suggestion
+from owae.problems import STRICT, Info, join, mistake, problems, read, shown
 from owae.registry.registry import Registry
 from owae.training.options import Options
 
 
-@dataclass(frozen=True)
-class Config:
-    """A whole config, valid.
+class Config(BaseModel, frozen=True):
+    """A whole config, valid. Two are equal if they say the same, from whatever files.
 
     Attributes:
+        matched_level: The level at which stacking stops: the divergence compares its codes with its prior.
         data: What to train on.
-        levels: Bottom first.
         weights: The table [weights].
         cost: The cost of levels without one of their own.
         regulariser: The regulariser of levels without one of their own, or None.
         prior: The prior on the deepest level.
         divergence: What closes the stack.
         train: The table [train].
-        matched_level: The level at which stacking stops: the divergence compares its codes with its prior.
-        source: The file it came from; of no account when configs are compared.
+        levels: Bottom first.
     """
 
-    data: Spec
-    levels: tuple[LevelConfig, ...]
+    model_config = STRICT
+
+    matched_level: int = Field(default=None, validate_default=True)
+    data: Component
     weights: Weights
-    cost: Spec
-    regulariser: Spec | None
-    prior: Spec
-    divergence: Spec
-    train: Options
-    matched_level: int
-    source: str = field(default="", compare=False)
+    cost: Component = Field(default={"kind": "squared-euclidean"}, validate_default=True)
+    regulariser: Component | None = None
+    prior: Component = Field(default={"kind": "standard-normal"}, validate_default=True)
+    divergence: Component
+    train: Options = Field(default={}, validate_default=True)
+    levels: tuple[LevelConfig, ...] = Field(default=(), validate_default=True)
+    _source: str = PrivateAttr("")
+
+    @property
+    def source(self) -> str:
+        """The file it came from, if any."""
+        return self._source
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and self.to_dict() == other.to_dict()
+
+    @field_validator("matched_level", mode="plain")
+    @classmethod
+    def _within_depth(cls, matched: object, info: Info) -> int:
+        context: Context = info.context
+        if matched is not None and not context.matched_level and context.levels:
+            depth = len(context.levels)
+            raise mistake(f"found {shown(matched)}; with {depth} levels it is a whole number from 1 to {depth}")
+        return context.matched_level
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _list_of_tables(cls, levels: object) -> tuple[object, ...]:
+        if not isinstance(levels, list | tuple):
+            raise mistake(f"found {shown(levels)}; levels are a list of tables: write [[levels]] before each, bottom first")
+        if not levels:
+            raise mistake("there are none; write a [[levels]] table for each, bottom first")
+        return tuple(levels)
+
+    @field_validator("weights")
+    @classmethod
+    def _usable(cls, weights: Weights, info: Info) -> Weights:
+        if info.context.matched_level:
+            try:
+                weights.check(info.context.matched_level)
+            except ConfigError as error:
+                raise mistake(str(error)) from error
+        return weights
+
+    @field_validator("train")
+    @classmethod
+    def _measured(cls, train: Options, info: Info) -> Options:
+        """Whether the metric that training is watched by will be measured."""
+        if train.best and train.validation is None:
+            raise mistake("needs examples that are held out; write validation = 0.1 in [train], or leave this out", "best")
+        metrics = info.context.metrics
+        if train.best and metrics and train.best.metric not in metrics:
+            raise mistake(f"found '{train.best.metric}'; {suggestion(train.best.metric, metrics)}", "best", "metric")
+        return train
 
     @classmethod
     def load(cls, path: str | Path, registry: Registry, overrides: Iterable[str] = ()) -> Config:
@@ -76,17 +124,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """The effective config as TOML values."""
-        return {
-            "matched_level": self.matched_level,
-            "data": self.data.to_dict(),
-            "weights": self.weights.to_dict(),
-            "cost": self.cost.to_dict(),
-            **({"regulariser": self.regulariser.to_dict()} if self.regulariser else {}),
-            "prior": self.prior.to_dict(),
-            "divergence": self.divergence.to_dict(),
-            "train": self.train.model_dump(exclude_none=True),
-            "levels": [level.to_dict() for level in self.levels],
-        }
+        return self.model_dump(mode="json", exclude_none=True)
 
     def to_toml(self) -> str:
         """The effective config as a file."""
@@ -116,14 +154,38 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise refuse(f"is not valid TOML: {error}") from error
 
 
-def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source: str, overrides: Iterable[str]) -> Config:
-    values = copy.deepcopy(dict(values))
-    replace_old_keys(values, source)
-    changed, made, problems = changes.apply(values, overrides)
+def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source: str, texts: Iterable[str]) -> Config:
+    changed = copy.deepcopy(dict(values))
+    replace_old_keys(changed, source)
+    set_by, found = overrides.apply(changed, texts)
     replace_old_keys(changed, "--set")
-    sections = Sections(registry, folder)
-    parts = sections.read(changed)
-    problems += [changes.named(problem, made) for problem in sections.problems]
-    if problems:
-        raise ConfigError(problems, source)
-    return Config(**parts, source=source)
+    context = Context(changed, registry, folder)
+    config, wrong = None, _nones(changed)
+    try:
+        config = read(Config, changed, context)
+        config._source = source  # pyright: ignore[reportAttributeAccessIssue] # frozen, but for private attributes
+    except ValidationError as error:
+        wrong += problems(error, changed, Hints(Config, context))
+    found += [overrides.named(problem, set_by) for problem in wrong]
+    if config is None or found:
+        raise ConfigError(_failures_once(found), source)
+    return config
+
+
+def _nones(value: Any, place: str = "") -> list[Problem]:
+    """Values that TOML cannot say, of a config from Python."""
+    if value is None:
+        return [Problem(place, "is None, which TOML cannot say; leave the key out for its default")]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return [problem for key, item in items for problem in _nones(item, join(place, key))]
+
+
+def _failures_once(found: Iterable[Problem]) -> list[Problem]:
+    """The problems, the list of plugins that failed, which several unknown names may each bring, only once."""
+    told: set[str] = set()
+    kept = []
+    for problem in found:
+        head, *failures = problem.message.split("\n")
+        kept.append(Problem(problem.place, "\n".join([head, *(line for line in failures if line not in told)])))
+        told.update(failures)
+    return kept

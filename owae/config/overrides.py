@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from owae.errors import Problem
-from owae.registry.options import join, shown
+from owae.problems import join, shown
 
 
-@dataclass(frozen=True)
-class Override:
-    """One change: what was typed, and the place it is for."""
-
-    text: str
-    place: str
-
-    def covers(self, place: str) -> bool:
-        """Whether a place is the one that was set, or lies within it."""
-        return place == self.place or place.startswith((f"{self.place}.", f"{self.place}["))
-
-
-def apply(values: Mapping[str, Any], texts: Iterable[str]) -> tuple[dict[str, Any], list[Override], list[Problem]]:
-    """The values with the changes made, in order.
+def apply(values: dict[str, Any], texts: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Make changes to a config's values, in place and in order.
 
     Args:
-        values: A config's values; left as they are.
+        values: The values.
         texts: `key=value`, with `key` as `train.epochs`, `levels[0].layer.latent` or `levels.0.layer.latent`, and `value` as in
             TOML; what TOML cannot read is taken as a string. Tables that are missing are made.
 
     Returns:
-        The new values, the changes, and the mistakes in the changes themselves.
+        The text that set each place, and the mistakes in the texts themselves.
     """
-    changed = copy.deepcopy(dict(values))
-    overrides: list[Override] = []
+    texts_by_place: dict[str, str] = {}
     problems: list[Problem] = []
     for text in texts:
         key, equals, value = text.partition("=")
@@ -46,16 +31,21 @@ def apply(values: Mapping[str, Any], texts: Iterable[str]) -> tuple[dict[str, An
             problems.append(Problem("", f"--set {text}: write --set key=value, as --set train.epochs=3"))
             continue
         try:
-            overrides.append(Override(text, _put(changed, parts, _read(value.strip()))))
+            place = _put(values, parts, _read(value.strip()))
         except LookupError as error:
             problems.append(Problem("", f"--set {text}: {error.args[0]}"))
-    return changed, overrides, problems
+        else:
+            texts_by_place.pop(place, None)  # the latest comes last
+            texts_by_place[place] = text
+    return texts_by_place, problems
 
 
-def named(problem: Problem, overrides: Iterable[Override]) -> Problem:
-    """The problem, with the `--set` that brought it, if one did."""
-    texts = [override.text for override in overrides if override.covers(problem.place)]
-    return Problem(problem.place, f"{problem.message} (from --set {texts[-1]})") if texts else problem
+def named(problem: Problem, texts_by_place: dict[str, str]) -> Problem:
+    """The problem, with the `--set` that brought it, if one did: the last that set its place or what that lies within."""
+    for place, text in reversed(texts_by_place.items()):
+        if problem.place == place or problem.place.startswith((f"{place}.", f"{place}[")):
+            return Problem(problem.place, f"{problem.message} (from --set {text})")
+    return problem
 
 
 def _read(text: str) -> Any:
@@ -68,22 +58,24 @@ def _read(text: str) -> Any:
 
 def _put(values: dict[str, Any], parts: list[str], value: Any) -> str:
     """Set the value at a path, making tables on the way; the path as a place."""
+    *way, last = parts
     container: Any = values
     place = ""
-    for i, part in enumerate(parts):
-        last = i == len(parts) - 1
-        key: Any = part
-        if isinstance(container, dict):
-            if not last:
-                container.setdefault(part, {})
-        elif isinstance(container, list):
-            if not part.isdecimal() or int(part) >= len(container):
-                raise LookupError(f"{place} is a list of {len(container)}, counted from 0; it has no '{part}'")
-            key = int(part)
-        else:
-            raise LookupError(f"{place} is {shown(container)}, which holds no '{part}'")
+    for part in way:
+        key = _key(container, part, place)
+        container = container.setdefault(key, {}) if isinstance(container, dict) else container[key]
         place = join(place, key)
-        if last:
-            container[key] = value
-        container = container[key]
-    return place
+    key = _key(container, last, place)
+    container[key] = value
+    return join(place, key)
+
+
+def _key(container: Any, part: str, place: str) -> str | int:
+    """A part of a path as a key of the table or the list at a place; a `LookupError` if it is none."""
+    if isinstance(container, dict):
+        return part
+    if not isinstance(container, list):
+        raise LookupError(f"{place} is {shown(container)}, which holds no '{part}'")
+    if not part.isdecimal() or int(part) >= len(container):
+        raise LookupError(f"{place} is a list of {len(container)}, counted from 0; it has no '{part}'")
+    return int(part)

@@ -1,17 +1,60 @@
-"""The parts of a config, and how each is written back."""
+"""The parts of a config: components, levels, and what validating them needs to know of the whole file."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, PlainSerializer, PlainValidator, model_validator
 
+from owae.errors import PluginError
 from owae.model.stack import CostSpace, CostTarget
-from owae.registry.options import STRICT, arguments, canonical
+from owae.problems import STRICT, Info, chosen, mistake
+from owae.registry.options import arguments, canonical, options_model
 from owae.registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class Context:
+    """What validation is given of a file, for checks that reach beyond one table.
+
+    Attributes:
+        values: The whole file, perhaps with mistakes.
+        registry: The components that it can name.
+        folder: What relative paths in it are relative to.
+    """
+
+    values: Mapping[str, Any]
+    registry: Registry
+    folder: Path
+
+    @property
+    def levels(self) -> list[Any]:
+        """The levels, bottom first; none where they are no list."""
+        levels = self.values.get("levels")
+        return list(levels) if isinstance(levels, list | tuple) else []
+
+    @property
+    def matched_level(self) -> int:
+        """The level at which stacking stops; 0 if that is not known."""
+        matched, depth = self.values.get("matched_level", len(self.levels)), len(self.levels)
+        return matched if type(matched) is int and 1 <= matched <= depth else 0
+
+    @property
+    def regularised(self) -> bool:
+        """Whether any level has a regulariser."""
+        return any("regulariser" in table for table in (self.values, *self.levels) if isinstance(table, Mapping))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names under which the log has the objective's terms on held-out examples; none where levels are not known."""
+        matched = self.matched_level
+        terms = ["loss", "transport", "divergence", *(f"cost/{i}" for i in range(matched))]
+        terms += [f"penalty/{i}" for i in range(1, matched + 1) if self.regularised]
+        return [f"validation/{term}" for term in terms] if matched else []
 
 
 @dataclass(frozen=True)
@@ -21,19 +64,14 @@ class Spec:
     Attributes:
         interface: "layer", "cost", …
         kind: Its name.
-        options: Its options, as `owae.registry.options.options_model` of its class.
-        values: The same as TOML values.
+        options: Its options, as `owae.registry.options.options_model` of its class; paths are absolute.
+        values: The same as TOML values, defaults included.
     """
 
     interface: str
     kind: str
     options: BaseModel
-    values: dict[str, Any] = field(compare=False)
-
-    @classmethod
-    def within(cls, folder: Path, interface: str, kind: str, options: BaseModel) -> Spec:
-        """A spec whose relative paths are taken relative to a folder."""
-        return cls(interface, kind, *canonical(_absolute(options, folder)))
+    values: dict[str, Any]
 
     def create(self, registry: Registry, *engine: Any) -> Any:
         """The component itself, from the engine's arguments and these options."""
@@ -43,40 +81,37 @@ class Spec:
         return {"kind": self.kind, **self.values}
 
 
-class LevelOptions(BaseModel, frozen=True):
-    """The keys of a level with plain values; see `owae.model.stack.Level`."""
+def _spec(value: object, info: Info) -> Spec:
+    """Read a component under a key that is called as its interface is."""
+    context, interface = info.context, str(info.field_name)
+    registry: Registry = context.registry
+    names = registry.names(interface)
+    kind, options = chosen(value, "kind", names, lambda kind: options_model(registry.get(interface, kind)))
+    try:
+        return Spec(interface, kind, *canonical(_absolute(options, context.folder)))
+    except PluginError as error:
+        raise mistake(str(error)) from error
+
+
+Component = Annotated[Spec, PlainValidator(_spec), PlainSerializer(Spec.to_dict)]
+
+
+class LevelConfig(BaseModel, frozen=True):
+    """One of [[levels]]; see `owae.model.stack.Level`. A cost or regulariser of None stands for the top-level one."""
 
     model_config = STRICT
 
+    layer: Component
+    cost: Component | None = None
+    regulariser: Component | None = None
     space: CostSpace = "latent"
     target: CostTarget = "code"
 
     @model_validator(mode="after")
-    def _data_in_data_space(self) -> LevelOptions:
+    def _data_in_data_space(self) -> LevelConfig:
         if self.target == "data" and self.space == "latent":
-            raise ValueError('target = "data" needs space = "data": a prediction in a latent cannot be compared with the data')
+            raise mistake('target = "data" needs space = "data": a prediction in a latent cannot be compared with the data')
         return self
-
-
-@dataclass(frozen=True)
-class LevelConfig:
-    """One of [[levels]]; a cost or regulariser of None stands for the top-level one."""
-
-    layer: Spec
-    cost: Spec | None = None
-    regulariser: Spec | None = None
-    options: LevelOptions = field(default_factory=LevelOptions)
-
-    def to_dict(self) -> dict[str, Any]:
-        specs = {"layer": self.layer, "cost": self.cost, "regulariser": self.regulariser}
-        return {name: spec.to_dict() for name, spec in specs.items() if spec} | self.options.model_dump()
-
-
-def validation_metrics(stacked: int, regularised: bool) -> list[str]:
-    """The names under which the log has the objective's terms on held-out examples."""
-    terms = ["loss", "transport", "divergence", *(f"cost/{i}" for i in range(stacked))]
-    terms += [f"penalty/{i}" for i in range(1, stacked + 1) if regularised]
-    return [f"validation/{term}" for term in terms]
 
 
 def _absolute(value: Any, folder: Path) -> Any:

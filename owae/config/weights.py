@@ -6,23 +6,22 @@ them all; a sweep over the paper's grid changes `base` and `match`.
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, field_validator
 
-from owae.registry.options import STRICT
+from owae.errors import ConfigError, suggestion
+from owae.model.stack import _multipliers
+from owae.problems import STRICT, Info, chosen, mistake
 
 Weight = Annotated[float, Field(ge=0)]
 
 
 class _Ruled(BaseModel, ABC, frozen=True):
     model_config = STRICT
-    rule: ClassVar[str]
 
     @abstractmethod
     def over(self, dims: Sequence[int]) -> list[float]:
@@ -32,14 +31,11 @@ class _Ruled(BaseModel, ABC, frozen=True):
             ArithmeticError: A weight is too large for a float, or undefined.
         """
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"rule": self.rule, **self.model_dump()}
-
 
 class Power(_Ruled, frozen=True):
     """`base^(first + (i − 1)·step)`, divided by `d_i` where `per_dimension` is true (App. B.1: `λ_rec^i / d_i`)."""
 
-    rule = "power"
+    rule: Literal["power"] = "power"
     base: Weight
     per_dimension: bool = False
     first: float = 1.0
@@ -52,7 +48,7 @@ class Power(_Ruled, frozen=True):
 class Constant(_Ruled, frozen=True):
     """`value` at every level."""
 
-    rule = "constant"
+    rule: Literal["constant"] = "constant"
     value: Weight = 1.0
 
     def over(self, dims: Sequence[int]) -> list[float]:
@@ -62,7 +58,7 @@ class Constant(_Ruled, frozen=True):
 class Exponential(_Ruled, frozen=True):
     """`scale·exp(−decay·(i − 1))`, the last level's times `last` (App. B.2's weights of the log-variance penalty)."""
 
-    rule = "exponential"
+    rule: Literal["exponential"] = "exponential"
     scale: Weight
     decay: float = 1.0
     last: Weight = 1.0
@@ -72,34 +68,37 @@ class Exponential(_Ruled, frozen=True):
         return [*weights[:-1], *(self.last * weight for weight in weights[-1:])]
 
 
-RULES: dict[str, type[_Ruled]] = {rule.rule: rule for rule in (Power, Constant, Exponential)}
-
-
-@dataclass(frozen=True)
-class Listed:
+class Listed(RootModel[list[Weight]], frozen=True):
     """Weights one by one."""
 
-    values: tuple[float, ...]
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
     def over(self, dims: Sequence[int]) -> list[float]:
-        return list(self.values)
-
-    def to_dict(self) -> list[float]:
-        return list(self.values)
+        return list(self.root)
 
 
-Rule = Power | Constant | Exponential | Listed
+RULES: dict[str, type[_Ruled]] = {"power": Power, "constant": Constant, "exponential": Exponential}
 
 
-class Numbers(BaseModel):
-    """A list of weights, to be validated."""
+def _rule(value: object) -> _Ruled | Listed:
+    if isinstance(value, _Ruled | Listed):
+        return value
+    if isinstance(value, list | tuple):
+        return Listed.model_validate(list(value))
+    return chosen(value, "rule", RULES, rule_model)[1]  # pyright: ignore[reportReturnType] # an instance of a class in RULES
 
-    model_config = STRICT
-    values: tuple[Weight, ...]
+
+def rule_model(name: str) -> type[BaseModel]:
+    """The options of a rule; `ConfigError` if there is none of that name."""
+    if name not in RULES:
+        raise ConfigError(f"found '{name}'; {suggestion(name, RULES)}")
+    return RULES[name]
 
 
-@dataclass(frozen=True)
-class Weights:
+Rule = Annotated[Power | Constant | Exponential | Listed, BeforeValidator(_rule)]
+
+
+class Weights(BaseModel, frozen=True):
     """The table [weights].
 
     Attributes:
@@ -108,35 +107,50 @@ class Weights:
         regulariser: Gives `λ^Σ_1 … λ^Σ_k`; None where there is no regulariser.
     """
 
-    reconstruction: Rule | None
-    match: float
-    regulariser: Rule | None = None
+    model_config = STRICT
+
+    reconstruction: Rule | None = Field(default=None, validate_default=True)
+    match: Weight
+    regulariser: Rule | None = Field(default=None, validate_default=True)
+
+    @field_validator("reconstruction", "regulariser")
+    @classmethod
+    def _fits_levels(cls, rule: _Ruled | Listed | None, info: Info) -> _Ruled | Listed | None:
+        """Whether a list has a weight for each stacked level of the file, and a rule something to weigh."""
+        if info.context is None:
+            return rule
+        matched, regularised = info.context.matched_level, info.context.regularised
+        if info.field_name == "reconstruction":
+            takes = matched - 1
+            if rule is None and takes > 0:
+                raise mistake('is missing; write { rule = "power", base = 0.1 }, or a list of w_1, …')
+        else:
+            takes = matched
+            if rule is not None and not regularised:
+                raise mistake("there is no regulariser to weigh; write [regulariser], or leave this out")
+            if rule is None and regularised:
+                rule = Constant()
+        if isinstance(rule, Listed) and matched and len(rule.root) != takes:
+            raise mistake(f"holds {len(rule.root)} weights; where {matched} levels are stacked it takes {takes}")
+        return rule
 
     def products(self, dims: Sequence[int]) -> tuple[float, ...]:
         """`w_1 … w_k` for the dimensions `d_1 … d_k` of the stacked levels."""
         return (*(self.reconstruction.over(dims[:-1]) if self.reconstruction else ()), self.match)
 
-    def penalties(self, dims: Sequence[int]) -> tuple[float, ...]:
+    def penalty_weights(self, dims: Sequence[int]) -> tuple[float, ...]:
         """`λ^Σ_1 … λ^Σ_k` for the dimensions `d_1 … d_k` of the stacked levels; zeros where there is no regulariser."""
         return tuple(self.regulariser.over(dims) if self.regulariser else (0.0 for _ in dims))
 
-    def faults(self, stacked: int) -> Iterator[str]:
-        """What makes the weights of that many stacked levels unusable, if anything."""
-        ones = [1] * stacked
+    def check(self, matched_level: int) -> None:
+        """Raise a `ConfigError` if no stack matched at that level can use the weights."""
+        dims = [1] * matched_level
         try:
-            products, penalties = self.products(ones), self.penalties(ones)
+            products, _ = self.products(dims), self.penalty_weights(dims)
         except ArithmeticError as error:
-            yield f"a rule gives no usable number at some level: {error}"
-            return
-        for name, weights in (("w", products), ("λ^Σ", penalties)):
-            for i, weight in enumerate(weights, start=1):
-                if not math.isfinite(weight):
-                    yield f"{name}_{i} is {weight}; a weight is a finite number"
-        for i, (below, weight) in enumerate(itertools.pairwise(products), start=2):
-            if below == 0 and weight > 0:
-                yield f"w_{i} = {weight:g} follows w_{i - 1} = 0: w_i is the product λ_1 … λ_i, so a zero cuts off what is deeper"
-
-    def to_dict(self) -> dict[str, Any]:
-        """As in a config."""
-        rules = {"reconstruction": self.reconstruction, "regulariser": self.regulariser}
-        return {"match": self.match, **{name: rule.to_dict() for name, rule in rules.items() if rule is not None}}
+            raise ConfigError(f"a rule gives no usable number at some level: {error}") from error
+        try:
+            _multipliers(products, matched_level)
+        except ConfigError as error:
+            given = ", ".join(f"w_{i} = {weight:g}" for i, weight in enumerate(products, start=1))
+            raise ConfigError(f"{error}; these weights are {given}") from error

@@ -1,22 +1,18 @@
-"""The constructor is the schema: a component's keyword arguments as a strict pydantic model, and its errors in our words."""
+"""The constructor is the schema: a component's keyword arguments as a strict pydantic model."""
 
 from __future__ import annotations
 
 import inspect
-import json
-import math
-from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic_core import ErrorDetails, PydanticSerializationError
+from pydantic import BaseModel, create_model
 from torch import nn
 
-from owae.errors import PluginError, Problem, suggestion
 from owae.interfaces import INTERFACES, Component
+from owae.problems import STRICT, canonical, validated
 
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
+__all__ = ["arguments", "canonical", "options_model", "validated"]
 
 
 @cache
@@ -65,122 +61,6 @@ def breach(cls: object) -> str:
     return ""
 
 
-def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = "") -> tuple[BaseModel | None, list[Problem]]:
-    """The values as an instance of the model, or every mistake in them."""
-    try:
-        # JSON mode is as strict about numbers, but lets an array be a tuple and a string a path, as in a TOML file.
-        return model.model_validate_json(json.dumps(values, default=str)), []
-    except ValidationError as error:
-        return None, list(_problems(error, model, values, place))
-
-
 def arguments(options: BaseModel) -> dict[str, Any]:
     """Options as the component's constructor takes them."""
     return {name: getattr(options, name) for name in type(options).model_fields}
-
-
-def canonical(options: BaseModel) -> tuple[BaseModel, dict[str, Any]]:
-    """The options as a file can say them, defaults included, and the model read back from that.
-
-    A default that TOML cannot express (None, an infinity, an object) is left out; reading the file gives it again.
-
-    Raises:
-        PluginError: A default does not fit its own annotation.
-    """
-    values: dict[str, Any] = {}
-    for name in type(options).model_fields:
-        try:
-            value = options.model_dump(mode="json", include={name}, exclude_none=True, warnings=False).get(name)
-        except PydanticSerializationError:
-            continue
-        if name in options.model_fields_set or _expressible(value):
-            values[name] = value
-    try:
-        return type(options).model_validate_json(json.dumps(values)), values
-    except ValidationError as error:
-        faults = "; ".join(str(problem) for problem in _problems(error, type(options), values, ""))
-        raise PluginError(f"{type(options).__name__}: a default does not fit its own annotation: {faults}") from error
-
-
-def _expressible(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(_expressible(item) for item in value.values())
-    if isinstance(value, list):
-        return all(_expressible(item) for item in value)
-    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
-
-
-def join(place: str, *parts: str | int) -> str:
-    """A place within a place.
-
-    >>> join("levels", 0, "layer", "hidden")
-    'levels[0].layer.hidden'
-    """
-    for part in parts:
-        place = f"{place}[{part}]" if isinstance(part, int) else f"{place}.{part}" if place else str(part)
-    return place
-
-
-def _problems(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any], place: str) -> Iterator[Problem]:
-    # The members of a union each have their say about one place; a user reads them as one sentence.
-    said: dict[str, list[str]] = {}
-    for detail in error.errors():
-        # Pydantic adds the member of a union to the place; only the parts that exist in the values mean anything to a user.
-        at = join(place, *_existing(detail["loc"], values, keep_last=detail["type"] in ("missing", "extra_forbidden")))
-        messages = said.setdefault(at, [])
-        message = _message(detail, model)
-        if message not in messages:
-            messages.append(message)
-    for at, messages in said.items():
-        found, _, _ = messages[0].partition("; ")
-        yield Problem(at, "; or ".join([messages[0], *(message.removeprefix(f"{found}; ") for message in messages[1:])]))
-
-
-def _existing(loc: tuple[str | int, ...], values: Any, *, keep_last: bool) -> list[str | int]:
-    kept: list[str | int] = []
-    for i, part in enumerate(loc):
-        try:
-            values = values[part]
-        except (KeyError, IndexError, TypeError):
-            if keep_last and i == len(loc) - 1:
-                kept.append(part)
-            continue
-        kept.append(part)
-    return kept
-
-
-def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        *path, name = detail["loc"]
-        return f"unknown {'key' if path else 'option'}; {suggestion(str(name), _valid_keys(model, path))}"
-    if kind == "missing":
-        return "is missing; it has no default"
-    found = shown(detail["input"])
-    text = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    if kind == "literal_error":
-        expected = str(detail.get("ctx", {}).get("expected", ""))
-        names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
-        return f"found {found}; {suggestion(str(detail['input']), names)}"
-    return f"found {found}; {text}"
-
-
-def shown(value: object) -> str:
-    """A value for a message, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _valid_keys(model: type[BaseModel], path: list[str | int]) -> set[str]:
-    """The keys of the models that an option's annotation holds at a place within it."""
-    models = {model}
-    for part in path:
-        inner = {m for outer in models if part in outer.model_fields for m in _models(outer.model_fields[str(part)].annotation)}
-        models = inner or models  # an index or a union's member, which pydantic counts as a part, changes nothing
-    return {name for model in models for name in model.model_fields}
-
-
-def _models(annotation: Any) -> set[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return {annotation}
-    return {model for argument in get_args(annotation) for model in _models(argument)}

@@ -36,7 +36,7 @@ from owae.training.guards import Guard, within_memory
 from owae.training.memory_format import channels_last, use_channels_last
 from owae.training.networks import training_context
 from owae.training.objective import Step, TrainingObjective, combined, find_unused_parameters, unknown
-from owae.training.optim import make_optimizer, make_schedule, restore_optimizer, warming_up
+from owae.training.optimizers import make_optimizer, make_schedule, restore_optimizer, warming_up
 from owae.training.options import Options
 from owae.training.precision import LossScale
 from owae.training.validation import validate

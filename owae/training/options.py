@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 import torch
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainValidator, field_validator
 
 from owae.errors import ConfigError
-from owae.registry.options import validated
+from owae.problems import STRICT, Info, validated
+from owae.training.optimizers import checked_optimizer, checked_schedule
 
 Value = TypeVar("Value")
 
@@ -20,11 +21,7 @@ Natural = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Record(BaseModel, frozen=True):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Best(_Record, frozen=True):
+class Best(BaseModel, frozen=True):
     """The metric by which the best checkpoint is known.
 
     Attributes:
@@ -32,6 +29,8 @@ class Best(_Record, frozen=True):
         mode: Which value is better.
         patience: Validations in a row without a better value after which training stops; None for never.
     """
+
+    model_config = STRICT
 
     metric: str = "validation/loss"
     mode: Literal["min", "max"] = "min"
@@ -65,7 +64,7 @@ def _share_or_count(held_out: float) -> float:
     return int(held_out)
 
 
-class Options(_Record, frozen=True):
+class Options(BaseModel, frozen=True):
     """The options of a training. The texts below are those of the table in `docs/config.md`, which is made from them.
 
     Attributes:
@@ -108,6 +107,8 @@ class Options(_Record, frozen=True):
             `owae-loggers`
     """
 
+    model_config = STRICT
+
     epochs: Resumable[Count] = 100
     batch_size: Annotated[int, AfterValidator(_at_least_two)] = 128
     accumulate: Count = 1
@@ -115,7 +116,9 @@ class Options(_Record, frozen=True):
     device: Resumable[Annotated[str, AfterValidator(_device)]] = "auto"
     devices: Resumable[Count | Literal["auto"]] = 1
     nodes: Resumable[Count] = 1
-    optimizer: dict[str, Any] = {"name": "Adam", "lr": 1e-3}
+    optimizer: Annotated[dict[str, Any], PlainValidator(checked_optimizer)] = Field(
+        {"name": "Adam", "lr": 1e-3}, validate_default=True
+    )
     schedule: dict[str, Any] | None = None
     warmup: Natural = 0
     clip_gradients: Annotated[float, Field(gt=0)] | None = None
@@ -147,6 +150,11 @@ class Options(_Record, frozen=True):
         if not isinstance(options, cls):
             raise ConfigError(problems)
         return options
+
+    @field_validator("schedule", mode="plain")
+    @classmethod
+    def _schedule_fits_optimizer(cls, schedule: object, info: Info) -> dict[str, Any] | None:
+        return None if schedule is None else checked_schedule(schedule, info.data.get("optimizer"))
 
     @classmethod
     def resumable(cls) -> frozenset[str]:

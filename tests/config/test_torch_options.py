@@ -12,7 +12,7 @@ import torch
 from declared import edited, load, mistakes
 
 from owae import Registry
-from owae.training import torch_options
+from owae.training import optimizers
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ DEMANDED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted({*torch_options.optimizer_names()} - {"Muon"}))
+@pytest.mark.parametrize("name", sorted({*optimizers.names("optimizer")} - {"Muon"}))
 def test_every_optimiser_is_accepted(name: str, tmp_path: Path, registry: Registry) -> None:
     config = load(tmp_path, registry, edited({"train.optimizer": {"name": name, "lr": 1}}))
     options = dict(config.train.optimizer)
@@ -76,13 +76,13 @@ def test_every_optimiser_is_accepted(name: str, tmp_path: Path, registry: Regist
     assert made.param_groups[0]["lr"] == 1.0
 
 
-@pytest.mark.parametrize("name", torch_options.schedule_names())
+@pytest.mark.parametrize("name", optimizers.names("schedule"))
 def test_every_schedule_is_accepted(name: str, tmp_path: Path, registry: Registry) -> None:
     load(tmp_path, registry, edited({"train.schedule": {"name": name, **DEMANDED.get(name, {})}}))
 
 
 def test_an_optimiser_of_matrices_only_is_refused(tmp_path: Path, registry: Registry) -> None:
-    if "Muon" not in torch_options.optimizer_names():
+    if "Muon" not in optimizers.names("optimizer"):
         pytest.skip("this torch has no Muon")
     assert "2D" in mistakes(tmp_path, registry, edited({"train.optimizer.name": "Muon"}))["train.optimizer"]
 

@@ -1,0 +1,219 @@
+"""Options as strict pydantic models, and the mistakes in them in our words: place, what was found, what would work."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError, PydanticSerializationError
+
+from owae.errors import OwaeError, PluginError, Problem, suggestion
+
+Model = TypeVar("Model", bound=BaseModel)
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=())
+
+Info = Any  # pydantic's ValidationInfo, a protocol, which no type check at run time can look at
+_OURS = "ours"  # the type of an error whose message is already in our words
+
+
+def mistake(message: str, *place: str | int) -> ValidationError:
+    """An error for a validator to raise: a message in our own words, about a place within the value that it validates."""
+    return ValidationError.from_exception_data(
+        "", [{"type": PydanticCustomError(_OURS, "{message}", {"message": message}), "loc": place, "input": None}]
+    )
+
+
+def chosen(value: object, tag: str, names: Iterable[str], model_of: Callable[[str], type[BaseModel]]) -> tuple[str, BaseModel]:
+    """Read a table that names a class under `tag` and gives its options.
+
+    Args:
+        value: The table.
+        tag: The key that holds the name.
+        names: The names there are.
+        model_of: The options of a name; an `OwaeError` if there is no such name.
+
+    Returns:
+        The name, and the options.
+
+    Raises:
+        ValidationError: It is no table, names nothing there is, or its options are wrong.
+    """
+    if not isinstance(value, Mapping):
+        example = shown(value) if isinstance(value, str) else "…"
+        raise mistake(f"found {shown(value)}; it should be a table, as {{ {tag} = {example}, … }}")
+    options = dict(value)
+    name = options.pop(tag, None)
+    if name is None:
+        raise mistake(f"is missing; {suggestion('', names)}", tag)
+    if not isinstance(name, str):
+        raise mistake(f"found {shown(name)}; it should be a string", tag)
+    try:
+        model = model_of(name)
+    except OwaeError as error:
+        raise mistake(str(error), tag) from error
+    return name, read(model, options)
+
+
+class Words:
+    """What would work where something is unknown or missing in the values of a model."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self.model = model
+
+    def unknown(self, path: Sequence[str | int], key: str) -> str:
+        """The message about a key that is unknown in the table at a path."""
+        return f"unknown key; {suggestion(key, keys_within(self.model, path))}"
+
+    def missing(self, path: Sequence[str | int]) -> str:
+        """The message about a value that is missing at a path."""
+        return "is missing; it has no default"
+
+
+def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = "") -> tuple[BaseModel | None, list[Problem]]:
+    """The values as an instance of the model, or every mistake in them."""
+    try:
+        return read(model, values), []
+    except ValidationError as error:
+        return None, problems(error, values, Words(model), place)
+
+
+def read(model: type[Model], values: Mapping[str, Any], context: object = None) -> Model:
+    """The values as an instance of the model, which may be given a context; pydantic's `ValidationError` if they are wrong."""
+    # JSON mode is as strict about numbers, but lets an array be a tuple and a string a path, as in a TOML file.
+    return model.model_validate_json(json.dumps(dict(values), default=str), context=context)
+
+
+def canonical(options: BaseModel) -> tuple[BaseModel, dict[str, Any]]:
+    """The options as a file can say them, defaults included, and the model read back from that.
+
+    A default that TOML cannot express (None, an infinity, an object) is left out; reading the file gives it again.
+
+    Raises:
+        PluginError: A default does not fit its own annotation.
+    """
+    values: dict[str, Any] = {}
+    for name in type(options).model_fields:
+        try:
+            value = options.model_dump(mode="json", include={name}, exclude_none=True, warnings=False).get(name)
+        except PydanticSerializationError:
+            continue
+        if name in options.model_fields_set or _expressible(value):
+            values[name] = value
+    again, faults = validated(type(options), values)
+    if again is None:
+        told = "; ".join(map(str, faults))
+        raise PluginError(f"{type(options).__name__}: a default does not fit its own annotation: {told}")
+    return again, values
+
+
+def _expressible(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_expressible(item) for item in value.values())
+    if isinstance(value, list):
+        return all(_expressible(item) for item in value)
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def problems(error: ValidationError, values: Mapping[str, Any], words: Words, place: str = "") -> list[Problem]:
+    """The mistakes that pydantic found in some values.
+
+    Args:
+        error: What it raised.
+        values: What it was given.
+        words: What would work where something is unknown or missing.
+        place: Where the values stand.
+    """
+    # The members of a union each have their say about one place; a user reads them as one sentence.
+    said: dict[tuple[str, str], list[str]] = {}
+    for detail in error.errors():
+        # Pydantic adds the member of a union to the place; only the parts that exist in the values mean anything to a user.
+        about_absent = detail["type"] in ("missing", "extra_forbidden", _OURS)
+        path = _existing(detail["loc"], values, keep_last=about_absent)
+        message = _message(detail, path, words)
+        messages = said.setdefault((join(place, *path), message if detail["type"] == _OURS else ""), [])
+        if message not in messages:
+            messages.append(message)
+    found = []
+    for (at, _), (first, *others) in said.items():
+        start = first.partition("; ")[0] + "; "
+        found.append(Problem(at, "; or ".join([first, *(message.removeprefix(start) for message in others)])))
+    return found
+
+
+def _existing(loc: Sequence[str | int], values: Any, *, keep_last: bool) -> list[str | int]:
+    kept: list[str | int] = []
+    for i, part in enumerate(loc):
+        a_text = isinstance(values, str)
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            # What is missing from a table has a place in it; what is said of a part of a value in a short form has not.
+            if keep_last and i == len(loc) - 1 and not a_text:
+                kept.append(part)
+            continue
+        kept.append(part)
+    return kept
+
+
+def _message(detail: ErrorDetails, path: Sequence[str | int], words: Words) -> str:
+    kind = detail["type"]
+    if kind == _OURS:
+        return detail["msg"]
+    if kind == "extra_forbidden":
+        return words.unknown(path[:-1], str(path[-1]))
+    if kind == "missing":
+        return words.missing(path)
+    found = shown(detail["input"])
+    if kind == "model_type":
+        return f"found {found}; it should be a table{_as_table(path)}"
+    text = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    if kind == "literal_error":
+        expected = str(detail.get("ctx", {}).get("expected", ""))
+        names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
+        return f"found {found}; {suggestion(str(detail['input']), names)}"
+    return f"found {found}; {text}"
+
+
+def _as_table(path: Sequence[str | int]) -> str:
+    match path:
+        case [str(name)]:
+            return f", as [{name}]"
+        case [str(name), int()]:
+            return f", as [[{name}]]"
+    return ""
+
+
+def keys_within(model: type[BaseModel], path: Sequence[str | int]) -> set[str]:
+    """The keys of the models that an option's annotation holds at a place within it."""
+    models = {model}
+    for part in path:
+        inner = {m for outer in models if part in outer.model_fields for m in _models(outer.model_fields[str(part)].annotation)}
+        models = inner or models  # an index changes nothing
+    return {name for model in models for name in model.model_fields}
+
+
+def _models(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {model for argument in get_args(annotation) for model in _models(argument)}
+
+
+def join(place: str, *parts: str | int) -> str:
+    """A place within a place.
+
+    >>> join("levels", 0, "layer", "hidden")
+    'levels[0].layer.hidden'
+    """
+    for part in parts:
+        place = f"{place}[{part}]" if isinstance(part, int) else f"{place}.{part}" if place else str(part)
+    return place
+
+
+def shown(value: object) -> str:
+    """A value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
