@@ -71,7 +71,8 @@ def finite(values: Any) -> bool:
     return not isinstance(values, float) or math.isfinite(values)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "celeba")) for name in PAPER])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAPER)
 def test_a_small_sibling_trains_and_every_command_looks_at_it(name: str, run: Run, small: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     code, out, err = run("train", small / f"{name}.toml", "--out", folder)
@@ -169,6 +170,7 @@ def test_a_web_page_in_place_of_the_archive_is_told(run: Run, tmp_path: Path, mo
     assert "get the file by hand from https://" in err
 
 
+@pytest.mark.slow
 def test_a_folder_of_100_faces_trains(run: Run, small: Path, tmp_path: Path) -> None:
     write_celeba(tmp_path / "faces", train=100, valid=0, test=0, archive=False, lists=False)
     changes = (f"data.root={tmp_path / 'faces' / 'img_align_celeba'}", "train.epochs=1", "train.batch_size=32")
