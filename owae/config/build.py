@@ -19,7 +19,7 @@ from owae.config.schema import Spec
 from owae.errors import ConfigError, DataError, Problem
 from owae.interfaces import DataSource, LatentLayer, Shape
 from owae.model.stack import Level, Stack
-from owae.problems import join
+from owae.registry.problems import join
 from owae.registry.registry import Registry
 
 Range = tuple[float, float]
@@ -44,7 +44,7 @@ class Built:
 
 
 def build(config: Config, registry: Registry) -> Built:
-    """Make the data and the model. Seeds torch's generators with `train.seed`; parameters do not depend on draws of the data.
+    """Makes the data and the model. Seeds torch's generators with `train.seed`; parameters do not depend on draws of the data.
 
     Raises:
         ConfigError: A component refuses its options, or they do not fit together.
@@ -62,7 +62,7 @@ def build(config: Config, registry: Registry) -> Built:
 
 
 def build_stack(config: Config, registry: Registry, shape: Shape, value_range: Range) -> Stack:
-    """Make the model alone, for examples of a shape and range; torch's generators are left as they were.
+    """Makes the model alone, for examples of a shape and range; torch's generators are left as they were.
 
     Raises:
         ConfigError: As for `build`.
@@ -81,7 +81,7 @@ class _Maker:
         self._cause: Exception | None = None
 
     def attempt(self, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function returns; None if it refuses, which is about one place of the config."""
+        """Returns what a function returns; None if it refuses, which is kept as a problem of one place of the config."""
         try:
             return function(*arguments)
         except _REFUSALS as error:
@@ -91,7 +91,7 @@ class _Maker:
             return None
 
     def make(self, spec: Spec, place: str, *engine: Any, trial: Callable[[Any, Any], None] | None = None) -> Any:
-        """The component of a spec, if it passes a trial with the last of the engine's arguments; None if it refuses."""
+        """Makes the component of a spec, if it passes a trial with the last of the engine's arguments; None if it refuses."""
 
         def made() -> Any:
             component = spec.create(self.registry, *engine)
@@ -102,7 +102,7 @@ class _Maker:
         return self.attempt(place, made)
 
     def settle(self) -> None:
-        """Raise what was refused, if anything was."""
+        """Raises what was refused, if anything was."""
         if self._problems:
             raise ConfigError(list(dict.fromkeys(self._problems)), self.config.source) from self._cause
 
@@ -171,7 +171,7 @@ def _own_or_common(maker: _Maker, name: str, i: int) -> Any:
 
 
 def _check_range(config: Config, registry: Registry, layer: LatentLayer, value_range: Range) -> None:
-    """Raise a `ConfigError` if the bottom decoder's mean is bounded otherwise than the data: it says what would fit."""
+    """Raises a `ConfigError` if the bottom decoder's mean is bounded otherwise than the data: it says what would fit."""
     if layer.output_range is None or _same(layer.output_range, value_range):
         return
     fits = [f"{option} in this layer" for option in _fitting(config.levels[0].layer, registry, layer.in_shape, value_range)]

@@ -22,7 +22,7 @@ from owae.config.old_keys import replace_old_keys
 from owae.config.schema import Component, Context, LevelConfig
 from owae.config.weights import Weights
 from owae.errors import ConfigError, Problem, nearest, suggestion
-from owae.problems import STRICT, Info, join, mistake, problems, read, shown
+from owae.registry.problems import STRICT, Info, join, mistake, problems, read, shown
 from owae.registry.registry import Registry
 from owae.training.options import Options
 
@@ -94,7 +94,7 @@ class Config(BaseModel, frozen=True):
     @field_validator("train")
     @classmethod
     def _measured(cls, train: Options, info: Info) -> Options:
-        """Whether the metric that training is watched by will be measured."""
+        """Checks that the metric that training is watched by will be measured."""
         if train.best and train.validation is None:
             raise mistake("needs examples that are held out; write validation = 0.1 in [train], or leave this out", "best")
         metrics = info.context.metrics
@@ -104,7 +104,7 @@ class Config(BaseModel, frozen=True):
 
     @classmethod
     def load(cls, path: str | Path, registry: Registry, overrides: Iterable[str] = ()) -> Config:
-        """Read a TOML file.
+        """Reads a TOML file.
 
         Args:
             path: The file. Relative paths in it are relative to its folder.
@@ -119,7 +119,7 @@ class Config(BaseModel, frozen=True):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], registry: Registry, folder: str | Path = "", source: str = "") -> Config:
-        """The same from values, as a TOML parser gives them; relative paths are relative to `folder`, else to the current one."""
+        """Reads values, as a TOML parser gives them; relative paths are relative to `folder`, else to the current one."""
         return _checked(values, registry, Path(folder).absolute(), source, ())
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source
 
 
 def _nones(value: Any, place: str = "") -> list[Problem]:
-    """Values that TOML cannot say, of a config from Python."""
+    """Finds values that TOML cannot say, in a config from Python."""
     if value is None:
         return [Problem(place, "is None, which TOML cannot say; leave the key out for its default")]
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
@@ -181,7 +181,7 @@ def _nones(value: Any, place: str = "") -> list[Problem]:
 
 
 def _failures_once(found: Iterable[Problem]) -> list[Problem]:
-    """The problems, the list of plugins that failed, which several unknown names may each bring, only once."""
+    """Returns the problems with the list of plugins that failed, which several unknown names may each bring, only once."""
     told: set[str] = set()
     kept = []
     for problem in found:

@@ -21,7 +21,7 @@ _ROWS = 2
 
 @torch.no_grad()
 def try_layer(layer: LatentLayer, in_shape: Shape) -> None:
-    """Raise a `ConfigError` if a layer is wrong about its shapes on events of shape `in_shape`.
+    """Raises a `ConfigError` if a layer is wrong about its shapes on events of shape `in_shape`.
 
     Evaluation mode, so no statistics change; torch's generators and the layer's mode are left as they were.
     """
@@ -55,7 +55,7 @@ def try_layer(layer: LatentLayer, in_shape: Shape) -> None:
 
 @torch.no_grad()
 def try_prior(prior: Prior, shape: Shape) -> None:
-    """Raise a `ConfigError` if a prior is wrong about its events' shape; torch's generators are left as they were."""
+    """Raises a `ConfigError` if a prior is wrong about its events' shape; torch's generators are left as they were."""
     cls, found = type(prior).__name__, tuple(getattr(prior, "shape", ()))
     if found != tuple(shape):
         raise ConfigError(f"{cls}.shape is {found}, but it was made for {tuple(shape)}: hand `shape` on to super().__init__")

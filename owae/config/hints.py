@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from owae.config.schema import Context, LevelConfig
 from owae.config.weights import Weights, rule_model
 from owae.errors import OwaeError, nearest, suggestion
-from owae.problems import Words, keys_within
 from owae.registry.options import options_model
+from owae.registry.problems import Words, keys_within
 from owae.training.optimizers import options_of
 from owae.training.options import Options
 
@@ -26,7 +26,7 @@ _SYNONYMS = {"learning_rate": "lr", "lr_scheduler": "schedule", "scheduler": "sc
 
 
 class Hints(Words):
-    """What would work in a file.
+    """Words the messages about what is unknown or missing in a config.
 
     Args:
         model: That of a whole file.
@@ -58,7 +58,7 @@ class Hints(Words):
         return options_model(self._registry.get(interface, kind))
 
     def _named(self, table: Any, key: str, tag: str, model_of: Callable[[str], type[BaseModel]], *place: str | int) -> None:
-        """Set down the options of what a table names under `tag`, if it is there; the table stands under a key of another."""
+        """Sets down the options of what a table names under `tag`, if it is there; the table stands under a key of another."""
         value = table.get(key) if isinstance(table, Mapping) else None
         name = value.get(tag) if isinstance(value, Mapping) else None
         if isinstance(name, str):
@@ -99,7 +99,7 @@ class Hints(Words):
 
 
 def _place(path: Path) -> str:
-    """Where a table stands, for a reader of the file."""
+    """Returns where a table stands, for a reader of the file."""
     match [part for part in path if isinstance(part, str)]:
         case []:
             return "at the top of the file, before any [table]"

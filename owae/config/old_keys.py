@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 def replace_old_keys(values: dict[str, Any], source: str) -> None:
-    """Replace the old keys in a config's values, in place; one line of the log for each."""
+    """Replaces the old keys in a config's values, in place; one line of the log for each."""
 
     def say(text: str) -> None:
         logger.info("%s%s", f"{source}: " if source else "", text)

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from owae.errors import Problem
-from owae.problems import join, shown
+from owae.registry.problems import join, shown
 
 
 def apply(values: dict[str, Any], texts: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
-    """Make changes to a config's values, in place and in order.
+    """Makes changes to a config's values, in place and in order.
 
     Args:
         values: The values.
@@ -41,7 +41,7 @@ def apply(values: dict[str, Any], texts: Iterable[str]) -> tuple[dict[str, str],
 
 
 def named(problem: Problem, texts_by_place: dict[str, str]) -> Problem:
-    """The problem, with the `--set` that brought it, if one did: the last that set its place or what that lies within."""
+    """Returns the problem, with the `--set` that brought it, if one did: the last that set its place or what that lies within."""
     for place, text in reversed(texts_by_place.items()):
         if problem.place == place or problem.place.startswith((f"{place}.", f"{place}[")):
             return Problem(problem.place, f"{problem.message} (from --set {text})")
@@ -57,7 +57,7 @@ def _read(text: str) -> Any:
 
 
 def _put(values: dict[str, Any], parts: list[str], value: Any) -> str:
-    """Set the value at a path, making tables on the way; the path as a place."""
+    """Sets the value at a path, making tables on the way, and returns the path as a place."""
     *way, last = parts
     container: Any = values
     place = ""
@@ -71,7 +71,7 @@ def _put(values: dict[str, Any], parts: list[str], value: Any) -> str:
 
 
 def _key(container: Any, part: str, place: str) -> str | int:
-    """A part of a path as a key of the table or the list at a place; a `LookupError` if it is none."""
+    """Returns a part of a path as a key of the table or the list at a place; raises `LookupError` if it is none."""
     if isinstance(container, dict):
         return part
     if not isinstance(container, list):

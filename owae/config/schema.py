@@ -12,14 +12,14 @@ from pydantic import BaseModel, PlainSerializer, PlainValidator, model_validator
 
 from owae.errors import PluginError
 from owae.model.stack import CostSpace, CostTarget
-from owae.problems import STRICT, Info, chosen, mistake
 from owae.registry.options import arguments, canonical, options_model
+from owae.registry.problems import STRICT, Info, chosen, mistake
 from owae.registry.registry import Registry
 
 
 @dataclass(frozen=True)
 class Context:
-    """What validation is given of a file, for checks that reach beyond one table.
+    """Tells validators of the whole file, for checks that reach beyond one table.
 
     Attributes:
         values: The whole file, perhaps with mistakes.
@@ -74,7 +74,7 @@ class Spec:
     values: dict[str, Any]
 
     def create(self, registry: Registry, *engine: Any) -> Any:
-        """The component itself, from the engine's arguments and these options."""
+        """Makes the component, from the engine's arguments and these options."""
         return registry.create(self.interface, self.kind, *engine, **arguments(self.options))
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Spec:
 
 
 def _spec(value: object, info: Info) -> Spec:
-    """Read a component under a key that is called as its interface is."""
+    """Validates a component under a key that is called as its interface is."""
     context, interface = info.context, str(info.field_name)
     registry: Registry = context.registry
     names = registry.names(interface)
@@ -115,7 +115,7 @@ class LevelConfig(BaseModel, frozen=True):
 
 
 def _absolute(value: Any, folder: Path) -> Any:
-    """A value, or a model's values, with every relative path in it made absolute."""
+    """Returns a value, or a model's values, with every relative path in it made absolute."""
     if isinstance(value, Path):
         return folder / os.path.expanduser(value)  # noqa: PTH111 # Path's own raises where there is no such user
     if isinstance(value, BaseModel):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, f
 
 from owae.errors import ConfigError, suggestion
 from owae.model.stack import _multipliers
-from owae.problems import STRICT, Info, chosen, mistake
+from owae.registry.problems import STRICT, Info, chosen, mistake
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -89,7 +89,7 @@ def _rule(value: object) -> _Ruled | Listed:
 
 
 def rule_model(name: str) -> type[BaseModel]:
-    """The options of a rule; `ConfigError` if there is none of that name."""
+    """Returns the options of a rule; `ConfigError` if there is none of that name."""
     if name not in RULES:
         raise ConfigError(f"found '{name}'; {suggestion(name, RULES)}")
     return RULES[name]
@@ -116,7 +116,7 @@ class Weights(BaseModel, frozen=True):
     @field_validator("reconstruction", "regulariser")
     @classmethod
     def _fits_levels(cls, rule: _Ruled | Listed | None, info: Info) -> _Ruled | Listed | None:
-        """Whether a list has a weight for each stacked level of the file, and a rule something to weigh."""
+        """Checks that a list has a weight for each stacked level of the file, and that a rule has something to weigh."""
         if info.context is None:
             return rule
         matched, regularised = info.context.matched_level, info.context.regularised
@@ -143,7 +143,7 @@ class Weights(BaseModel, frozen=True):
         return tuple(self.regulariser.over(dims) if self.regulariser else (0.0 for _ in dims))
 
     def check(self, matched_level: int) -> None:
-        """Raise a `ConfigError` if no stack matched at that level can use the weights."""
+        """Raises a `ConfigError` if no stack matched at that level can use the weights."""
         dims = [1] * matched_level
         try:
             products, _ = self.products(dims), self.penalty_weights(dims)

@@ -1,5 +1,5 @@
 """Components by name: what is installed, whose it is, and the options that its constructor takes.
 
-May import: errors, problems, hooks, interfaces, model.
+May import: errors, hooks, interfaces, model.
 Start reading at `registry.py`: `Registry.discover` and `Registry.get`.
 """

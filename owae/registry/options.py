@@ -10,7 +10,7 @@ from pydantic import BaseModel, create_model
 from torch import nn
 
 from owae.interfaces import INTERFACES, Component
-from owae.problems import STRICT, canonical, validated
+from owae.registry.problems import STRICT, canonical, validated
 
 __all__ = ["arguments", "canonical", "options_model", "validated"]
 

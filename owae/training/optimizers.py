@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from owae.errors import ConfigError, suggestion
-from owae.problems import STRICT, canonical, chosen, mistake
+from owae.registry.problems import STRICT, canonical, chosen, mistake
 from owae.training.memory_format import match_parameters
 
 logger = logging.getLogger(__name__)
@@ -36,29 +36,29 @@ _REFUSED = {"LBFGS", "SparseAdam"} | {"ChainedScheduler", "LambdaLR", "Multiplic
 # Options under which torch's schedules take the number of steps they span; filled in where a spec leaves them out.
 _SPANS = ("total_steps", "T_max", "total_iters")
 _SUPPLIED = {"total_steps", "epochs", "steps_per_epoch", "last_epoch"}  # never a config's: the trainer knows the steps, and resumes
-_IMPLEMENTATIONS = {"foreach", "fused", "capturable", "differentiable"}
-_POSITIVE = {"lr", "max_lr", "base_lr"}
 # What a schedule sets in a parameter group.
 _SCHEDULED = ("lr", "initial_lr", "momentum", "betas", "max_lr", "min_lr", "base_momentum", "max_momentum")
+_IMPLEMENTATIONS = {"foreach", "fused", "capturable", "differentiable"}
+_POSITIVE = {"lr", "max_lr", "base_lr"}
 
 _Number = int | float
 _Positive = Annotated[float, Field(gt=0)]
 
 
 def names(kind: Kind) -> list[str]:
-    """The optimisers of torch that a plain loop can step, or the schedules that depend on the number of steps alone."""
+    """Lists the optimisers of torch that a plain loop can step, or the schedules that depend on the number of steps alone."""
     module, base = _BASES[kind]
     found = {name: cls for name, cls in vars(module).items() if isinstance(cls, type) and issubclass(cls, base) and cls is not base}
     return sorted(name for name in found if not name.startswith("_") and name not in _REFUSED)
 
 
 def options_of(kind: Kind, name: str) -> type[BaseModel]:
-    """The options of an optimiser or a schedule that a config can set; `ConfigError` if there is none of that name."""
+    """Returns the options of an optimiser or a schedule that a config can set; `ConfigError` if there is none of that name."""
     return _options(_find(kind, name))
 
 
 def checked_optimizer(value: object) -> dict[str, Any]:
-    """Validate an optimiser as a config has it, `{name, lr, …}`, Adam unless named; the same with every default."""
+    """Checks an optimiser as a config has it, `{name, lr, …}`, Adam unless named, and returns it with every default."""
     spec = _checked("optimizer", {"name": "Adam", **value} if isinstance(value, Mapping) else value)
     with _torchs_words(spec["name"]):
         _trial(spec)
@@ -66,7 +66,7 @@ def checked_optimizer(value: object) -> dict[str, Any]:
 
 
 def checked_schedule(value: object, optimizer: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Validate a schedule as a config has it, `{name, …}`, for a checked optimiser if there is one; the same with every default."""
+    """Checks a schedule as a config has it, `{name, …}`, on a checked optimiser if there is one, and returns it with every default."""
     spec = _checked("schedule", value)
     if optimizer is not None:
         with _torchs_words(f"lr_scheduler.{spec['name']}"):
@@ -83,7 +83,7 @@ def _checked(kind: Kind, value: object) -> dict[str, Any]:
 
 
 def _trial(spec: Mapping[str, Any]) -> Optimizer:
-    """The optimiser of a spec, of two dummy parameters."""
+    """Makes the optimiser of a spec, of two dummy parameters."""
     base, options = _found("optimizer", spec)
     # `add_param_group` alone pulls in torch's compiler, at a second or so: a trial keeps its groups by itself.
     cls = type(base.__name__, (base,), {"add_param_group": _keep_group})
@@ -131,7 +131,7 @@ def _options(cls: type) -> type[BaseModel]:
 
 
 def _annotation(default: Any) -> Any:
-    """What an option can be, by its default; torch's annotations hold tensors and functions, or are missing."""
+    """Returns what an option can be, by its default; torch's annotations hold tensors and functions, or are missing."""
     if default is ...:
         return _Number | list[_Number]
     if isinstance(default, tuple):
@@ -142,7 +142,7 @@ def _annotation(default: Any) -> Any:
 
 
 def make_optimizer(spec: OptimizerSpec, parameters: Iterable[Tensor]) -> Optimizer:
-    """An optimiser from `{name, lr, …}`, or from a function of the parameters.
+    """Makes an optimiser from `{name, lr, …}`, or from a function of the parameters.
 
     Where torch has a fused step for it, that is used: the same arithmetic in one pass over the parameters.
     """
@@ -155,7 +155,7 @@ def make_optimizer(spec: OptimizerSpec, parameters: Iterable[Tensor]) -> Optimiz
 
 
 def make_schedule(spec: ScheduleSpec, optimizer: Optimizer, total_steps: int) -> LRScheduler:
-    """A schedule, stepped once an optimiser step, from `{name, …}` or from a function of the optimiser.
+    """Makes a schedule, stepped once an optimiser step, from `{name, …}` or from a function of the optimiser.
 
     `total_steps`, `T_max` or `total_iters` is the whole of training unless the spec says otherwise.
     """
@@ -176,7 +176,7 @@ def _call(cls: Any, first: object, options: dict[str, Any]) -> Any:
         raise ConfigError(f"{cls.__name__}({', '.join(f'{k}={v!r}' for k, v in options.items())}): {error}") from error
 
 
-def restore_optimizer(optimizer: Optimizer, schedule: LRScheduler | None, state: Mapping[str, Any], total_steps: int) -> None:
+def restore_optimizer(optimizer: Optimizer, schedule: LRScheduler | None, state: dict[str, Any], total_steps: int) -> None:
     """Puts an optimiser and its schedule where a training's `state()` has them.
 
     A schedule that spans another number of steps now is stretched: it is taken to where it stands after the steps behind it.
@@ -200,7 +200,7 @@ def restore_optimizer(optimizer: Optimizer, schedule: LRScheduler | None, state:
 
 @contextmanager
 def warming_up(optimizer: Optimizer, share: float) -> Iterator[None]:
-    """Runs the block with every rate at that share of what it is: a warm-up knows nothing of the schedule, and nothing of it is kept."""
+    """Runs the block with every rate multiplied by a share: a warm-up knows nothing of the schedule, and nothing of it is kept."""
     if share >= 1:
         yield
         return

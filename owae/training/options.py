@@ -8,7 +8,7 @@ import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainValidator, field_validator
 
 from owae.errors import ConfigError
-from owae.problems import STRICT, Info, validated
+from owae.registry.problems import STRICT, Info, validated
 from owae.training.optimizers import checked_optimizer, checked_schedule
 
 Value = TypeVar("Value")

@@ -96,7 +96,8 @@ def test_a_run_of_an_earlier_version_opens_and_resumes(make, tmp_path: Path) -> 
     (folder / "run.json").write_text(json.dumps(info))
     (path,) = checkpoint.paths(folder / "checkpoints")[:1]
     state = checkpoint.load(path)
-    state["watches"] = {"best": state["watches"]["best"], "early_stopping": state["watches"]["best"]}
+    watched = state.pop("best")
+    state["watches"] = {"best": watched, "early_stopping": watched}
     checkpoint.save(folder / "checkpoints", state, keep=1)
 
     assert open_run(folder).config.train.best == straight.config.train.best

@@ -21,14 +21,14 @@ _OURS = "ours"  # the type of an error whose message is already in our words
 
 
 def mistake(message: str, *place: str | int) -> ValidationError:
-    """An error for a validator to raise: a message in our own words, about a place within the value that it validates."""
+    """Makes an error for a validator to raise: a message of our own about a place within the value that it validates."""
     return ValidationError.from_exception_data(
         "", [{"type": PydanticCustomError(_OURS, "{message}", {"message": message}), "loc": place, "input": None}]
     )
 
 
 def chosen(value: object, tag: str, names: Iterable[str], model_of: Callable[[str], type[BaseModel]]) -> tuple[str, BaseModel]:
-    """Read a table that names a class under `tag` and gives its options.
+    """Reads a table that names a class under `tag` and gives its options.
 
     Args:
         value: The table.
@@ -59,22 +59,22 @@ def chosen(value: object, tag: str, names: Iterable[str], model_of: Callable[[st
 
 
 class Words:
-    """What would work where something is unknown or missing in the values of a model."""
+    """Words the messages about what is unknown or missing in the values of a model."""
 
     def __init__(self, model: type[BaseModel]) -> None:
         self.model = model
 
     def unknown(self, path: Sequence[str | int], key: str) -> str:
-        """The message about a key that is unknown in the table at a path."""
+        """Returns the message about a key that is unknown in the table at a path."""
         return f"unknown key; {suggestion(key, keys_within(self.model, path))}"
 
     def missing(self, path: Sequence[str | int]) -> str:
-        """The message about a value that is missing at a path."""
+        """Returns the message about a value that is missing at a path."""
         return "is missing; it has no default"
 
 
 def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = "") -> tuple[BaseModel | None, list[Problem]]:
-    """The values as an instance of the model, or every mistake in them."""
+    """Returns the values as an instance of the model, or every mistake in them."""
     try:
         return read(model, values), []
     except ValidationError as error:
@@ -82,13 +82,13 @@ def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = ""
 
 
 def read(model: type[Model], values: Mapping[str, Any], context: object = None) -> Model:
-    """The values as an instance of the model, which may be given a context; pydantic's `ValidationError` if they are wrong."""
+    """Returns the values as an instance of the model, which may ask for the context; raises `ValidationError` if they are wrong."""
     # JSON mode is as strict about numbers, but lets an array be a tuple and a string a path, as in a TOML file.
     return model.model_validate_json(json.dumps(dict(values), default=str), context=context)
 
 
 def canonical(options: BaseModel) -> tuple[BaseModel, dict[str, Any]]:
-    """The options as a file can say them, defaults included, and the model read back from that.
+    """Returns the model read back from what a file can say of some options, and that, defaults included.
 
     A default that TOML cannot express (None, an infinity, an object) is left out; reading the file gives it again.
 
@@ -119,7 +119,7 @@ def _expressible(value: Any) -> bool:
 
 
 def problems(error: ValidationError, values: Mapping[str, Any], words: Words, place: str = "") -> list[Problem]:
-    """The mistakes that pydantic found in some values.
+    """Translates the mistakes that pydantic found in some values.
 
     Args:
         error: What it raised.
@@ -188,7 +188,7 @@ def _as_table(path: Sequence[str | int]) -> str:
 
 
 def keys_within(model: type[BaseModel], path: Sequence[str | int]) -> set[str]:
-    """The keys of the models that an option's annotation holds at a place within it."""
+    """Returns the keys of the models that an option's annotation holds at a place within it."""
     models = {model}
     for part in path:
         inner = {m for outer in models if part in outer.model_fields for m in _models(outer.model_fields[str(part)].annotation)}
@@ -203,7 +203,7 @@ def _models(annotation: Any) -> set[type[BaseModel]]:
 
 
 def join(place: str, *parts: str | int) -> str:
-    """A place within a place.
+    """Returns a place within a place.
 
     >>> join("levels", 0, "layer", "hidden")
     'levels[0].layer.hidden'
@@ -214,6 +214,6 @@ def join(place: str, *parts: str | int) -> str:
 
 
 def shown(value: object) -> str:
-    """A value for a message, cut where it is long."""
+    """Returns a value as text for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}…"
