@@ -87,7 +87,7 @@ class Registry:
         return registry
 
     def register(self, plugin: object, *, name: str, distribution: str = "", version: str = "") -> None:
-        """Add the components of a plugin: a module or object with an `owae_components` hook."""
+        """Adds the components of a plugin: a module or object with an `owae_components` hook."""
         self.plugins.append((name, distribution, version))
 
         def fail(why: str) -> None:
@@ -121,10 +121,12 @@ class Registry:
         return None
 
     def _brought_by(self, plugin: object) -> list[Any]:
-        """Call the hook of one plugin alone, which says whose the classes are."""
-        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        """Calls the hook of one plugin alone, so that it is known whose the classes are."""
+        alone = pluggy.PluginManager(PROJECT)
+        alone.add_hookspecs(hooks)
+        alone.register(plugin)
         with quiet_stdout():
-            results = self._manager.subset_hook_caller("owae_components", others)()
+            results = alone.hook.owae_components()
             if not results:  # pluggy leaves None out
                 raise TypeError("it gave None; a list of classes would work")
             return [cls for result in results for cls in result]

@@ -287,7 +287,7 @@ def test_the_matched_sample_is_gathered():
     stack, x = seeded(lambda: affine(divergence=Counting()))
     context = Context(gather=lambda z: torch.cat([z, z, z]))
     assert stack(x, context=context).divergence.item() == 24 * 1000 + 24
-    assert stack[1:](x.flatten(1)[:, :4]).divergence.item() == 24 * 1000 + 24
+    assert stack[1:](x.flatten(1)[:, :4], context=context).divergence.item() == 24 * 1000 + 24
 
 
 def test_a_slice_shares_its_modules_and_owns_no_more():

@@ -81,7 +81,7 @@ def opened(folder: Path, shape: tuple[int, ...], latents: tuple[int, ...], class
 
 @pytest.fixture
 def runs(monkeypatch, tmp_path):
-    """Stands for `owae.run.train`, with runs named image, odd and vector; any other folder is no run."""
+    """Stands for `owae.run.opened`, with runs named image, odd and vector; any other folder is no run."""
     made = {
         "image": opened(tmp_path / "image", (1, 8, 8), (6, 3)),
         "odd": opened(tmp_path / "odd", (3, 45, 33), (4, 2), classes=None),
@@ -93,9 +93,9 @@ def runs(monkeypatch, tmp_path):
             raise TrainingError(f"{path} is not a run folder")
         return made[path.name]
 
-    module = ModuleType("owae.run.train")
+    module = ModuleType("owae.run.opened")
     module.open_run = open_run  # pyright: ignore[reportAttributeAccessIssue] # a module made for the test
-    monkeypatch.setitem(sys.modules, "owae.run.train", module)
+    monkeypatch.setitem(sys.modules, "owae.run.opened", module)
     return made
 
 

@@ -265,7 +265,7 @@ def test_a_compiled_training_is_the_same_and_leaves_no_trace():
 def test_a_compiler_that_fails_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     from torch._dynamo.exc import BackendCompilerFailed
 
-    def broken(function: Any) -> Any:
+    def broken(function: Any, **options: Any) -> Any:
         def run(z: Tensor) -> Any:
             raise BackendCompilerFailed(lambda: None, RuntimeError("no C++ compiler"), None)  # pyright: ignore[reportArgumentType]
 
