@@ -40,7 +40,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from owae.distributions import Distribution
-from owae.numerics import checked_samples, full_precision
+from owae.numerics import check_events, checked_samples, full_precision
 
 Shape = tuple[int, ...]
 Picture = UInt8[np.ndarray, "H W 3"]
@@ -89,6 +89,10 @@ class Cost(Component, nn.Module):
     @abstractmethod
     def forward(self, x: Float[Tensor, "B *x"], y: Float[Tensor, "B *x"]) -> Float[Tensor, " B"]:
         """`c(x, y)`, one number a row."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        check_events("y", y.shape[1:], x.shape[1:])
+        return super().__call__(x, y)
 
     def expected(self, x: Float[Tensor, "B *x"], p: Distribution) -> Float[Tensor, " B"]:
         """`E_{y ~ p} c(x, y)`, one number a row; by one draw unless overridden with a closed form of the same mean."""

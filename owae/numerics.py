@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -57,6 +58,29 @@ def checked_samples(**samples: Tensor) -> tuple[Tensor, ...]:
         if _validating.get():
             _refuse_unusable_values(name, sample.detach())
     return tuple(at_least_float32(sample) for sample in samples.values())
+
+
+def check_events(name: str, events: Sequence[int], expected: Sequence[int]) -> None:
+    """Refuses events of another shape than expected, which broadcasting would compare in silence.
+
+    Args:
+        name: What messages call the tensor.
+        events: Shape of its events, without the batch axis.
+        expected: The shape that they should have.
+
+    Raises:
+        ValueError: They differ. The message names both shapes and, where one exists, the call that brings the tensor into shape.
+    """
+    events, expected = tuple(events), tuple(expected)
+    if events == expected:
+        return
+    rows = ", ".join(["B", *map(str, expected)])
+    fits = ""
+    if len(events) == len(expected) > 1 and events == (*expected[1:], expected[0]):
+        fits = f"; {name}.movedim(-1, 1) would work, if its last axis holds the channels"
+    elif math.prod(events) == math.prod(expected):
+        fits = f"; {name}.reshape({', '.join(['-1', *map(str, expected)])}) would work, if its numbers are in that order"
+    raise ValueError(f"{name} has events of shape {events}, expected {expected}, so ({rows}){fits}")
 
 
 def _refuse_unusable_values(name: str, sample: Tensor) -> None:

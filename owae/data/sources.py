@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from owae.errors import DataError
-from owae.interfaces import DataSource
+from owae.interfaces import DataSource, Shape
+from owae.numerics import check_events
 
 
 class TensorSource(DataSource):
@@ -40,9 +41,37 @@ class TensorSource(DataSource):
         return self.examples.index_select(0, indices.to(self.examples.device))
 
 
-def as_source(data: DataSource | Tensor) -> DataSource:
-    """Returns the data themselves if they are a source, and a tensor (N, *shape) as one."""
-    return TensorSource(data) if isinstance(data, Tensor) else data
+def as_source(data: object, shape: Shape | None = None, name: str = "the data") -> DataSource:
+    """Returns the data themselves if they are a source, and a tensor, array or sequence (N, *shape) as one.
+
+    Args:
+        data: Any of those; float64 becomes float32.
+        shape: The shape that examples must have, if that is known.
+        name: What messages call the data.
+
+    Raises:
+        DataError: They are none of those, or their examples have another shape; the message says what would work.
+    """
+    source = data if isinstance(data, DataSource) else TensorSource(_as_tensor(data, name))
+    if shape is not None:
+        try:
+            check_events(name, source.shape, shape)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+    return source
+
+
+def _as_tensor(data: object, name: str) -> Tensor:
+    if not isinstance(data, Tensor | np.ndarray | list | tuple):
+        raise DataError(f"{name}: found a {type(data).__name__}; a tensor, an array, a sequence of them or a DataSource would work")
+    try:
+        if isinstance(data, list | tuple) and data and isinstance(data[0], Tensor):
+            tensor = torch.stack(list(data))
+        else:
+            tensor = torch.as_tensor(np.ascontiguousarray(data)) if not isinstance(data, Tensor) else data
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} cannot be read as one array (N, *shape): {error}") from error
+    return tensor.float() if tensor.dtype == torch.float64 and not isinstance(data, Tensor) else tensor
 
 
 def examples(source: DataSource, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:

@@ -33,7 +33,7 @@ from owae.model.data_space import data_space_costs
 from owae.model.defaults import Ancestral, StandardNormal
 from owae.model.level import CostSpace, CostTarget, Level
 from owae.model.objective import Objective
-from owae.numerics import full_precision, unchecked
+from owae.numerics import check_events, full_precision, unchecked
 
 __all__ = ["CostSpace", "CostTarget", "Level", "Stack"]
 
@@ -117,6 +117,7 @@ class Stack(nn.Module):
             data: For a slice in which a level has the data as its target: the data.
             context: How networks are run, draws taken and codes gathered.
         """
+        self._check("x", x)
         levels = self._matched_levels()
         posteriors: list[Distribution] = []
         codes = [x]
@@ -171,6 +172,7 @@ class Stack(nn.Module):
 
     def encode(self, x: Float[Tensor, "B *x"], *, sample: bool = False) -> list[Tensor]:
         """The codes `z_1 … z_N` of data: the encoders' means, or one draw of each where `sample` is true."""
+        self._check("x", x)
         codes = []
         for layer in self.layers:
             q = layer.encode(x)
@@ -183,9 +185,8 @@ class Stack(nn.Module):
 
         By the decoders' means, or with their noise at every latent level where `sample` is true; at the bottom always the mean.
         """
-        level = self.depth if level is None else level
-        if not 1 <= level <= self.depth:
-            raise ValueError(f"level is {level}; a stack of {self.depth} levels decodes from 1 to {self.depth}")
+        level = self._level(level)
+        check_events("z", z.shape[1:], self.layers[level - 1].latent_shape)
         for n, layer in reversed(list(enumerate(self.layers[:level]))):
             p = layer.decode(z)
             z = p.rsample() if sample and n > 0 else p.mean
@@ -193,8 +194,17 @@ class Stack(nn.Module):
 
     def reconstruct(self, x: Float[Tensor, "B *x"], level: int | None = None, *, sample: bool = False) -> Tensor:
         """Data encoded up to a level and decoded from it: "reconstruction through level k"; by means unless `sample` is true."""
-        level = self.depth if level is None else level
+        level = self._level(level)
         return self.decode(self.encode(x, sample=sample)[level - 1], level, sample=sample)
+
+    def _level(self, level: int | None) -> int:
+        level = self.depth if level is None else level
+        if not 1 <= level <= self.depth:
+            raise ValueError(f"level is {level}; a stack of {self.depth} levels decodes from 1 to {self.depth}")
+        return level
+
+    def _check(self, name: str, x: Tensor) -> None:
+        check_events(name, x.shape[1:], self.layers[0].in_shape)
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
@@ -204,6 +214,7 @@ class Stack(nn.Module):
 
 def _cost(level: Level, z: Tensor, p: Distribution) -> Tensor:
     """`E c_n(z_n, z~_n)`, the mean over the batch, in float32 at least."""
+    check_events("the prediction", p.mean.shape[1:], z.shape[1:])
     with full_precision(z.device):
         return level.cost.expected(at_least_float32(z), p).mean()
 

@@ -24,7 +24,6 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from owae.data.loader import Loader
 from owae.data.sources import as_source
 from owae.errors import DataError, StepError, TrainingError
-from owae.interfaces import DataSource
 from owae.model.objective import Objective
 from owae.model.stack import Stack
 from owae.parallel.batch_norm import sync_batchnorm
@@ -52,7 +51,7 @@ class Fit:
 
     Args:
         stack: What to train, in place; moved to the device.
-        data: A source, or a tensor (N, *x) of floats or bytes (0…255 for 0…1).
+        data: A source, or a tensor, array or sequence (N, *x) of floats or bytes (0…255 for 0…1).
         validation: Held-out examples for `validate`.
         fabric: The processes to train with, from `owae.parallel.launch`, instead of `device` and `precision`.
         options: How to train, in one record; or the same as keywords.
@@ -69,28 +68,28 @@ class Fit:
     def __init__(
         self,
         stack: Stack,
-        data: DataSource | Tensor,
+        data: object,
         *,
-        validation: DataSource | Tensor | None = None,
+        validation: object = None,
         fabric: Fabric | None = None,
         options: Options | None = None,
         **keywords: Any,
     ) -> None:
         functions = {name: keywords.pop(name) for name in ("optimizer", "schedule") if callable(keywords.get(name))}
         self.options = given = Options.checked(**keywords) if options is None else options
+        shape = tuple(stack.layers[0].in_shape)
+        source = as_source(data, shape)
         self.fabric = launch(given.device, precision=given.precision) if fabric is None else fabric
         self.rank, self.ranks = self.fabric.global_rank, self.fabric.world_size
         self.device = self.fabric.device
         self.stack = stack.to(self.device)
         self._channels_last = use_channels_last(stack, given.memory_format)
         if self.ranks > 1:
-            find_unused_parameters(self.fabric, stack, as_source(data).shape)
+            find_unused_parameters(self.fabric, stack, shape)
             sync_batchnorm(stack, self.device, self.ranks)
             randomness.separate(self.fabric)
-        self.loader = Loader(
-            as_source(data), given.batch_size, given.seed, self.device, given.workers, rank=self.rank, ranks=self.ranks
-        )
-        self.validation = None if validation is None else as_source(validation)
+        self.loader = Loader(source, given.batch_size, given.seed, self.device, given.workers, rank=self.rank, ranks=self.ranks)
+        self.validation = None if validation is None else as_source(validation, shape, "validation")
         self.steps_per_epoch = -(-len(self.loader) // given.accumulate)
         self.epochs = given.epochs
         self.total_steps = self.epochs * self.steps_per_epoch
