@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, field_validator
 
 from owae.errors import ConfigError, suggestion
-from owae.model.stack import _multipliers
+from owae.model.stack import multipliers_of
 from owae.registry.problems import STRICT, Info, chosen, mistake
 
 Weight = Annotated[float, Field(ge=0)]
@@ -150,7 +150,7 @@ class Weights(BaseModel, frozen=True):
         except ArithmeticError as error:
             raise ConfigError(f"a rule gives no usable number at some level: {error}") from error
         try:
-            _multipliers(products, matched_level)
+            multipliers_of(products, matched_level)
         except ConfigError as error:
             given = ", ".join(f"w_{i} = {weight:g}" for i, weight in enumerate(products, start=1))
             raise ConfigError(f"{error}; these weights are {given}") from error

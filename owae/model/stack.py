@@ -75,7 +75,7 @@ class Stack(nn.Module):
         self.matched_level = len(made) if matched_level is None else matched_level
         if not 1 <= self.matched_level <= len(made):
             raise ConfigError(f"matched_level is {matched_level}; with {len(made)} levels it can be 1 to {len(made)}")
-        self.multipliers = _multipliers(weights, self.matched_level)
+        self.multipliers = multipliers_of(weights, self.matched_level)
         # Layers beneath a slice, for costs in data space. A tuple keeps them out of the slice's own modules.
         self._beneath: tuple[LatentLayer, ...] = ()
 
@@ -243,7 +243,7 @@ def _check_shapes(levels: Sequence[Level], prior: Prior | None) -> None:
         )
 
 
-def _multipliers(weights: Sequence[float], matched_level: int) -> tuple[float, ...]:
+def multipliers_of(weights: Sequence[float], matched_level: int) -> tuple[float, ...]:
     """`λ_1 … λ_k` from the products `w_1 … w_k`."""
     if len(weights) != matched_level:
         raise ConfigError(
