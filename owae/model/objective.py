@@ -13,6 +13,11 @@ from torch import Tensor
 from owae.distributions import Distribution
 
 
+def products(multipliers: Sequence[float]) -> tuple[float, ...]:
+    """Returns `w_0 = 1, w_1, …`, the products `w_i = λ_1 ⋯ λ_i` of Eq. 14."""
+    return tuple(itertools.accumulate(multipliers, operator.mul, initial=1.0))
+
+
 @dataclass(frozen=True)
 class Objective:
     """What one evaluation of a stack gives. All tensors are scalars unless said otherwise.
@@ -73,7 +78,7 @@ class Objective:
             costs=tuple(costs),
             penalties=tuple(penalties),
             divergence=divergence,
-            weights=tuple(itertools.accumulate(multipliers, operator.mul, initial=1.0)),
+            weights=products(multipliers),
             penalty_weights=tuple(penalty_weights),
             transport=transport,
             loss=loss,

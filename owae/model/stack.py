@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Sequence
 
 import torch
@@ -32,7 +31,7 @@ from owae.model.context import PLAIN, Context
 from owae.model.data_space import data_space_costs
 from owae.model.defaults import Ancestral, StandardNormal
 from owae.model.level import CostSpace, CostTarget, Level
-from owae.model.objective import Objective
+from owae.model.objective import Objective, products
 from owae.numerics import check_events, full_precision, unchecked
 
 __all__ = ["CostSpace", "CostTarget", "Level", "Stack"]
@@ -97,7 +96,7 @@ class Stack(nn.Module):
     @property
     def weights(self) -> tuple[float, ...]:
         """`w_0 = 1, w_1, …, w_k`, the products of Eq. 14."""
-        return tuple(itertools.accumulate(self.multipliers, operator.mul, initial=1.0))
+        return products(self.multipliers)
 
     @property
     def penalty_weights(self) -> tuple[float, ...]:
@@ -117,7 +116,7 @@ class Stack(nn.Module):
             data: For a slice in which a level has the data as its target: the data.
             context: How networks are run, draws taken and codes gathered.
         """
-        self._check("x", x)
+        check_events("x", x.shape[1:], self.layers[0].in_shape)
         levels = self._matched_levels()
         posteriors: list[Distribution] = []
         codes = [x]
@@ -172,7 +171,7 @@ class Stack(nn.Module):
 
     def encode(self, x: Float[Tensor, "B *x"], *, sample: bool = False) -> list[Tensor]:
         """The codes `z_1 … z_N` of data: the encoders' means, or one draw of each where `sample` is true."""
-        self._check("x", x)
+        check_events("x", x.shape[1:], self.layers[0].in_shape)
         codes = []
         for layer in self.layers:
             q = layer.encode(x)
@@ -202,9 +201,6 @@ class Stack(nn.Module):
         if not 1 <= level <= self.depth:
             raise ValueError(f"level is {level}; a stack of {self.depth} levels decodes from 1 to {self.depth}")
         return level
-
-    def _check(self, name: str, x: Tensor) -> None:
-        check_events(name, x.shape[1:], self.layers[0].in_shape)
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:

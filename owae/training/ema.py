@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from owae.errors import ConfigError, TrainingError
+from owae.errors import TrainingError
 from owae.model.stack import Stack
 
 
@@ -22,14 +22,9 @@ class Average:
     Args:
         model: Whose parameters; those that are trained.
         decay: Above 0 and below 1, as 0.999: an average over about the last 1000 steps.
-
-    Raises:
-        ConfigError: The decay is no such number.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        if not 0 < decay < 1:
-            raise ConfigError(f"ema is {decay}; a decay lies between 0 and 1, as 0.999")
         self.decay, self.steps = decay, 0
         self._parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._averages = {name: p.detach().clone() for name, p in self._parameters.items()}
