@@ -177,13 +177,16 @@ class DataSource(Component):
     Attributes:
         shape: Shape of one example, channels first for images: (C, H, W).
         value_range: Lowest and highest value an example may hold.
-        labels: One class per example, (N,), or None. Never trained on; they colour figures and score representations.
+        labels: One class per example, (N,), or None; −1 where an example has none. Never trained on; they colour figures and score
+            representations.
+        class_names: What class 0, 1, … is called, for tables and figures, or None where they have no names.
     """
 
     interface = "data"
     shape: Shape
     value_range: tuple[float, float] = (0.0, 1.0)
     labels: Int[Tensor, " N"] | None = None
+    class_names: tuple[str, ...] | None = None
 
     @abstractmethod
     def __len__(self) -> int:

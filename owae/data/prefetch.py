@@ -22,6 +22,7 @@ class Resident(DataSource):
 
     def __init__(self, source: DataSource, examples: Tensor, /) -> None:
         self.shape, self.value_range, self.labels = tuple(source.shape), source.value_range, source.labels
+        self.class_names = source.class_names
         self.examples = examples
 
     def __len__(self) -> int:

@@ -100,6 +100,7 @@ class Subset(DataSource):
         self.source, self.indices = source, indices
         self.shape, self.value_range = tuple(source.shape), source.value_range
         self.labels = None if source.labels is None else source.labels[indices]
+        self.class_names = source.class_names
 
     def __len__(self) -> int:
         return len(self.indices)
