@@ -118,9 +118,16 @@ class Config(BaseModel, frozen=True):
         return _checked(_parsed(path), registry, path.absolute().parent, str(path), overrides)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], registry: Registry, folder: str | Path = "", source: str = "") -> Config:
-        """Reads values, as a TOML parser gives them; relative paths are relative to `folder`, else to the current one."""
-        return _checked(values, registry, Path(folder).absolute(), source, ())
+    def from_dict(
+        cls, values: Mapping[str, Any], registry: Registry, folder: str | Path = "", source: str = "", overrides: Iterable[str] = ()
+    ) -> Config:
+        """Reads values, as `parse` gives them; relative paths are relative to `folder`, else to the current one."""
+        return _checked(values, registry, Path(folder).absolute(), source, overrides)
+
+    @staticmethod
+    def parse(path: str | Path) -> dict[str, Any]:
+        """Reads a TOML file's values and checks nothing; `ConfigError` if it is no TOML."""
+        return _parsed(Path(path))
 
     def to_dict(self) -> dict[str, Any]:
         """The effective config as TOML values."""
