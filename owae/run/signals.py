@@ -14,6 +14,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupts:
     """Runs the block with signals noted in `received` instead of acting; a second one ends the process (130 or 143).
 
+    A signal that the process was started to ignore stays ignored, as `nohup` and a shell's `&` in a script ask for.
     Outside the main thread, where Python delivers no signals, it does nothing.
     """
 
@@ -23,7 +24,8 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            handled = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._note) for number in handled}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
