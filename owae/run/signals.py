@@ -1,4 +1,4 @@
-"""Handles SIGINT and SIGTERM: the first asks training to save and stop after the step under way, the second stops it at once."""
+"""Handles signals: they ask training to save and stop after the step under way, and SIGINT or SIGTERM again to stop at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# From a terminal, a scheduler that will end the job (SLURM's --signal=USR1), or a connection that is gone; Windows has the first two.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 
 class Interrupts:
-    """Runs the block with signals noted in `received` instead of acting; a second one ends the process (130 or 143).
+    """Runs the block with signals noted in `received` instead of acting; a second one ends the process (128 + its number).
 
     Outside the main thread, where Python delivers no signals, it does nothing.
     """
@@ -23,7 +24,7 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
