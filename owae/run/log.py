@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +112,14 @@ def _progress(fit: Fit) -> Iterator[Show | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     texts = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
-    with Progress(
-        texts[0], BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), texts[1], console=Console(stderr=True)
-    ) as bar:
-        task = bar.add_task("training", total=len(fit), completed=fit.step, note="")
+    bar = Progress(texts[0], BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), texts[1], console=Console(stderr=True))
+    task = bar.add_task("training", total=len(fit), completed=fit.step, note="")
+    bar.start()
+    try:
         yield lambda epoch, summary: bar.update(task, completed=fit.step, description=epoch, note=summary)
+    finally:
+        with suppress(OSError):  # the terminal may be gone
+            bar.stop()
 
 
 def _summary(latest: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from owae.errors import STOP_SIGNALS
 
+
 class Interrupts:
     """Runs the block with signals noted in `received` instead of acting; SIGINT or SIGTERM again ends the process (128 + its number).
 
