@@ -32,8 +32,8 @@ from owae.streams import open_closed_streams
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
-# What a machine refuses a program that has no bug: no room, no right, a broken disk.
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
+# What a machine refuses a program that has no bug: no room, no right, a broken disk, a stream that is closed.
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EBADF, errno.EPIPE}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -72,20 +72,18 @@ def _run(arguments: Sequence[str] | None) -> Any:
 
 def _refused(error: OSError) -> int:
     """Tells what the system would not do, if that is no bug; returns the exit code."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return _lost(error)
     if error.errno not in _REFUSALS:
         return _bug()
-    _tell(f"{error.filename or 'a file could not be written'}: {error.strerror}")
+    if error.filename is None:  # what owae writes beside its results has a name, or an error of owae's own
+        return _lost(error)
+    _tell(f"{error.filename}: {error.strerror}")
     return 2
 
 
 def _lost(error: OSError) -> int:
     """Tells that the results could not be written, unless whoever read them has gone; returns the exit code."""
     if error.errno != errno.EPIPE:
-        _tell(f"the results could not be written to stdout: {error.strerror or error}")
+        _tell(f"the results could not be written: {error.strerror}")
     return 1
 
 
