@@ -21,3 +21,12 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every dra
 Which = Annotated[
     Checkpoint, typer.Option("--checkpoint", help="The newest, or the best by the metric that `best` in [train] named.")
 ]
+Moved = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.KEY=PATH",
+        help="Say where the run's data are now, as data.path=/new/place, if they have moved; may be repeated.",
+        show_default=False,
+    ),
+]

@@ -51,7 +51,7 @@ def build(config: Config, registry: Registry) -> Built:
         DataError: The data are missing, empty, or of two kinds.
     """
     torch.manual_seed(config.train.seed)
-    train, test = (_source(config, registry, split) for split in ("train", "test"))
+    train, test = (build_source(config, registry, split) for split in ("train", "test"))
     if (tuple(train.shape), train.value_range) != (tuple(test.shape), test.value_range):
         raise DataError(
             f"data '{config.data.kind}': the train split holds {tuple(train.shape)} in {train.value_range}, "
@@ -107,7 +107,8 @@ class _Maker:
             raise ConfigError(list(dict.fromkeys(self._problems)), self.config.source) from self._cause
 
 
-def _source(config: Config, registry: Registry, split: str) -> DataSource:
+def build_source(config: Config, registry: Registry, split: str) -> DataSource:
+    """Makes the data of one split; errors as for `build`."""
     maker, name = _Maker(config, registry), f"data '{config.data.kind}'"
     try:
         source = maker.make(config.data, "data", split)

@@ -103,19 +103,20 @@ class Config(BaseModel, frozen=True):
         return train
 
     @classmethod
-    def load(cls, path: str | Path, registry: Registry, overrides: Iterable[str] = ()) -> Config:
+    def load(cls, path: str | Path, registry: Registry, overrides: Iterable[str] = (), folder: Path | None = None) -> Config:
         """Reads a TOML file.
 
         Args:
-            path: The file. Relative paths in it are relative to its folder.
+            path: The file.
             registry: The components it can name.
             overrides: Changes as `train.epochs=3`, made before anything is checked.
+            folder: What relative paths are relative to; the file's own folder unless given.
 
         Raises:
             ConfigError: The file cannot be read, or holds mistakes: all of them are in `problems`.
         """
         path = Path(path)
-        return _checked(_parsed(path), registry, path.absolute().parent, str(path), overrides)
+        return _checked(_parsed(path), registry, folder or path.absolute().parent, str(path), overrides)
 
     @classmethod
     def from_dict(

@@ -2,7 +2,7 @@
 
 RUN/
 ├── config.toml       the effective config, every default filled in, paths absolute
-├── run.json          versions of owae, torch and the plugins; the seed; the data's shape and range
+├── run.json          versions of owae, torch and the plugins; the seed; what the data are known by
 ├── metrics.jsonl     one line a logged step
 ├── checkpoints/      step-000001250.safetensors, …
 └── …                 what observers write: metrics.csv (owae-loggers), pictures/ (owae-report)
@@ -10,20 +10,24 @@ RUN/
 
 from __future__ import annotations
 
-import json
+import logging
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from owae.config.build import build_stack
+from owae.config.build import build_source, build_stack
 from owae.config.config import Config
-from owae.errors import TrainingError
+from owae.errors import DataError, TrainingError
 from owae.interfaces import DataSource, Shape
 from owae.model.stack import Stack
 from owae.registry.registry import Registry
 from owae.run import checkpoint
-from owae.run.folder import CHECKPOINTS, CONFIG, INFO
+from owae.run.folder import CHECKPOINTS, CONFIG, INFO, differences, read_info
+from owae.run.identity import changes, identity, locations
 from owae.training.ema import load_model
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -36,19 +40,25 @@ class Run:
         value_range: The range of the examples' values.
     """
 
-    def __init__(self, folder: Path, registry: Registry, checkpoint: Literal["newest", "best"] = "newest") -> None:
+    def __init__(
+        self, folder: Path, registry: Registry, checkpoint: Literal["newest", "best"] = "newest", overrides: Iterable[str] = ()
+    ) -> None:
         self.folder, self._registry, self._checkpoint = folder, registry, checkpoint
         if checkpoint not in ("newest", "best"):
             raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest' and 'best' would work")
         if not (folder / CONFIG).is_file() or not (folder / INFO).is_file():
             what = "is not a run folder: it has no config.toml and run.json" if folder.is_dir() else "does not exist"
             raise TrainingError(f"{folder} {what}; `owae train CONFIG --out {folder}` makes one")
-        self.config = Config.load(folder / CONFIG, registry)
+        saved = Config.load(folder / CONFIG, registry)
+        self.config = Config.load(folder / CONFIG, registry, overrides, folder=Path.cwd())
+        if changed := differences(saved, self.config, {f"data.{name}" for name in locations(saved, self.config)}):
+            raise TrainingError(f"{folder} is trained, so only where its data are can be set; found {'; '.join(changed)}")
+        self._moved = saved != self.config
+        self._data, self._warned = read_info(folder)["data"], False
         try:
-            info = json.loads((folder / INFO).read_text())
-            self.shape: Shape = tuple(info["data"]["shape"])
-            self.value_range: tuple[float, float] = tuple(info["data"]["value_range"])
-        except (ValueError, KeyError, TypeError) as error:
+            self.shape: Shape = tuple(self._data["shape"])
+            self.value_range: tuple[float, float] = tuple(self._data["value_range"])
+        except (KeyError, TypeError) as error:
             raise TrainingError(f"{folder / INFO} is damaged: {error}") from error
 
     def __repr__(self) -> str:
@@ -94,20 +104,44 @@ class Run:
         return -(-self.step // self._state["steps_per_epoch"])
 
     def source(self, split: str = "test") -> DataSource:
-        """The data the run was trained ("train") or is measured ("test") on."""
-        return self.config.data.create(self._registry, split)
+        """The data the run was trained ("train") or is measured ("test") on; a warning, once, where they have changed since.
+
+        Raises:
+            DataError: They are missing, or the place that was set for them has others.
+        """
+        try:
+            source = build_source(self.config, self._registry, split)
+        except DataError as error:
+            places = sorted(locations(self.config))
+            moved = f"; if the data have moved, --set data.{places[0]}=… says where they are" if places else ""
+            raise DataError(f"{error}{moved}") from error
+        changed = changes(self._data, identity({split: source}))
+        text = f"the data are not those that {self.folder} was trained on: {'; '.join(changed)}"
+        if changed and self._moved:
+            raise DataError(f"{text}; --set takes the place of the same data alone")
+        if changed and not self._warned:
+            self._warned = True
+            logger.warning("%s", text)
+        return source
 
 
-def open_run(path: str | Path, registry: Registry | None = None, *, checkpoint: Literal["newest", "best"] = "newest") -> Run:
+def open_run(
+    path: str | Path,
+    registry: Registry | None = None,
+    *,
+    checkpoint: Literal["newest", "best"] = "newest",
+    overrides: Iterable[str] = (),
+) -> Run:
     """Opens a run folder.
 
     Args:
         path: The folder.
         registry: The components to build its model from; those of the installed plugins unless given.
         checkpoint: The newest one that is whole, or the best by the metric that `train.best` names.
+        overrides: Where the data are now, if they have moved, as `data.path=/new/place`; relative to the current folder.
 
     Raises:
-        TrainingError: It is no run folder.
+        TrainingError: It is no run folder, or something else than the data's place was set.
         ConfigError: Its config needs a component that is not installed.
     """
-    return Run(Path(path), Registry.discover() if registry is None else registry, checkpoint)
+    return Run(Path(path), Registry.discover() if registry is None else registry, checkpoint, overrides)
