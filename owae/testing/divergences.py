@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -116,15 +117,16 @@ def _refusals(case: _Case) -> None:
         bad[f"a row of {number}"] = good.clone()
         bad[f"a row of {number}"][3] = number
     for what, sample in bad.items():
-        calls = [("x", case, (sample, good)), ("y", case, (good, sample))]
+        calls: list[tuple[str, Callable[[Tensor, Tensor], Tensor], Tensor, Tensor]]
+        calls = [("x", case, sample, good), ("y", case, good, sample)]
         if (
             sample.is_floating_point()
         ):  # to_prior is annotated as taking floats, which a run-time type checker enforces before it can
-            calls.append(("x", lambda x, prior: case.subject.to_prior(x, prior), (sample, StandardNormal(case.shape))))
-        for argument, call, arguments in calls:
+            calls.append(("x", case.to_prior, sample, good))
+        for argument, call, *samples in calls:
             for mode in (False, True):
                 with torch.set_grad_enabled(mode):
-                    _require_refusal(f"{what} as {argument}", argument, lambda call=call, given=arguments: call(*given))
+                    _require_refusal(f"{what} as {argument}", argument, partial(call, *samples))
                     switched = f"after refusing {what} as {argument}, gradients are switched {'off' if mode else 'on'}"
                     require(torch.is_grad_enabled() == mode, switched)
 
