@@ -1,25 +1,58 @@
-"""The laws of `Divergence`: those of `divergence_inputs`, and, here, those about its value and its gradients."""
+"""The laws of `Divergence`: about what it takes and leaves alone, then about its value, then about its gradients."""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from owae.distributions import at_least_float32
 from owae.interfaces import Divergence, Prior, Shape
-from owae.testing import divergence_inputs
-from owae.testing.divergence_inputs import DivergenceCase
+from owae.model.defaults import StandardNormal
+from owae.numerics import unchecked
 from owae.testing.laws import (
+    Case,
     gradients,
     require,
     require_close,
+    require_equal,
     require_finite,
+    require_form,
+    require_neutral,
+    require_round_trip,
     require_same_mean,
     require_true_gradients,
     run,
     seeded,
 )
+
+
+@dataclass(frozen=True)
+class _Case(Case[Divergence]):
+    zero_at_equality: bool
+    translation_invariant: bool
+    gradient_rtol: float
+    closed_form_rtol: float
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.subject(x, y)
+
+    def to_prior(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The divergence from a standard normal prior, called as if that had given the second sample."""
+        return self.subject.to_prior(x, StandardNormal(x.shape[1:]).to(x.device, at_least_float32(x).dtype))
+
+    def ways(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+        """Both ways to a value, from two samples, each under one seed."""
+        return {"D(x, y)": seeded()(self), "to_prior": seeded()(self.to_prior)}
+
+    def scale(self) -> float:
+        """How large it is for clouds 3 apart: the unit of "near 0"."""
+        return abs(self.ways()["D(x, y)"](self.events(64), self.events(64) + 3).item())
 
 
 def check_divergence(
@@ -48,16 +81,8 @@ def check_divergence(
     Raises:
         AssertionError: It breaks a law.
     """
-    case = DivergenceCase(
-        divergence,
-        zero_at_equality,
-        translation_invariant,
-        gradient_rtol,
-        closed_form_rtol,
-        shape=tuple(shape),
-        device=torch.device(device),
-    )
-    run(divergence, Divergence, LAWS, case)
+    exceptions = (zero_at_equality, translation_invariant, gradient_rtol, closed_form_rtol)
+    run(divergence, Divergence, LAWS, _Case(divergence, tuple(shape), device, *exceptions))
 
 
 class Shifted(Prior):
@@ -73,36 +98,142 @@ class Shifted(Prior):
         return self.shift + torch.randn(n, *self.shape, device=self.anchor.device, dtype=self.anchor.dtype)
 
 
-def _equal(case: DivergenceCase) -> None:
+def _scalar(case: _Case) -> None:
+    """It gives a finite scalar in the samples' precision, for any numbers of samples on either side and any event shape."""
+    for n, m in [(8, 8), (8, 5), (5, 8), (1, 1), (1, 6), (6, 1), (2, 2), (33, 33)]:
+        for event in [case.shape, (1,), (2, 3), (1, 2, 2)]:
+            for dtype in (torch.float32, torch.float64):
+                x, y = (case.events(rows, dtype, shape=event) for rows in (n, m))
+                for how, way in case.ways().items():
+                    where = f"{how} for {n} and {m} {str(dtype).removeprefix('torch.')} events of shape {event}"
+                    require_form(where, way(x, y), (), dtype)
+
+
+def _refusals(case: _Case) -> None:
+    """Samples that are empty, not finite, too large or not floating raise a ValueError that names the argument."""
+    good = case.events(8)
+    bad = {"no rows": good[:0], "integers": torch.zeros_like(good, dtype=torch.int64), "no event axis": good.flatten(1)[:, 0]}
+    for number in (math.nan, math.inf, 1e20):
+        bad[f"a row of {number}"] = good.clone()
+        bad[f"a row of {number}"][3] = number
+    for what, sample in bad.items():
+        calls: list[tuple[str, Callable[[Tensor, Tensor], Tensor], Tensor, Tensor]]
+        calls = [("x", case, sample, good), ("y", case, good, sample)]
+        if (
+            sample.is_floating_point()
+        ):  # to_prior is annotated as taking floats, which a run-time type checker enforces before it can
+            calls.append(("x", case.to_prior, sample, good))
+        for argument, call, *samples in calls:
+            for mode in (False, True):
+                with torch.set_grad_enabled(mode):
+                    _require_refusal(f"{what} as {argument}", argument, partial(call, *samples))
+                    switched = f"after refusing {what} as {argument}, gradients are switched {'off' if mode else 'on'}"
+                    require(torch.is_grad_enabled() == mode, switched)
+
+
+def _require_refusal(what: str, argument: str, call: Callable[[], Tensor]) -> None:
+    try:
+        value = call()
+    except ValueError as error:
+        require(argument in str(error).split(), f"the message about {what} does not name the argument: {error}")
+    except Exception as error:
+        raise AssertionError(f"{what} raises {type(error).__name__} instead of a ValueError: {error}") from error
+    else:
+        raise AssertionError(f"{what} is taken, and gives {value}; start an overridden to_prior with `self.checked(x)`")
+
+
+def _neutral(case: _Case) -> None:
+    """It leaves the gradient mode alone, records nothing where gradients are off, and changes neither sample.
+    Its randomness is torch's: one seed, one value, to the bit. It does not matter how samples lie in memory.
+    """
+    x, y = case.events(24), case.events(17) + 1
+    for how, way in case.ways().items():
+        require_neutral(how, way, x, y, rtol=1e-5, atol=1e-5 * case.scale())
+
+
+def _unchecked(case: _Case) -> None:
+    """`unchecked` changes no value."""
+    x, y = case.events(16), case.events(16) + 1
+    for how, way in case.ways().items():
+        with unchecked():
+            value = way(x, y)
+        require_equal(f"{how} checked and unchecked", way(x, y), value)
+
+
+def _precision(case: _Case) -> None:
+    """It computes in float32 at least, half samples and autocast notwithstanding, and there within 1% of float64."""
+    for dtype in (torch.float16, torch.bfloat16):
+        x, y = case.events(32).to(dtype), (case.events(32) + 3).to(dtype)
+        for how, way in case.ways().items():
+            right = way(x.float(), y.float())
+            values = {str(dtype): way(x, y)}
+            if how == "D(x, y)":
+                with torch.autocast(x.device.type, dtype=torch.bfloat16):
+                    values["autocast"] = way(x.float(), y.float())
+            for what, value in values.items():
+                require_form(f"{how} under {what}", value, (), torch.float32)
+                require_close(f"{how} under {what} against the same numbers in float32", value, right, rtol=1e-4)
+    x, y = case.events(32), case.events(32) + 3
+    # Random numbers of another precision are other random numbers, so an estimate that draws some is compared in the mean.
+    with torch.no_grad():
+        narrow, wide = ([seeded(seed)(case)(x.to(t), y.to(t)) for seed in range(32)] for t in (torch.float32, torch.float64))
+    require_same_mean("float32 against float64", narrow, wide, rtol=0.01, errors=4)
+
+
+def _large(case: _Case) -> None:
+    """Wide events and large numbers give finite values and gradients: 12,288 coordinates at scale 10."""
+    x, y = (10 * case.events(8, shape=(3, 64, 64)) for _ in range(2))
+    _require_finite_with_gradients(case, "12,288 coordinates", x, y)
+
+
+def _require_finite_with_gradients(case: _Case, what: str, x: Tensor, y: Tensor, limit: float = math.inf) -> None:
+    for how, way in case.ways().items():
+        left, right = x.clone().requires_grad_(), y.clone().requires_grad_()
+        value = way(left, right)
+        require_finite(f"{how} of {what}", value)
+        if how == "D(x, y)":
+            found = f"{what}: {value.item():.6g}; clouds 3 apart give {limit / 0.1:.6g}"
+            require(abs(value.item()) <= limit, found)
+        reached = gradients(value, left, right)
+        require_finite(f"the gradient of {how} of {what}", *(reached if how == "D(x, y)" else reached[:1]))
+
+
+def _description(case: _Case) -> None:
+    """`describe` gives text and numbers, for logs and tables."""
+    described = case.subject.describe(case.shape)
+    require(isinstance(described, dict), f"it gives {described!r}; it should be a dict")
+    for key, value in described.items():
+        numbers = isinstance(value, list) and all(isinstance(number, int | float) for number in value)
+        require(isinstance(key, str) and (isinstance(value, str | int | float) or numbers), f"{key!r} is {value!r}")
+
+
+def _state(case: _Case) -> None:
+    """Its state is tensors alone, saved without pickle, and a copy that loads it gives the same values."""
+    x, y = case.events(8), case.events(8)
+    require_round_trip(case.subject, copy.deepcopy(case.subject), lambda divergence: divergence(x, y))
+
+
+def _equal(case: _Case) -> None:
     """Between equal samples it is near 0 (a tenth of its value for clouds 3 apart, at most) with finite gradients."""
     limit = 0.1 * case.scale() if case.zero_at_equality else math.inf
     zeros, point = torch.zeros(8, *case.shape, device=case.device), case.events(1)
     repeated = case.events(4).repeat(16, *[1] * len(case.shape))
     for what, x in {"zeros": zeros, "one point": point, "a cloud": case.events(64), "repeated rows": repeated}.items():
-        x, y = x.clone().requires_grad_(), x.clone().requires_grad_()
-        value = case.value(x, y)
-        require_finite(f"the value of {what} against itself", value)
-        require(abs(value.item()) <= limit, f"{what} against itself gives {value.item():.6g}; clouds 3 apart {limit / 0.1:.6g}")
-        require_finite(f"the gradient of {what} against itself", *gradients(value, x, y))
+        _require_finite_with_gradients(case, f"{what} against itself", x, x, limit)
 
 
-def _repeats(case: DivergenceCase) -> None:
+def _repeats(case: _Case) -> None:
     """Repeated rows, and rows in common, leave value and gradients finite."""
     x = case.events(12)
     y = torch.cat([x[:6], x[:3], case.events(3)])
     x = torch.cat([x[:9], x[:3]])
     for left, right in [(x, y), (y, x), (x, x[:5]), (torch.zeros_like(x), y)]:
-        left, right = left.clone().requires_grad_(), right.clone().requires_grad_()
-        value = case.value(left, right)
-        require_finite("the value", value)
-        require_finite("a gradient", *gradients(value, left, right))
-        require_finite("the gradient of to_prior", *gradients(case.value_to_prior(left), left))
+        _require_finite_with_gradients(case, "repeated rows", left, right)
 
 
-def _apart(case: DivergenceCase) -> None:
+def _apart(case: _Case) -> None:
     """Clouds 3 apart give clearly more than clouds of one distribution, through D(x, y) and to_prior alike."""
-    ways = {"D(x, y)": case.divergence, "to_prior": lambda x, y: case.divergence.to_prior(x, case.prior())}
-    for how, way in ways.items():
+    for how, way in {"D(x, y)": case, "to_prior": case.to_prior}.items():
         pairs = [(case.events(64), case.events(64)) for _ in range(10)]
         same = torch.stack([way(x, y) for x, y in pairs])
         moved = min(way(x + 3, y).item() for x, y in pairs)
@@ -111,57 +242,52 @@ def _apart(case: DivergenceCase) -> None:
         require(not case.zero_at_equality or moved > 0, f"{how} of clouds 3 apart is {moved:.6g}")
 
 
-def _order(case: DivergenceCase) -> None:
+def _order(case: _Case) -> None:
     """The order of the rows does not matter."""
-    x, y = case.events(24), case.events(17) + 1
-    shuffled = case.value(x[torch.randperm(24)], y[torch.randperm(17)])
-    require_close("shuffled rows against the original", shuffled, case.value(x, y), rtol=1e-4, atol=1e-5 * case.scale())
+    x, y, value = case.events(24), case.events(17) + 1, case.ways()["D(x, y)"]
+    shuffled = value(x[torch.randperm(24)], y[torch.randperm(17)])
+    require_close("shuffled rows against the original", shuffled, value(x, y), rtol=1e-4, atol=1e-5 * case.scale())
 
 
-def _translation(case: DivergenceCase) -> None:
+def _translation(case: _Case) -> None:
     """Far from the origin it is what it is near it: D(x + 1000, y + 1000) = D(x, y) to 1e-3."""
     if not case.translation_invariant:
         return
     # Multiples of 1/64 and 1000 add without rounding, so that any difference is the divergence's own.
     x, y = ((64 * cloud).round() / 64 for cloud in (case.events(32), case.events(32) + 1))
-    atol = 1e-4 * case.scale()
-    require_close("1000 away", case.value(x + 1000, y + 1000), case.value(x, y), rtol=1e-3, atol=atol)
+    value = case.ways()["D(x, y)"]
+    require_close("1000 away", value(x + 1000, y + 1000), value(x, y), rtol=1e-3, atol=1e-4 * case.scale())
 
 
-def _gradients(case: DivergenceCase) -> None:
+def _gradients(case: _Case) -> None:
     """Gradients reach both samples, and parameters of the prior, and are those of the value."""
-    x, y = case.events(9, torch.float64), case.events(7, torch.float64) + 1
-    for what, gradient in zip("xy", gradients(case.value(x.requires_grad_(), y.requires_grad_()), x, y), strict=True):
+    x, y = (case.events(rows, torch.float64).requires_grad_() for rows in (9, 7))
+    for what, gradient in zip("xy", gradients(case(x, y + 1), x, y), strict=True):
         require(gradient is not None and bool(gradient.any()), f"no gradient reaches {what}")
-    require_true_gradients(case.divergence, x, y, rtol=case.gradient_rtol)
-    prior = case.prior(torch.float64)
-    require_true_gradients(lambda x: case.divergence.to_prior(x, prior), x, rtol=case.gradient_rtol)
+    for way in case.ways().values():
+        require_true_gradients(way, x, y + 1, rtol=case.gradient_rtol)
     shifted = Shifted(case.shape).to(case.device, torch.float64)
-    (gradient,) = gradients(case.value_to_prior(x, shifted), shifted.shift)
+    (gradient,) = gradients(case.subject.to_prior(x, shifted), shifted.shift)
     require(gradient is not None and bool(gradient.any()), "no gradient reaches a prior's parameter through to_prior")
 
 
-def _closed_form(case: DivergenceCase) -> None:
+def _closed_form(case: _Case) -> None:
     """An overridden to_prior has the mean of the divergence from the prior's draws, whatever the prior."""
-    if type(case.divergence).to_prior is Divergence.to_prior:
+    closed, drawn = type(case.subject).to_prior, Divergence.to_prior
+    if closed is drawn:
         return
-    for prior in (case.prior(), Shifted(case.shape).to(case.device)):
+    for prior in (StandardNormal(case.shape), Shifted(case.shape)):
+        prior = prior.to(case.device)
         for x in (0.5 * (case.events(512) + 1), 1.5 * case.events(512)):
-            if _takes_draws(case, x, prior):
-                continue
             with torch.no_grad():
-                closed = [case.divergence.to_prior(x, prior) for _ in range(8)]
-                drawn = [Divergence.to_prior(case.divergence, x, prior) for _ in range(32)]
+                if torch.equal(*(seeded()(way)(case.subject, x, prior) for way in (closed, drawn))):
+                    continue  # to the bit what it is without being overridden
+                means = [[way(case.subject, x, prior) for _ in range(count)] for way, count in ((closed, 8), (drawn, 32))]
             what = f"the mean of to_prior against {type(prior).__name__} and that against draws"
-            require_same_mean(what, closed, drawn, rtol=case.closed_form_rtol, errors=4)
+            require_same_mean(what, *means, rtol=case.closed_form_rtol, errors=4)
 
 
-def _takes_draws(case: DivergenceCase, x: Tensor, prior: Prior) -> bool:
-    """Whether to_prior gives here, to the bit, what it would without being overridden: then the means need not be compared."""
-    with seeded(), torch.no_grad():
-        by_draws = Divergence.to_prior(case.divergence, x, prior)
-    with torch.no_grad():
-        return torch.equal(case.value_to_prior(x, prior), by_draws)
-
-
-LAWS = (*divergence_inputs.LAWS, _equal, _repeats, _apart, _order, _translation, _gradients, _closed_form)
+LAWS = (
+    *(_scalar, _refusals, _neutral, _unchecked, _precision, _large, _description, _state),
+    *(_equal, _repeats, _apart, _order, _translation, _gradients, _closed_form),
+)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors.torch import load, save
@@ -19,21 +19,31 @@ SEED = 20201003
 # Draws made within a law have another seed than its data: a prior's draws that were the data itself would hide much.
 WITHIN = SEED + 1
 
+Subject = TypeVar("Subject")
+Module = TypeVar("Module", bound=nn.Module)
+AnyCase = TypeVar("AnyCase")
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """What laws are tried on: events of one shape on one device."""
 
+@dataclass(frozen=True)
+class Case(Generic[Subject]):
+    """What laws are tried on: a component, or a function that makes one, and events of one shape on one device."""
+
+    subject: Subject
     shape: Shape
-    device: torch.device
+    device: str
 
     def events(self, n: int, dtype: torch.dtype = torch.float32, *, shape: Shape | None = None) -> Tensor:
         """`n` standard normal events, (n, *shape); of the case's own shape unless another is given."""
         return torch.randn(n, *(self.shape if shape is None else shape), device=self.device, dtype=dtype)
 
 
-AnyCase = TypeVar("AnyCase")
-Module = TypeVar("Module", bound=nn.Module)
+@dataclass(frozen=True)
+class Made(Case[Callable[[], Module]], Generic[Module]):
+    """A component that laws make anew, from a function of no arguments."""
+
+    def made(self, *, seed: int = 0, training: bool = False) -> Module:
+        with seeded(seed):
+            return self.subject().to(self.device).train(training)
 
 
 def run(subject: object, interface: type[Component], laws: Sequence[Callable[[AnyCase], None]], case: AnyCase) -> None:
@@ -95,8 +105,10 @@ def require_equal(what: str, value: Tensor, other: Tensor) -> None:
 
 
 def require_form(what: str, value: Tensor, shape: Shape, dtype: torch.dtype | None = None) -> None:
+    """A tensor of this shape and dtype, all finite."""
     require(tuple(value.shape) == tuple(shape), f"{what} has shape {tuple(value.shape)}; it should be {tuple(shape)}")
     require(dtype in (None, value.dtype), f"{what} has dtype {value.dtype}; it should be {dtype}")
+    require_finite(what, value)
 
 
 def gradients(value: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -108,45 +120,50 @@ def gradients(value: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
 def require_true_gradients(function: Callable[..., Tensor], *inputs: Tensor, rtol: float, step: float = 1e-5) -> None:
     """Compare the gradients with central differences along three random directions; the inputs are float64."""
     inputs = tuple(tensor.detach().requires_grad_() for tensor in inputs)
-    with seeded():
-        found = gradients(function(*inputs), *inputs)
+    function = seeded()(function)
+    found = gradients(function(*inputs), *inputs)
     scale = sum(gradient.norm().item() for gradient in found if gradient is not None)
     for _ in range(3):
         directions = [torch.randn_like(tensor) for tensor in inputs]
-        ahead, behind = (_moved(function, inputs, directions, sign * step) for sign in (1, -1))
+        with torch.no_grad():
+            ahead, behind = (
+                function(*(tensor + sign * step * along for tensor, along in zip(inputs, directions, strict=True))).sum().item()
+                for sign in (1, -1)
+            )
         slope = (ahead - behind) / (2 * step)
         told = sum((g * d).sum().item() for g, d in zip(found, directions, strict=True) if g is not None)
         close = abs(told - slope) <= rtol * max(scale, abs(slope)) + 1e-9
         require(close, f"the gradient says a slope of {told:.6g}, differences say {slope:.6g}")
 
 
-def _moved(function: Callable[..., Tensor], inputs: Sequence[Tensor], directions: Sequence[Tensor], step: float) -> float:
-    """The value a step away from the inputs."""
-    with seeded(), torch.no_grad():
-        return function(*(tensor + step * along for tensor, along in zip(inputs, directions, strict=True))).sum().item()
-
-
 def require_neutral(what: str, call: Callable[..., Tensor], *inputs: Tensor, rtol: float = 1e-4, atol: float = 1e-6) -> None:
     """A call changes neither its inputs nor the gradient mode, and depends on the inputs' values and torch's seed alone."""
+    call = seeded()(call)
     inputs = tuple(tensor.detach().requires_grad_() for tensor in inputs)
     before = [tensor.detach().clone() for tensor in inputs]
-    with seeded():
-        value = call(*inputs)
+    value = call(*inputs)
     require(torch.is_grad_enabled(), f"after {what}, gradients are switched off")
-    with seeded(), torch.no_grad():
+    with torch.no_grad():
         again = call(*inputs)
         require(not torch.is_grad_enabled(), f"after {what} inside no_grad, gradients are switched on")
     require(not again.requires_grad, f"{what}, computed inside no_grad, still carries a graph")
     for i, (tensor, old) in enumerate(zip(inputs, before, strict=True)):
         require_equal(f"input {i} of {what}, before and after", tensor, old)
     require_equal(f"{what} twice under one seed", again, value)
-    with seeded():
-        require_close(f"{what} of strided memory against contiguous", call(*map(strided, inputs)), value, rtol=rtol, atol=atol)
+    for layout in (strided, transposed):
+        require_close(
+            f"{what} of {layout.__name__} memory against contiguous", call(*map(layout, inputs)), value, rtol=rtol, atol=atol
+        )
 
 
 def strided(x: Tensor) -> Tensor:
     """The same values in memory that is not contiguous."""
     return x.repeat_interleave(2, dim=-1)[..., ::2]
+
+
+def transposed(x: Tensor) -> Tensor:
+    """The same values in dense memory, in another order."""
+    return x.transpose(0, 1).contiguous().transpose(0, 1)
 
 
 def require_same_mean(what: str, one: Sequence[Tensor], other: Sequence[Tensor], *, rtol: float, errors: float) -> None:
@@ -163,8 +180,5 @@ def require_round_trip(module: Module, other: Module, value: Callable[[Module], 
     require(not odd, f"its state holds {', '.join(odd)}, which is no tensor and would need pickle to be saved")
     if state:
         other.load_state_dict(load(save({name: entry.detach().clone().contiguous() for name, entry in state.items()})))
-    values = []
-    for instance in (module, other):
-        with seeded():
-            values.append(value(instance))
-    require_equal("its value before and after a round trip", *values)
+    value = seeded()(value)
+    require_equal("its value before and after a round trip", value(module), value(other))

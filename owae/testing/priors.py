@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from owae.interfaces import Prior, Shape
-from owae.testing.laws import (
-    Case,
-    gradients,
-    require,
-    require_equal,
-    require_finite,
-    require_form,
-    require_round_trip,
-    run,
-    seeded,
-)
-
-
-@dataclass(frozen=True)
-class _Case(Case):
-    make: Callable[[], Prior]
-
-    def prior(self, seed: int = 0) -> Prior:
-        with seeded(seed):
-            return self.make().to(self.device)
+from owae.testing.laws import Made, gradients, require, require_equal, require_finite, require_form, require_round_trip, run, seeded
 
 
 def check_prior(prior: Callable[..., Prior], /, shape: Shape = (4,), *, device: str = "cpu", **options: Any) -> None:
@@ -43,33 +23,31 @@ def check_prior(prior: Callable[..., Prior], /, shape: Shape = (4,), *, device: 
     Raises:
         AssertionError: It breaks a law.
     """
-    case = _Case(lambda: prior(tuple(shape), **options), shape=tuple(shape), device=torch.device(device))
-    run(case.prior(), Prior, LAWS, case)
+    case = Made(lambda: prior(tuple(shape), **options), tuple(shape), device)
+    run(case.made(), Prior, LAWS, case)
 
 
-def _shape(case: _Case) -> None:
+def _shape(case: Made[Prior]) -> None:
     """Its shape is the one it was made with."""
-    found = getattr(case.prior(), "shape", None)
+    found = getattr(case.made(), "shape", None)
     require(found == case.shape, f"shape is {found}; it was made with {case.shape}")
 
 
-def _draws(case: _Case) -> None:
+def _draws(case: Made[Prior]) -> None:
     """Draws are (n, *shape), finite, in the dtype the module was moved to, each row and each call another."""
     for dtype in (torch.float32, torch.float64):
-        prior = case.prior().to(dtype)
+        prior = case.made().to(dtype)
         for n in (1, 7):
             first, second = prior.sample(n), prior.sample(n)
-            require_form(f"sample({n})", first, (n, *case.shape))
-            require(first.dtype == dtype, f"moved to {dtype}, it draws {first.dtype}")
-            require(first.device.type == case.device.type, f"moved to {case.device}, it draws on {first.device}")
-            require_finite(f"sample({n})", first)
+            require_form(f"sample({n})", first, (n, *case.shape), dtype)
+            require(first.device == prior.anchor.device, f"moved to {case.device}, it draws on {first.device}")
             require(not torch.equal(first, second), "two calls give the same draws; they must be fresh")
             require(n == 1 or not torch.equal(first[0], first[1]), "all rows of a draw are the same")
 
 
-def _gradients(case: _Case) -> None:
+def _gradients(case: Made[Prior]) -> None:
     """Draws are differentiable with respect to the parameters, if there are any."""
-    prior = case.prior()
+    prior = case.made()
     names = [name for name, parameter in prior.named_parameters() if parameter.requires_grad]
     if names:
         reached = gradients(prior.sample(16).square(), *(p for p in prior.parameters() if p.requires_grad))
@@ -77,14 +55,14 @@ def _gradients(case: _Case) -> None:
             require_finite(f"the gradient of {name}", gradient)
 
 
-def _seed(case: _Case) -> None:
+def _seed(case: Made[Prior]) -> None:
     """Its randomness is torch's: one seed, one draw; and a state without pickle makes another instance its equal."""
-    prior = case.prior()
+    prior = case.made()
     with seeded():
         draw = prior.sample(5)
     with seeded():
         require_equal("two draws under one seed", prior.sample(5), draw)
-    require_round_trip(prior, case.prior(seed=1), lambda prior: prior.sample(5))
+    require_round_trip(prior, case.made(seed=1), lambda prior: prior.sample(5))
 
 
 LAWS = (_shape, _draws, _gradients, _seed)

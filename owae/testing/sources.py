@@ -73,7 +73,7 @@ def _examples(case: _Case) -> None:
             if example.dtype == torch.float32:
                 inside = bool((example >= low).all() and (example <= high).all())
                 limits = f"{example.min().item():.4g} to {example.max().item():.4g}"
-                require(inside, f"{where} holds values from {limits}, outside value_range {source.value_range}, or NaN")
+                require(inside, f"{where} holds values from {limits}, outside value_range {source.value_range}")
 
 
 def _declared(case: _Case) -> None:
