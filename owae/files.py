@@ -42,8 +42,8 @@ def write_durably(target: Path, content: str | bytes) -> None:
 
 
 def clear_temporary(folder: Path) -> None:
-    """Removes what interrupted writes left in a folder."""
-    for path in folder.glob(f"{_TEMPORARY}*"):
+    """Removes what interrupted writes left in a folder and those within it."""
+    for path in folder.rglob(f"{_TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 

@@ -55,8 +55,7 @@ def claimed(folder: Path, config: Config, registry: Registry, *, resume: bool, o
         except OSError as error:
             raise TrainingError(f"another process is training in {folder}; choose another folder with --out") from error
         # What an interrupted write left is no file of anybody's: it must not make the folder look taken.
-        for part in (folder, folder / CHECKPOINTS, folder / PICTURES):
-            clear_temporary(part)
+        clear_temporary(folder)
         _prepare(folder, config, registry, resume=resume, overwrite=overwrite)
         yield
     finally:
@@ -79,7 +78,10 @@ def _prepare(folder: Path, config: Config, registry: Registry, *, resume: bool, 
     if is_run and resume:
         # Read as a config is: keys that owae did not have yet when the run began stand at their defaults, old ones are renamed.
         saved = Config.from_dict(json.loads((folder / INFO).read_text())["config"], registry, source=str(folder / INFO))
-        changed = _differences(jsonable(saved), jsonable(config))
+        # A phase that has no checkpoint yet can still become another.
+        open_phases = {name for name in {**saved.phases, **config.phases} if not any((folder / name / CHECKPOINTS).glob("*"))}
+        old, new = ({key: value for key, value in jsonable(c).items() if key not in open_phases} for c in (saved, config))
+        changed = _differences(old, new)
         if changed:
             raise TrainingError(f"{folder} was trained with another config; these differ: {'; '.join(changed)}")
 

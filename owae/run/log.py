@@ -53,6 +53,8 @@ def open_log(folder: Path, config: Config, built: Built, steps: Fit, observers: 
     Raises:
         TrainingError: An observer cannot be opened.
     """
+    with writing(folder):
+        folder.mkdir(exist_ok=True)  # that of a further phase
     metrics = Metrics(folder / METRICS, steps.step, _floor(built, config.train.batch_size))
     training = Training(folder, built.stack, built.test, config.train, jsonable(config), steps.step, steps.averaged)
     with closing(Observers(observers, training)) as watching, Progress(steps).shown() as progress:
