@@ -63,12 +63,14 @@ class LatentLayer(Component, nn.Module):
         in_shape: Shape of one event below, `*x`.
         latent_shape: Shape of one event above, `*z`.
         output_range: Bounds of the decoder's mean, or None if it has none; held against the data's range at the bottom.
+        draws_data: Whether samples show a draw of `p(x | z_1)` where this is the bottom level, and not its point.
     """
 
     interface = "layer"
     in_shape: Shape
     latent_shape: Shape
     output_range: tuple[float, float] | None = None
+    draws_data: bool = False
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "B *x"]) -> Distribution:
@@ -77,6 +79,10 @@ class LatentLayer(Component, nn.Module):
     @abstractmethod
     def decode(self, z: Float[Tensor, "B *z"]) -> Distribution:
         """`p(x | z)`: events of `in_shape`."""
+
+    def point(self, z: Float[Tensor, "B *z"]) -> Float[Tensor, "B *x"]:
+        """The one event that stands for `p(x | z)` in a reconstruction: its mean, unless another is known to decode better."""
+        return self.decode(z).mean
 
 
 class Cost(Component, nn.Module):
@@ -96,7 +102,10 @@ class Cost(Component, nn.Module):
         return super().__call__(x, y)
 
     def expected(self, x: Float[Tensor, "B *x"], p: Distribution) -> Float[Tensor, " B"]:
-        """`E_{y ~ p} c(x, y)`, one number a row; by one draw unless overridden with a closed form of the same mean."""
+        """`E_{y ~ p} c(x, y)`, one number a row; by one draw unless overridden with a closed form of the same mean.
+
+        Or a proper score of `p`, equal to `c(x, y)` where `p` is a point `y`: for `x ~ q` its mean is least at `p = q`.
+        """
         return self(x, p.rsample())
 
 
@@ -255,4 +264,29 @@ class Observer(Component):
         """Called at the end of training, however it ends."""
 
 
-INTERFACES: tuple[type[Component], ...] = (LatentLayer, Cost, Divergence, Regulariser, Prior, DataSource, Observer)
+class Phase(Component):
+    """A further training of a trained stack, by the same engine.
+
+    Constructor: `__init__(self, *, <options>)`, which are a table of the config under the phase's own name. A run trains its phases
+    after the first training, in the order of the file, each in a folder of its own: `RUN/<name>/`.
+    """
+
+    interface = "phase"
+
+    @abstractmethod
+    def extend(self, stack: Any) -> Any:
+        """Returns the `owae.Stack` to train and then to use, made of the trained one, whose modules it may take over.
+
+        New parameters follow from torch's seed alone, and their shapes from the stack's; a state dict then brings it back.
+        Errors: `ConfigError` where the options do not fit the stack.
+        """
+
+    def prepare(self, stack: Any, data: DataSource) -> None:
+        """Measures, once, before the first step, what the extended stack needs to know of the training examples: its buffers."""
+
+    def options(self) -> Mapping[str, Any]:
+        """The keys of [train] that this training has in place of the first one's."""
+        return {}
+
+
+INTERFACES: tuple[type[Component], ...] = (LatentLayer, Cost, Divergence, Regulariser, Prior, DataSource, Observer, Phase)

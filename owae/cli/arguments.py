@@ -14,12 +14,17 @@ class Checkpoint(StrEnum):
 
     NEWEST = "newest"
     BEST = "best"
+    FIRST = "first"
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `owae train` makes.", show_default=False)]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw and choice: the same seed, the same result.")]
 Which = Annotated[
-    Checkpoint, typer.Option("--checkpoint", help="The newest, or the best by the metric that `best` in [train] named.")
+    Checkpoint,
+    typer.Option(
+        "--checkpoint",
+        help="The newest, the best by the metric that `best` in [train] named, or that of the first training, before any phase after it.",
+    ),
 ]
 Moved = Annotated[
     list[str] | None,

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, field_validator
 
 from owae.config import overrides
 from owae.config.hints import Hints
 from owae.config.old_keys import replace_old_keys
-from owae.config.schema import Component, Context, LevelConfig
+from owae.config.schema import Component, Context, LevelConfig, Phase, Spec
 from owae.config.weights import Weights
-from owae.errors import ConfigError, Problem, nearest, suggestion
+from owae.errors import ConfigError, PluginError, Problem, nearest, suggestion
 from owae.registry.problems import STRICT, Info, join, mistake, problems, read, shown
 from owae.registry.registry import Registry
 from owae.training.options import Options
@@ -40,6 +40,8 @@ class Config(BaseModel, frozen=True):
         divergence: What closes the stack.
         train: The table [train].
         levels: Bottom first.
+
+    Beside these a file has a table for each further phase of training, called as the phase is: see `phases`.
     """
 
     model_config = STRICT
@@ -59,6 +61,12 @@ class Config(BaseModel, frozen=True):
     def source(self) -> str:
         """The file it came from, if any."""
         return self._source
+
+    @property
+    def phases(self) -> dict[str, Spec]:
+        """The further phases of training, by name, in the order of the file."""
+        values = {name: getattr(self, name) for name in type(self).model_fields if name not in Config.model_fields}
+        return {name: spec for name, spec in values.items() if spec is not None}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and self.to_dict() == other.to_dict()
@@ -167,17 +175,26 @@ def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source
     replace_old_keys(changed, source)
     set_by, found = overrides.apply(changed, texts)
     replace_old_keys(changed, "--set")
-    context = Context(changed, registry, folder)
+    context, model = Context(changed, registry, folder), _with_phases(changed, registry)
     config, wrong = None, _nones(changed)
     try:
-        config = read(Config, changed, context)
+        config = read(model, changed, context)
         config._source = source  # pyright: ignore[reportAttributeAccessIssue] # frozen, but for private attributes
     except ValidationError as error:
-        wrong += problems(error, changed, Hints(Config, context))
+        wrong += problems(error, changed, Hints(model, context))
     found += [overrides.named(problem, set_by) for problem in wrong]
     if config is None or found:
         raise ConfigError(_failures_once(found), source)
     return config
+
+
+def _with_phases(values: Mapping[str, Any], registry: Registry) -> type[Config]:
+    """Returns the model of a file that may have a table for each phase, those that it has in their order."""
+    names = sorted(registry.names("phase"), key=lambda name: [*values].index(name) if name in values else len(values))
+    if taken := [name for name in names if name in Config.model_fields]:
+        raise PluginError(f"a phase is called '{taken[0]}', which is a key of every config; another name would work")
+    fields: dict[str, Any] = dict.fromkeys(names, (Phase | None, None))
+    return create_model("Config", __base__=Config, **fields)
 
 
 def _nones(value: Any, place: str = "") -> list[Problem]:

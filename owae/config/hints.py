@@ -35,7 +35,7 @@ class Hints(Words):
 
     def __init__(self, model: type[BaseModel], context: Context) -> None:
         super().__init__(model)
-        self._registry = context.registry
+        self._registry, self._values = context.registry, context.values
         # The tables whose keys are known, by path: the fixed ones, and the options of what the file names.
         self._tables: dict[tuple[str | int, ...], type[BaseModel]] = {
             (): model,
@@ -53,6 +53,8 @@ class Hints(Words):
             self._named(context.values.get("train"), name, "name", partial(options_of, name), "train")
         for name in ("reconstruction", "regulariser"):
             self._named(context.values.get("weights"), name, "rule", rule_model, "weights")
+        for name in context.values.keys() & {*self._registry.names("phase")}:
+            self._named({name: {"kind": name}}, name, "kind", partial(self._component, "phase"))
 
     def _component(self, interface: str, kind: str) -> type[BaseModel]:
         return options_model(self._registry.get(interface, kind))
@@ -91,7 +93,16 @@ class Hints(Words):
             far = _SYNONYMS.get(far or "", far)
             if far and (homes := self._elsewhere(far, known)):
                 return f"unknown key; did you mean '{far}'? It belongs {homes}"
+            if not path and isinstance(self._values.get(key), Mapping):
+                return f"unknown table; valid: {', '.join(sorted(valid))}; and for a phase of training: {self._no_phase(key)}"
         return f"unknown key; {suggestion(key, valid)}"
+
+    def _no_phase(self, name: str) -> str:
+        """Returns what the registry says of a phase that it does not have: those there are, and the plugins that failed."""
+        try:
+            return f"{self._registry.get('phase', name)}"
+        except OwaeError as error:
+            return str(error)
 
     def _elsewhere(self, key: str, known: Path) -> str:
         homes = dict.fromkeys(_place(path) for path, table in self._tables.items() if key in table.model_fields)

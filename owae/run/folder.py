@@ -115,6 +115,8 @@ def _require_same(folder: Path, config: Config, registry: Registry, data: dict[s
     # Read as a config is: keys that owae did not have yet when the run began stand at their defaults, old ones are renamed.
     saved = Config.from_dict(info["config"], registry, source=str(folder / INFO))
     may_change = {f"train.{name}" for name in Options.resumable()}
+    # A phase that has no checkpoint yet can still become another.
+    may_change |= {name for name in {**saved.phases, **config.phases} if not any((folder / name / CHECKPOINTS).glob("*"))}
     if "fingerprints" in info["data"]:  # then it is seen whether data that have moved are the same
         may_change |= {f"data.{name}" for name in locations(saved, config)}
     if changed := differences(saved, config, may_change):

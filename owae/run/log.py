@@ -84,6 +84,7 @@ def open_log(folder: Path, config: Config, built: Built, steps: Fit, observers: 
     """
     floor = _floor(built, config.train.batch_size)
     with writing(folder):
+        folder.mkdir(exist_ok=True)  # that of a further phase
         metrics = Metrics(folder / METRICS, steps.step, floor)
     training = Training(folder, built.stack, built.test, config.train, jsonable(config), steps.step, steps.averaged)
     with closing(Observers(observers, training)) as watching, _progress(steps) as show:

@@ -5,6 +5,7 @@ RUN/
 ├── run.json          versions of owae, torch and the plugins; the seed; what the data are known by
 ├── metrics.jsonl     one line a logged step
 ├── checkpoints/      step-000001250.safetensors, …
+├── <phase>/          the same of a further phase of training: metrics.jsonl, checkpoints/
 └── …                 what observers write: metrics.csv (owae-loggers), pictures/ (owae-report)
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +24,7 @@ from owae.errors import DataError, TrainingError
 from owae.interfaces import DataSource, Shape
 from owae.model.stack import Stack
 from owae.registry.registry import Registry
-from owae.run import checkpoint
+from owae.run import checkpoint as checkpoints
 from owae.run.folder import CHECKPOINTS, CONFIG, INFO, differences, read_info
 from owae.run.identity import changes, identity, locations
 from owae.training.ema import load_model
@@ -38,14 +40,19 @@ class Run:
         config: The effective config it was trained with.
         shape: The shape of one example.
         value_range: The range of the examples' values.
+        phases: The phases of training that are behind the model, after the first.
     """
 
     def __init__(
-        self, folder: Path, registry: Registry, checkpoint: Literal["newest", "best"] = "newest", overrides: Iterable[str] = ()
+        self,
+        folder: Path,
+        registry: Registry,
+        checkpoint: Literal["newest", "best", "first"] = "newest",
+        overrides: Iterable[str] = (),
     ) -> None:
         self.folder, self._registry, self._checkpoint = folder, registry, checkpoint
-        if checkpoint not in ("newest", "best"):
-            raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest' and 'best' would work")
+        if checkpoint not in ("newest", "best", "first"):
+            raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest', 'best' and 'first' would work")
         if not (folder / CONFIG).is_file() or not (folder / INFO).is_file():
             what = "is not a run folder: it has no config.toml and run.json" if folder.is_dir() else "does not exist"
             raise TrainingError(f"{folder} {what}; `owae train CONFIG --out {folder}` makes one")
@@ -55,6 +62,8 @@ class Run:
             raise TrainingError(f"{folder} is trained, so only where its data are can be set; found {'; '.join(changed)}")
         self._moved = saved != self.config
         self._data, self._warned = read_info(folder)["data"], False
+        begun = takewhile(lambda name: checkpoints.paths(folder / name / CHECKPOINTS), self.config.phases)
+        self.phases = () if checkpoint == "first" else tuple(begun)
         try:
             self.shape: Shape = tuple(self._data["shape"])
             self.value_range: tuple[float, float] = tuple(self._data["value_range"])
@@ -66,14 +75,15 @@ class Run:
 
     @cached_property
     def _state(self) -> dict[str, Any]:
+        folder = self.folder.joinpath(*self.phases[-1:], CHECKPOINTS)
         if self._checkpoint == "best":
-            path = checkpoint.best_path(self.folder / CHECKPOINTS)
+            path = checkpoints.best_path(folder)
             if not path.exists():
                 raise TrainingError(
-                    f'{self.folder} keeps no best checkpoint; train with best = "validation/loss" in [train] for one'
+                    f'{folder.parent} keeps no best checkpoint; train with best = "validation/loss" in [train] for one'
                 )
-            return checkpoint.load(path)
-        state = checkpoint.load_newest(self.folder / CHECKPOINTS)
+            return checkpoints.load(path)
+        state = checkpoints.load_newest(folder)
         if state is None:
             raise TrainingError(
                 f"{self.folder} has no checkpoint yet; `owae train {self.folder / CONFIG} --out {self.folder} --resume` goes on"
@@ -84,23 +94,26 @@ class Run:
     def model(self) -> Stack:
         """The trained stack, from the newest whole checkpoint or the best one, on the CPU, in evaluation mode.
 
+        Of the last phase of training that has a checkpoint, or, as "first", of the first training.
         Where training kept a moving average of the parameters (`train.ema`), those are the parameters.
 
         Raises:
             TrainingError: There is none, or it does not fit the config.
         """
         stack = build_stack(self.config, self._registry, self.shape, self.value_range)
+        for name in self.phases:
+            stack = self.config.phases[name].create(self._registry).extend(stack)
         load_model(stack, self._state, averaged=True)
         return stack.eval()
 
     @property
     def step(self) -> int:
-        """Optimiser steps behind the model."""
+        """Optimiser steps of the last phase behind the model."""
         return self._state["step"]
 
     @property
     def epoch(self) -> int:
-        """Epochs behind the model, the last one perhaps in part."""
+        """Epochs of the last phase behind the model, the last one perhaps in part."""
         return -(-self.step // self._state["steps_per_epoch"])
 
     def source(self, split: str = "test") -> DataSource:
@@ -129,7 +142,7 @@ def open_run(
     path: str | Path,
     registry: Registry | None = None,
     *,
-    checkpoint: Literal["newest", "best"] = "newest",
+    checkpoint: Literal["newest", "best", "first"] = "newest",
     overrides: Iterable[str] = (),
 ) -> Run:
     """Opens a run folder.
@@ -137,7 +150,8 @@ def open_run(
     Args:
         path: The folder.
         registry: The components to build its model from; those of the installed plugins unless given.
-        checkpoint: The newest one that is whole, or the best by the metric that `train.best` names.
+        checkpoint: The newest one that is whole, the best by the metric that `train.best` names, or the newest of the "first" training,
+            without the phases after it.
         overrides: Where the data are now, if they have moved, as `data.path=/new/place`; relative to the current folder.
 
     Raises:
