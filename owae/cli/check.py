@@ -110,6 +110,7 @@ def _level(config: Config, stack: Stack, i: int) -> dict[str, Any]:
         "cost": (level.cost or config.cost).kind,
         "space": level.space,
         "target": level.target,
+        "rows": level.rows,
         "weight": stack.weights[i] if stacked else None,
         "regulariser": regulariser.kind if regulariser else None,
         "penalty_weight": made.penalty_weight if stacked and regulariser else None,

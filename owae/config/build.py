@@ -174,8 +174,8 @@ def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range)
         penalty_weights = [*weights.penalty_weights(dims), *[0.0] * (len(layers) - matched)]
         parts = zip(layers, costs, regularisers, penalty_weights, config.levels, strict=True)
         levels = [
-            Level(layer, cost=cost, regulariser=regulariser, penalty_weight=penalty, space=level.space, target=level.target)
-            for layer, cost, regulariser, penalty, level in parts
+            Level(layer, cost=cost, regulariser=term, penalty_weight=weight, space=said.space, target=said.target, rows=said.rows)
+            for layer, cost, term, weight, said in parts
         ]
         return Stack(levels, divergence=divergence, weights=weights.products(dims), prior=prior, matched_level=matched)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, PlainSerializer, PlainValidator, model_validator
 
 from owae.errors import PluginError
-from owae.model.stack import CostSpace, CostTarget
+from owae.model.level import CostSpace, CostTarget, conflict
 from owae.registry.options import arguments, canonical, options_model
 from owae.registry.problems import STRICT, Info, chosen, mistake, read, shown
 from owae.registry.registry import Registry
@@ -118,11 +118,12 @@ class LevelConfig(BaseModel, frozen=True):
     regulariser: Component | None = None
     space: CostSpace = "latent"
     target: CostTarget = "code"
+    rows: float = 1.0
 
     @model_validator(mode="after")
-    def _data_in_data_space(self) -> LevelConfig:
-        if self.target == "data" and self.space == "latent":
-            raise mistake('target = "data" needs space = "data": a prediction in a latent cannot be compared with the data')
+    def _consistent(self) -> LevelConfig:
+        if found := conflict(self.space, self.target, self.rows):
+            raise mistake(found)
         return self
 
 

@@ -28,9 +28,12 @@ class Level(nn.Module):
             one.
         target: What a prediction in data space is compared with: "code", the level's own code decoded likewise, `c(R_n, R_{n+1})`;
             or "data", the data themselves, `c(x, R_{n+1})`.
+        rows: The share of a batch's rows, above 0 and at most 1, on which the cost is measured, and at least eight of them. Its
+            expectation over batches drawn at random is the same; a step decodes less. Rows are dealt in turn, the deepest level first:
+            with shares that add up to 1, each row descends from one level. All rows are taken if the level above compares with them.
 
     Raises:
-        ConfigError: The penalty's weight is negative or not finite, or the target is the data and the space is not.
+        ConfigError: The penalty's weight is negative or not finite, or `conflict` finds something.
     """
 
     def __init__(
@@ -42,10 +45,11 @@ class Level(nn.Module):
         penalty_weight: float = 1.0,
         space: CostSpace = "latent",
         target: CostTarget = "code",
+        rows: float = 1.0,
     ) -> None:
         super().__init__()
-        if space == "latent" and target == "data":
-            raise ConfigError('target = "data" needs space = "data": a prediction in a latent cannot be compared with the data')
+        if found := conflict(space, target, rows):
+            raise ConfigError(found)
         if not (penalty_weight >= 0 and math.isfinite(penalty_weight)):
             raise ConfigError(f"penalty_weight is {penalty_weight}; the weight of a regulariser is a finite number, at least 0")
         self.layer = layer
@@ -54,3 +58,15 @@ class Level(nn.Module):
         self.penalty_weight = penalty_weight if regulariser is not None else 0.0
         self.space: CostSpace = space
         self.target: CostTarget = target
+        self.rows = rows
+
+
+def conflict(space: CostSpace, target: CostTarget, rows: float) -> str | None:
+    """Tells what is wrong with how a level's cost is measured, and what would work; None if nothing is."""
+    if not 0 < rows <= 1:
+        return f"rows is {rows}; the share of a batch's rows on which a cost is measured is above 0 and at most 1"
+    if space == "latent" and target == "data":
+        return 'target = "data" needs space = "data": a prediction in a latent cannot be compared with the data'
+    if space == "data" and target == "code" and rows < 1:
+        return f'rows = {rows} needs target = "data": codes that are themselves the target are decoded for all rows'
+    return None

@@ -10,8 +10,8 @@ the term on `z_i` has weight `w_i = λ_1 ⋯ λ_i` (Eq. 14); those products are 
 One draw of `q_{n+1}` a row serves as this level's code, the next level's data and the target of the next cost. Gradients flow
 everywhere. Levels are stored flat, bottom first: `levels[n]` joins `z_n` to `z_{n+1}`, with `z_0 = x`.
 
-An evaluation goes up through the encoders, compares the top codes with their prior, goes down through the decoders, and sums the
-recursion from the top (`Objective.summed`). Costs in data space are computed by `owae.model.data_space`.
+An evaluation goes up through the encoders, compares the top codes with their prior, goes down through the decoders
+(`owae.model.costs`), and sums the recursion from the top (`Objective.summed`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from owae.distributions import Distribution, at_least_float32, shape_of
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, LatentLayer, Prior
 from owae.model.context import PLAIN, Context
-from owae.model.data_space import data_space_costs
+from owae.model.costs import level_costs
 from owae.model.defaults import Ancestral, StandardNormal
 from owae.model.level import CostSpace, CostTarget, Level
 from owae.model.objective import Objective, products
@@ -126,12 +126,7 @@ class Stack(nn.Module):
             codes.append(context.draw(posteriors[-1]))
             penalties.append(_penalty(level, posteriors[-1], codes[-1]))
         divergence = self._divergence(codes[-1], context)
-        if any(level.space == "data" for level in levels):
-            costs = data_space_costs(levels, self._beneath, codes, data if self._beneath else x, context, _cost)
-        else:
-            # From the top, as the recursion returns: a cost may draw, and a slice then draws the same.
-            pairs = [*zip(levels, itertools.pairwise(codes), strict=True)]
-            costs = [_cost(level, z, context.decode(level.layer, above)) for level, (z, above) in reversed(pairs)][::-1]
+        costs = level_costs(levels, self._beneath, codes, data if self._beneath else x, context, _cost)
         return Objective.summed(
             costs,
             penalties,

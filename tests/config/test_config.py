@@ -54,6 +54,8 @@ MISTAKES: list[tuple[str, Any, str, list[str]]] = [
     ("train.batch_size", 1, "", ["1", "at least 2", "batch norm"]),
     ("train.device", "gpu", "", ["'gpu'", "cuda"]),
     ("train", 3, "", ["found 3", "[train]"]),
+    ("levels.1.rows", 0.0, "levels[1]", ["rows is 0.0", "above 0 and at most 1"]),
+    ("levels.1.rows", "half", "levels[1].rows", ["'half'", "valid number"]),
     ("levels.1.space", "dta", "levels[1].space", ["'dta'", "did you mean 'data'"]),
     ("levels.2.layer.output", "sigmod", "levels[2].layer.output", ["did you mean 'sigmoid'"]),
     ("levels.2.layer.latent", 0, "levels[2].layer.latent", ["greater than or equal to 1"]),

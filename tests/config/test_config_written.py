@@ -59,6 +59,7 @@ def test_the_effective_config_holds_every_default(tmp_path: Path, registry: Regi
         "layer": {"kind": "dense", "latent": 4, "hidden": [8, 8], "output": "linear", "extras": []},
         "space": "latent",
         "target": "code",
+        "rows": 1.0,
     }
     assert values["weights"]["reconstruction"] == {**POWER, "first": 1.0, "step": 1.0}
     assert values["train"]["batch_size"] == 128

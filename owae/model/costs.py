@@ -1,7 +1,8 @@
-"""Computes costs in data space: codes and predictions are decoded down to the data and compared there.
+"""Computes the costs of all levels: each in its latent, or in data space, where codes and predictions are decoded to the data.
 
 A cost in data space on `z_n` compares `R_n` with `R_{n+1}`, where `R_n` (B, *x) is the reconstruction through level n: a draw of
-`p(z_{n−1} | z_n)` at the code `z_n`, then the decoders' means down to the data. All N reconstructions take N(N + 1)/2 decodings.
+`p(z_{n−1} | z_n)` at the code `z_n`, then the decoders' means down to the data. All N reconstructions take N(N + 1)/2 decodings, or
+fewer where a cost is measured on a share of the rows (`Level.rows`).
 Each decoder gets everything that has come down to it in one batch. That is faster than one call for each, and batch norm then
 normalises in training by the same mixture of inputs whose statistics it keeps for evaluation.
 
@@ -12,7 +13,7 @@ all alike, and the costs of all deeper levels nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -22,8 +23,10 @@ from owae.interfaces import LatentLayer
 from owae.model.context import Context
 from owae.model.level import Level
 
+FEWEST_ROWS = 8  # of a batch, or all of a smaller one: batch norm needs several, however small a level's share
 
-def data_space_costs(
+
+def level_costs(
     levels: Sequence[Level],
     beneath: Sequence[LatentLayer],
     codes: Sequence[Tensor],
@@ -31,7 +34,7 @@ def data_space_costs(
     context: Context,
     cost: Callable[[Level, Tensor, Distribution], Tensor],
 ) -> list[Tensor]:
-    """Computes the costs of all levels where at least one is measured in data space.
+    """Computes the costs of the levels, from the deepest down, for a cost may draw and a slice of the stack then draws the same.
 
     Args:
         levels: The stacked levels, bottom first.
@@ -52,33 +55,63 @@ def data_space_costs(
     in_data = [level.space == "data" and (n > 0 or len(beneath) > 0) for n, level in enumerate(levels)]
     targets = {n for n, level in enumerate(levels) if in_data[n] and level.target == "code"}
     wanted = targets | {n + 1 for n in range(len(levels)) if in_data[n]}
+    rows = _deal(levels, len(codes[0]), whole={n - 1 for n in targets})
     costs: dict[int, Tensor] = {}
     reconstructions: dict[int, Tensor] = {}
     for depth in reversed(range(len(layers))):
         n = depth - len(beneath)
-        own = [codes[n + 1]] if n >= 0 or n + 1 in targets else []
+        own = [_take(codes[n + 1], rows[n])] if n >= 0 else [codes[0]] if n + 1 in targets else []
         inputs = [*own, *reconstructions.values()]
         if not inputs:
             break
         p = context.decode(layers[depth], torch.cat(inputs) if len(inputs) > 1 else inputs[0])
-        rows = sum(map(len, own))
+        count = sum(map(len, own))
         if reconstructions:
-            means = p.mean[rows:].chunk(len(reconstructions))
+            means = p.mean[count:].split([len(each) for each in reconstructions.values()])
             reconstructions = dict(zip(reconstructions, means, strict=True))
-            p = _first_rows(p, rows)
+            p = _first_rows(p, count)
         if not own:
             continue
         if n + 1 in wanted:
             reconstructions[n + 1] = context.draw(p) if depth > 0 else p.mean
         if n >= 0 and not in_data[n]:
-            costs[n] = cost(levels[n], codes[n], p)
+            costs[n] = cost(levels[n], _take(codes[n], rows[n]), p)
     for n, level in enumerate(levels):
         if in_data[n]:
             target = reconstructions[n] if n in targets else data
             if target is None:
                 raise ValueError(f"level {n + 1} of this slice compares with the data: call it as stack[i:](z, data=x)")
-            costs[n] = cost(level, target, Dirac(reconstructions[n + 1]))
+            costs[n] = cost(level, _take(target, rows[n]), Dirac(reconstructions[n + 1]))
     return [costs[n] for n in range(len(levels))]
+
+
+def _deal(levels: Sequence[Level], size: int, *, whole: Collection[int]) -> list[slice | None]:
+    """Deals the rows of a batch to the levels by their shares; None stands for all rows.
+
+    Levels with a share take neighbouring rows, one after the other, the deepest level first, so that a slice of a stack deals as the
+    whole does; whoever finds no rows left begins again at the first. So shares that add up to 1 leave each row to one level.
+
+    Args:
+        levels: The levels, bottom first.
+        size: The number of rows.
+        whole: Levels, counted from 0, that take all rows whatever their share, since the level above has the same reconstructions as
+            its target.
+    """
+    dealt: list[slice | None] = []
+    start = size
+    for n, level in reversed([*enumerate(levels)]):
+        count = size if n in whole else min(size, max(FEWEST_ROWS, round(level.rows * size)))
+        if count == size:
+            dealt.append(None)
+            continue
+        start = min(start if start < size else 0, size - count)
+        dealt.append(slice(start, start + count))
+        start += count
+    return dealt[::-1]
+
+
+def _take(batch: Tensor, rows: slice | None) -> Tensor:
+    return batch if rows is None else batch[rows]
 
 
 def _first_rows(p: Distribution, count: int) -> Distribution:
