@@ -50,7 +50,7 @@ def write_config(folder: Path, sweep: str = GRID, epochs: int = 1) -> Path:
     return path
 
 
-def owae(*arguments: str | Path, **options: object) -> subprocess.Popen[str]:
+def owae(*arguments: str | Path) -> subprocess.Popen[str]:
     """Starts the program, its output kept; signals that the tests' own process ignores are not ignored in it."""
     return subprocess.Popen(
         [sys.executable, "-m", "owae", *map(str, arguments)],
@@ -59,5 +59,4 @@ def owae(*arguments: str | Path, **options: object) -> subprocess.Popen[str]:
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         start_new_session=True,
-        **options,  # pyright: ignore[reportArgumentType]
     )

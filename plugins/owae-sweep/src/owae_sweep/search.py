@@ -132,7 +132,7 @@ class Search:
             other.state is TrialState.WAITING or (other.state is TrialState.RUNNING and other.number > trial.number)
             for other in rivals
         )
-        over = self.sweep.sampler != "grid" and self._taken() > self.sweep.count and "fixed_params" not in trial.system_attrs
+        over = self.sweep.sampler != "grid" and self._taken() > self.sweep.count
         if first and not over:
             return point
         trial.set_user_attr(SURPLUS, True)

@@ -131,13 +131,18 @@ def draw(folder: Path) -> list[Path]:
             if len(trials) <= len(sweep.parameters) or len(sweep.parameters) < 2:
                 continue
             try:
-                axes = plot(study, target=lambda trial: trial.values[0], target_name=sweep.metric[0])
+                axes = plot(study, target=_first_value, target_name=sweep.metric[0])
             except (ValueError, RuntimeError):  # all values are equal: nothing is more important than another
                 continue
             drawn.append(folder / f"{name}.png")
-            axes.figure.savefig(drawn[-1], dpi=150, bbox_inches="tight")
-            plt.close(axes.figure)
+            plt.figure(axes.figure.number)  # pyright: ignore[reportAttributeAccessIssue] # it is a whole figure
+            plt.savefig(drawn[-1], dpi=150, bbox_inches="tight")
+            plt.close()
     return drawn
+
+
+def _first_value(trial: FrozenTrial) -> float:
+    return next(iter(trial.values))
 
 
 def _heat_map(sweep: Sweep, trials: list[FrozenTrial], metric: int) -> Any:

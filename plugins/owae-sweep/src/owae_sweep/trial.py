@@ -46,6 +46,7 @@ def run_point(sweep: Sweep, base: Base, folder: Path, point: Point, trial: optun
         PrunedError: The pruner ended it.
     """
     values: list[list[float]] = []
+    by_metric: list[list[float]] = []
     folders = []
     for seed in sweep.seeds:
         out = run_folder(folder, sweep.labels(point), seed)
