@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+import tiny
+
 ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "owae").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").glob("*/src/**/*.py"))
@@ -99,6 +102,47 @@ def test_commands_import_nothing_heavy_when_they_are_listed():
 def test_plugins_import_heavy_things_where_they_use_them():
     heavy = {"pykeops", "geomloss", "torchvision", "matplotlib", "sklearn", "mlxtend", "ot", "scipy", "umap"}
     assert not found(PLUGINS, lambda name: name.split(".")[0] in heavy, top_only=True)
+
+
+def test_nothing_of_posix_alone_is_imported_at_the_top():
+    posix = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+    assert not found([*CORE, *PLUGINS], lambda name: name.split(".")[0] in posix, top_only=True)
+
+
+@pytest.mark.slow
+def test_a_run_is_made_and_read_where_there_is_no_posix(tmp_path: Path):
+    """As on Windows: without those modules, most signals, file locks and folders that can be opened. Every module is imported."""
+    tiny.config(tmp_path, epochs=1)
+    program = f"""
+import importlib, os, pathlib, pkgutil, signal, sys
+import torch, lightning_fabric, torch.utils.data, multiprocessing.resource_tracker, numpy, PIL.Image, pydantic, rich.console, typer
+import matplotlib.figure, torch._dynamo, multiprocessing.pool
+for name in ("fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"):
+    sys.modules[name] = None
+for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "pthread_sigmask", "SIGKILL"):
+    delattr(signal, name)
+opened = os.open
+def open_file(path, flags, *more, **options):
+    if os.path.isdir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+    return opened(path, flags, *more, **options)
+os.open = open_file
+import owae, owae_data, owae_layers, owae_mmd, owae_report, owae_loggers
+for package in (owae, owae_data, owae_layers, owae_mmd, owae_report, owae_loggers):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+from owae.run.train import train
+registry = owae.Registry.discover(["owae-layers", "owae-mmd", "owae-data", "owae-report", "owae-loggers"])
+for overrides in ([], ["train.epochs=2"]):
+    config = owae.Config.load({str(tmp_path / "tiny.toml")!r}, registry, overrides)
+    run = train(config, registry, out=pathlib.Path({str(tmp_path / "run")!r}), resume=True)
+assert run.step == 8
+assert run.model.sample(2).isfinite().all() and len(run.source("test"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cannot be locked") == 2
 
 
 def test_no_file_is_long():

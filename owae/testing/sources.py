@@ -126,6 +126,7 @@ def _determinism(case: _Case) -> None:
         require(len(first) == len(second), f"{split} had {len(first)} examples, then {len(second)}")
         indices = _spread(first)
         require_equal(f"{split} examples of two instances", first.batch(indices), second.batch(indices))
+        require(first.fingerprint() == second.fingerprint(), f"{split} has another fingerprint each time")
         if first.labels is not None and second.labels is not None:
             require_equal(f"{split} labels of two instances", first.labels, second.labels)
 

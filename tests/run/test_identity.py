@@ -26,6 +26,12 @@ Resume = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
+def registry() -> Registry:
+    """Without the plugins that draw and log, which take their time."""
+    return Registry.discover(["owae-layers", "owae-mmd", "owae-data"])
+
+
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
     """A folder with data, a config, and the run of an epoch; to be copied."""
     folder = tmp_path_factory.mktemp("trained")

@@ -196,6 +196,14 @@ class Shuffles(Numbers):
         return super().keep(pictures, cut, split)[torch.randperm(cut if split == "train" else len(pictures) - cut)]
 
 
+class Stamped(Numbers):
+    opened = 0
+
+    def fingerprint(self):
+        Stamped.opened += 1
+        return str(Stamped.opened)
+
+
 class Leaks(Numbers):
     def keep(self, pictures, cut, split):
         return pictures[:cut] if split == "train" else pictures[cut - 1 :]
@@ -215,6 +223,7 @@ class Leaks(Numbers):
         (FewLabels, "labels have shape"),
         (FloatLabels, "classes are integers"),
         (Shuffles, "whatever the seed of the program"),
+        (Stamped, "another fingerprint each time"),
         (Leaks, "No test example is a training example"),
     ],
 )

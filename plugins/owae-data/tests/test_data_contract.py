@@ -19,6 +19,7 @@ from owae.registry.options import options_model, validated
 from owae.testing import check_source
 from owae_data import owae_components
 from owae_data.arrays import Arrays
+from owae_data.base import StoredSource
 from owae_data.celeba import CelebA
 from owae_data.image_folder import ImageFolder
 from owae_data.mnist import Mnist
@@ -160,3 +161,14 @@ def test_a_source_survives_the_way_to_a_worker(sources: dict[str, DataSource], w
     source = sources["test"]
     there = worker.submit(methodcaller("batch", torch.arange(len(source))), source).result(timeout=120)
     assert torch.equal(there, _all(source))
+
+
+def test_every_example_counts_where_all_are_few_and_some_where_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.arange(1000, dtype=torch.float32)[:, None]
+    y = x.clone()
+    y[501] += 1
+    one, same, other = (StoredSource(examples) for examples in (x, x.clone(), y))
+    assert one.fingerprint() == same.fingerprint() != other.fingerprint()
+    assert StoredSource(x, rows=torch.arange(500)).fingerprint() == StoredSource(y, rows=torch.arange(500)).fingerprint()
+    monkeypatch.setattr("owae_data.base.HASHED", 0)
+    assert one.fingerprint() == same.fingerprint() != StoredSource(x + 1).fingerprint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -226,3 +227,26 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(base, "LARGE", 100)
     with pytest.raises(DataError, match="set OWAE_DATA to a folder"):
         ImageFolder("train", path=tmp_path / "pics")
+
+
+# --- what a set is known by ---
+
+
+def test_a_fingerprint_follows_the_files_and_not_the_folder(tmp_path: Path) -> None:
+    for i in range(100):
+        _save(tmp_path / "first" / f"{i:02}.png", 4, 4)
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+
+    def known(folder: str) -> list[str]:
+        return [ImageFolder(split, path=tmp_path / folder).fingerprint() for split in SPLITS]
+
+    before = known("first")
+    assert known("second") == before
+    (tmp_path / "second" / "50.png").rename(tmp_path / "second" / "50b.png")
+    assert known("second") != before
+    (tmp_path / "second" / "50b.png").rename(tmp_path / "second" / "50.png")
+    assert known("second") == before
+    content = bytearray((tmp_path / "second" / "00.png").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "second" / "00.png").write_bytes(content)
+    assert known("second") != before

@@ -155,6 +155,8 @@ class ArrayCache:
 
     def _write(self, decoder: Decoder) -> None:
         part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part")
+        for left in self.path.parent.glob(f".{self.path.stem}.*.part"):  # of processes that were killed: this one has the lock
+            left.unlink(missing_ok=True)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
