@@ -32,25 +32,36 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from owae.checks import check_choices, check_returned
 from owae.distributions import Distribution
 from owae.numerics import check_events, checked_samples, full_precision
 
 Shape = tuple[int, ...]
 Picture = UInt8[np.ndarray, "H W 3"]
+Own = TypeVar("Own", bound="Component")
 
 
 class Component(ABC):
-    """Anything a plugin can bring. `name` is what a config writes after `kind =`."""
+    """Anything a plugin can bring. `name` is what a config writes after `kind =`.
+
+    An argument annotated with a `Literal` takes its values alone, from Python as from a config: `ValueError` otherwise.
+    """
 
     name: ClassVar[str]
     interface: ClassVar[str]
+
+    def __new__(cls: type[Own], *engine: Any, **options: Any) -> Own:
+        if cls.__init__ is object.__init__ and (engine or options):
+            raise TypeError(f"{cls.__name__}() takes no arguments")  # Python no longer says so of a class with a `__new__`
+        check_choices(cls, engine, options)
+        return object.__new__(cls)
 
 
 class LatentLayer(Component, nn.Module):
@@ -92,7 +103,9 @@ class Cost(Component, nn.Module):
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         check_events("y", y.shape[1:], x.shape[1:])
-        return super().__call__(x, y)
+        value = super().__call__(x, y)
+        check_returned(self, value, x.shape[:1], differentiable=x.requires_grad or y.requires_grad)
+        return value
 
     def expected(self, x: Float[Tensor, "B *x"], p: Distribution) -> Float[Tensor, " B"]:
         """`E_{y ~ p} c(x, y)`, one number a row; by one draw unless overridden with a closed form of the same mean."""
@@ -131,7 +144,9 @@ class Divergence(Component, nn.Module):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         x, y = checked_samples(x=x, y=y)
         with full_precision(x.device):
-            return super().__call__(x, y)
+            value = super().__call__(x, y)
+        check_returned(self, value, (), differentiable=x.requires_grad or y.requires_grad)
+        return value
 
 
 class Regulariser(Component, nn.Module):
@@ -145,6 +160,11 @@ class Regulariser(Component, nn.Module):
     @abstractmethod
     def forward(self, q: Distribution) -> Float[Tensor, " B"]:
         """The penalty on `q(z | x)`, one number a row."""
+
+    def __call__(self, q: Distribution) -> Tensor:
+        value = super().__call__(q)
+        check_returned(self, value, q.mean.shape[:1], differentiable=q.mean.requires_grad and q.variance.requires_grad)
+        return value
 
 
 class Prior(Component, nn.Module):

@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from owae.checks import check_returned
 from owae.distributions import Distribution, at_least_float32
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, LatentLayer, Prior
@@ -146,7 +147,9 @@ class Stack(nn.Module):
         """`D(Q_k, P_k)`."""
         z = at_least_float32(context.gather(z))
         with full_precision(z.device), unchecked(not context.check):
-            return self.divergence.to_prior(z, self._prior(context))
+            value = self.divergence.to_prior(z, self._prior(context))
+        check_returned(self.divergence, value, (), differentiable=z.requires_grad)
+        return value
 
     def _prior(self, context: Context) -> Prior:
         return Ancestral(self.layers[self.matched_level :], self.prior, context) if self.matched_level < self.depth else self.prior
@@ -212,7 +215,9 @@ def _cost(level: Level, z: Tensor, p: Distribution) -> Tensor:
     """`E c_n(z_n, z~_n)`, the mean over the batch, in float32 at least."""
     check_events("the prediction", p.mean.shape[1:], z.shape[1:])
     with full_precision(z.device):
-        return level.cost.expected(at_least_float32(z), p).mean()
+        value = level.cost.expected(at_least_float32(z), p)
+    check_returned(level.cost, value, z.shape[:1], differentiable=z.requires_grad or p.mean.requires_grad)
+    return value.mean()
 
 
 def _penalty(level: Level, q: Distribution, z: Tensor) -> Tensor:
