@@ -77,10 +77,8 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
 
 def _declared(config: Config, registry: Registry) -> tuple[int, ...] | None:
     """The shape that the data's options alone decide, if they do."""
-    from owae.registry.options import arguments
-
     source: Any = registry.get("data", config.data.kind)
-    shape = source.declared_shape(**arguments(config.data.options))
+    shape = source.declared_shape(**dict(config.data.options))
     return None if shape is None else tuple(shape)
 
 
