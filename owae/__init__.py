@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from owae.interfaces import Divergence as Divergence
     from owae.interfaces import LatentLayer as LatentLayer
     from owae.interfaces import Observer as Observer
+    from owae.interfaces import Phase as Phase
     from owae.interfaces import Prior as Prior
     from owae.interfaces import Regulariser as Regulariser
     from owae.interfaces import Shape as Shape
@@ -48,7 +49,18 @@ _HOMES = {
     "distributions": ["Dirac", "Distribution", "Gaussian"],
     "errors": ["ConfigError", "DataError", "OwaeError", "PluginError", "TrainingError"],
     "hooks": ["hookimpl"],
-    "interfaces": ["Component", "Cost", "DataSource", "Divergence", "LatentLayer", "Observer", "Prior", "Regulariser", "Shape"],
+    "interfaces": [
+        "Component",
+        "Cost",
+        "DataSource",
+        "Divergence",
+        "LatentLayer",
+        "Observer",
+        "Phase",
+        "Prior",
+        "Regulariser",
+        "Shape",
+    ],
     "model.defaults": ["Ancestral", "Euclidean", "SquaredEuclidean", "StandardNormal"],
     "model.objective": ["Objective"],
     "model.stack": ["Level", "Stack"],

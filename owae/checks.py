@@ -21,6 +21,8 @@ def check_choices(cls: type, engine: Sequence[Any], options: Mapping[str, Any]) 
     Raises:
         ValueError: There is one. The message lists what would work.
     """
+    if cls.__init__ is object.__init__ and (engine or options):
+        raise TypeError(f"{cls.__name__}() takes no arguments")  # Python does not say so of a class with a `__new__`
     choices = _choices(cls.__init__)
     if not choices:
         return
@@ -53,10 +55,10 @@ def _choices(constructor: Callable[..., None]) -> dict[str, tuple[tuple[Any, ...
     return found
 
 
-def check_returned(component: Any, value: object, shape: Sequence[int], *, differentiable: bool) -> None:
-    """Refuses what a cost, a divergence or a regulariser returns, unless it is a tensor of a shape, with a gradient where one is due.
+def checked_result(component: Any, value: object, shape: Sequence[int], differentiable: Callable[[], bool]) -> Tensor:
+    """Returns what a cost, a divergence or a regulariser gave, if it is a tensor of a shape, with a gradient where one is due.
 
-    It looks at no number, so that it costs a microsecond and no synchronisation.
+    It looks at no number, so that it costs a microsecond and no synchronisation; `differentiable` is asked only where no gradient is.
 
     Raises:
         PluginError: It is something else. The message names the component.
@@ -65,9 +67,9 @@ def check_returned(component: Any, value: object, shape: Sequence[int], *, diffe
         found = f"a {type(value).__name__}"
     elif value.shape != shape:
         found = f"a tensor of shape {tuple(value.shape)}"
-    elif differentiable and not value.requires_grad and torch.is_grad_enabled():
+    elif not value.requires_grad and torch.is_grad_enabled() and differentiable():
         found = "a value without a gradient: it was detached, or computed without torch"
     else:
-        return
+        return value
     right = f"a tensor of shape {tuple(shape)}: " + (f"one number for each of the {shape[0]} rows" if shape else "one number")
     raise PluginError(f"{component.interface} '{component.name}' returns {found}; it should return {right}, computed by torch")

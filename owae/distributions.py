@@ -20,7 +20,10 @@ LOGIT_BOUNDS = (-20.0, 500.0)
 
 @runtime_checkable
 class Distribution(Protocol):
-    """A distribution over events, one per row of a batch: independent coordinates, known mean and variance."""
+    """A distribution over events, one per row of a batch, with its coordinates' means and variances.
+
+    One whose moments take long to compute can tell the `shape` of a draw, (B, *event), as an attribute: see `shape_of`.
+    """
 
     @property
     def mean(self) -> Tensor:
@@ -75,6 +78,11 @@ class Dirac:
 
     def rsample(self) -> Tensor:
         return self.mean
+
+
+def shape_of(p: Distribution) -> torch.Size:
+    """Returns the shape of a draw, (B, *event): what the distribution says, else that of its mean."""
+    return p.shape if hasattr(p, "shape") else p.mean.shape  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ that escapes is a bug in owae or in a plugin.
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,11 @@ class StepError(TrainingError):
 
 class PeerError(TrainingError):
     """Another process of the same training has ended or cannot be reached."""
+
+
+# The signals that stop a training: a user's, a scheduler's (SLURM's --signal=USR1 before it ends a job), and that of a terminal or
+# connection that is gone. Windows has only the first two.
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 
 
 class InterruptionError(OwaeError):

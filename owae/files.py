@@ -5,6 +5,8 @@ And what a JSON file can hold, and paths as people write them.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
 import os
 import re
@@ -14,6 +16,9 @@ from typing import Any
 from owae.errors import ConfigError
 
 _TEMPORARY = ".writing-"
+_SAFETENSORS_TEMPORARY = ".tmp??????"  # under which safetensors writes a file of its own before it renames it to ours
+# What a file system says that cannot flush a folder; there a rename is as durable as it makes it.
+_NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
 
 
 def temporary_for(target: Path) -> Path:
@@ -21,14 +26,25 @@ def temporary_for(target: Path) -> Path:
     return target.with_name(f"{_TEMPORARY}{target.name}")
 
 
+def is_temporary(path: Path) -> bool:
+    """Tells whether a file was left by an interrupted write."""
+    return path.name.startswith(_TEMPORARY) or path.match(_SAFETENSORS_TEMPORARY)
+
+
 def replace_durably(temporary: Path, target: Path) -> None:
     """Renames a finished file into place: after a crash the name holds the old file or the new one, never a part of one."""
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     temporary.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        folder = os.open(target.parent, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folder, and others need the right to list it
+        return
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise
     finally:
         os.close(folder)
 
@@ -40,14 +56,34 @@ def write_durably(target: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         replace_durably(temporary, target)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder turned read-only keeps even that
+            temporary.unlink(missing_ok=True)
         raise
 
 
 def clear_temporary(folder: Path) -> None:
-    """Removes what interrupted writes left in a folder."""
-    for path in folder.glob(f"{_TEMPORARY}*"):
+    """Removes what interrupted writes left in a folder and those within it."""
+    for path in [path for path in folder.rglob(".*") if is_temporary(path)]:
         path.unlink(missing_ok=True)
+
+
+def delete_all(files: list[Path]) -> None:
+    """Deletes files, or none of them: each is first renamed, which a system allows where it allows to delete it.
+
+    Raises:
+        OSError: One cannot be deleted; all have their names again.
+    """
+    renamed: list[Path] = []
+    try:
+        for path in files:
+            path.rename(temporary_for(path))
+            renamed.append(path)
+    except OSError:
+        for path in renamed:
+            temporary_for(path).rename(path)
+        raise
+    for path in renamed:
+        temporary_for(path).unlink()
 
 
 def json_ready(value: Any) -> Any:

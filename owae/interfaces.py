@@ -30,37 +30,32 @@ is known (a closed form, a batch read at once), under the law in their docstring
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from owae.checks import check_choices, check_returned
-from owae.distributions import Distribution
+from owae.checks import check_choices, checked_result
+from owae.distributions import Distribution, shape_of
 from owae.numerics import check_events, checked_samples, full_precision
 
 Shape = tuple[int, ...]
 Picture = UInt8[np.ndarray, "H W 3"]
-Own = TypeVar("Own", bound="Component")
 
 
 class Component(ABC):
-    """Anything a plugin can bring. `name` is what a config writes after `kind =`.
-
-    An argument annotated with a `Literal` takes its values alone, from Python as from a config: `ValueError` otherwise.
-    """
+    """Anything a plugin can bring. `name` is what a config writes after `kind =`."""
 
     name: ClassVar[str]
     interface: ClassVar[str]
 
-    def __new__(cls: type[Own], *engine: Any, **options: Any) -> Own:
-        if cls.__init__ is object.__init__ and (engine or options):
-            raise TypeError(f"{cls.__name__}() takes no arguments")  # Python no longer says so of a class with a `__new__`
-        check_choices(cls, engine, options)
+    def __new__(cls, *engine: Any, **options: Any):
+        check_choices(cls, engine, options)  # an argument annotated with a `Literal` takes its values alone, from Python too
         return object.__new__(cls)
 
 
@@ -73,12 +68,14 @@ class LatentLayer(Component, nn.Module):
         in_shape: Shape of one event below, `*x`.
         latent_shape: Shape of one event above, `*z`.
         output_range: Bounds of the decoder's mean, or None if it has none; held against the data's range at the bottom.
+        draws_data: Whether samples show a draw of `p(x | z_1)` where this is the bottom level, and not its point.
     """
 
     interface = "layer"
     in_shape: Shape
     latent_shape: Shape
     output_range: tuple[float, float] | None = None
+    draws_data: bool = False
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "B *x"]) -> Distribution:
@@ -87,6 +84,10 @@ class LatentLayer(Component, nn.Module):
     @abstractmethod
     def decode(self, z: Float[Tensor, "B *z"]) -> Distribution:
         """`p(x | z)`: events of `in_shape`."""
+
+    def point(self, z: Float[Tensor, "B *z"]) -> Float[Tensor, "B *x"]:
+        """The one event that stands for `p(x | z)` in a reconstruction: its mean, unless another is known to decode better."""
+        return self.decode(z).mean
 
 
 class Cost(Component, nn.Module):
@@ -103,12 +104,13 @@ class Cost(Component, nn.Module):
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         check_events("y", y.shape[1:], x.shape[1:])
-        value = super().__call__(x, y)
-        check_returned(self, value, x.shape[:1], differentiable=x.requires_grad or y.requires_grad)
-        return value
+        return checked_result(self, super().__call__(x, y), x.shape[:1], lambda: x.requires_grad or y.requires_grad)
 
     def expected(self, x: Float[Tensor, "B *x"], p: Distribution) -> Float[Tensor, " B"]:
-        """`E_{y ~ p} c(x, y)`, one number a row; by one draw unless overridden with a closed form of the same mean."""
+        """`E_{y ~ p} c(x, y)`, one number a row; by one draw unless overridden with a closed form of the same mean.
+
+        Or a proper score of `p`, equal to `c(x, y)` where `p` is a point `y`: for `x ~ q` its mean is least at `p = q`.
+        """
         return self(x, p.rsample())
 
 
@@ -144,9 +146,7 @@ class Divergence(Component, nn.Module):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         x, y = checked_samples(x=x, y=y)
         with full_precision(x.device):
-            value = super().__call__(x, y)
-        check_returned(self, value, (), differentiable=x.requires_grad or y.requires_grad)
-        return value
+            return checked_result(self, super().__call__(x, y), (), lambda: x.requires_grad or y.requires_grad)
 
 
 class Regulariser(Component, nn.Module):
@@ -162,9 +162,7 @@ class Regulariser(Component, nn.Module):
         """The penalty on `q(z | x)`, one number a row."""
 
     def __call__(self, q: Distribution) -> Tensor:
-        value = super().__call__(q)
-        check_returned(self, value, q.mean.shape[:1], differentiable=q.mean.requires_grad and q.variance.requires_grad)
-        return value
+        return checked_result(self, super().__call__(q), shape_of(q)[:1], lambda: q.mean.requires_grad and q.variance.requires_grad)
 
 
 class Prior(Component, nn.Module):
@@ -229,6 +227,15 @@ class DataSource(Component):
         """The examples at `indices`, (B, *shape); one by one unless overridden by a read of all at once."""
         return torch.stack([self[int(index)] for index in indices])
 
+    def fingerprint(self) -> str:
+        """A text that tells these examples from others, for a run to find its data changed; a hash of 32 of them unless overridden.
+
+        Law: the same of the same examples, whenever they are opened and wherever they lie; another of others, as far as that is seen in
+        less time than reading them takes.
+        """
+        rows = torch.linspace(0, len(self) - 1, min(32, len(self)), dtype=torch.float64).round().long()
+        return hashlib.sha256(self.batch(rows).cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+
 
 class Observer(Component):
     """Something that watches a training and writes about it: a table, pictures, a service that draws curves.
@@ -265,4 +272,29 @@ class Observer(Component):
         """Called at the end of training, however it ends."""
 
 
-INTERFACES: tuple[type[Component], ...] = (LatentLayer, Cost, Divergence, Regulariser, Prior, DataSource, Observer)
+class Phase(Component):
+    """A further training of a trained stack, by the same engine.
+
+    Constructor: `__init__(self, *, <options>)`, which are a table of the config under the phase's own name. A run trains its phases
+    after the first training, in the order of the file, each in a folder of its own: `RUN/<name>/`.
+    """
+
+    interface = "phase"
+
+    @abstractmethod
+    def extend(self, stack: Any) -> Any:
+        """Returns the `owae.Stack` to train and then to use, made of the trained one, whose modules it may take over.
+
+        New parameters follow from torch's seed alone, and their shapes from the stack's; a state dict then brings it back.
+        Errors: `ConfigError` where the options do not fit the stack.
+        """
+
+    def prepare(self, stack: Any, data: DataSource) -> None:
+        """Measures, once, before the first step, what the extended stack needs to know of the training examples: its buffers."""
+
+    def options(self) -> Mapping[str, Any]:
+        """The keys of [train] that this training has in place of the first one's."""
+        return {}
+
+
+INTERFACES: tuple[type[Component], ...] = (LatentLayer, Cost, Divergence, Regulariser, Prior, DataSource, Observer, Phase)

@@ -1,4 +1,4 @@
-"""Keeps stdout for results."""
+"""Keeps stdout for results, and programs going where a stream is closed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,36 @@ import sys
 from collections.abc import Iterator
 
 
+def open_closed_streams() -> None:
+    """Puts the null device in the place of standard streams that were closed when the program was started.
+
+    Else the next file that is opened takes their number, and whatever a library prints is written into it. What is written to a
+    stdout that was closed fails, for results must not be lost in silence; to a stderr, it goes nowhere.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+
+
+def on_terminal() -> bool:
+    """Tells whether stderr can show a moving bar."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
 @contextlib.contextmanager
 def quiet_stdout() -> Iterator[None]:
     """Runs the block with stdout going to stderr, for Python and for what libraries in C++ print.
 
     For code that is not ours, such as a plugin's: stdout belongs to the result of a command.
     """
-    sys.stdout.flush()  # what is still in Python's buffer was printed before
+    if sys.stdout is not None:
+        sys.stdout.flush()  # what is still in Python's buffer was printed before
     kept = None
     with contextlib.suppress(OSError):  # one of the two is closed
         kept = os.dup(1)

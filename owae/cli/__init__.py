@@ -3,7 +3,8 @@
 So their names are known without importing anything, and a command is imported when it is used, or when `owae --help` lists it. One
 that cannot be imported, or that two distributions claim, stays in the list with the reason and stops no other.
 
-Exit codes: 0; 2 for what the user can mend (an `OwaeError`, a wrong option); 1 for a bug; 128 + n after signal n.
+Exit codes: 0; 2 for what the user can mend (an `OwaeError`, a wrong option, a full disk); 1 for a bug, and for results that nobody
+could be given; 128 + n after signal n.
 
 May import: everything.
 Start reading at `main`, below; then a command, as `train.py`.
@@ -11,6 +12,9 @@ Start reading at `main`, below; then a command, as `train.py`.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -23,25 +27,72 @@ from owae.cli.log import set_up_logging
 from owae.errors import OwaeError, PluginError, suggestion
 from owae.hooks import COMMANDS
 from owae.registry.discovery import Declared, declared, reason, wanted
+from owae.streams import open_closed_streams
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
+# What a machine refuses a program that has no bug: no room, no right, a broken disk, a stream that is closed.
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EBADF, errno.EPIPE}
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line (`sys.argv` unless given) and exit."""
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue] # a terminal may lack a sign
+    code = _run(arguments)
+    # Here and not while Python ends, where a failure would be a traceback and another exit code.
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)  # what is still to be written goes nowhere
+            if number == 1 and code == 0:
+                code = _lost(error)
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> Any:
+    """Runs a command line and returns its exit code; whatever went wrong has been told."""
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="owae")
+    except SystemExit as end:
+        return end.code
     except OwaeError as error:
-        _tell(error)
-        sys.exit(error.exit_code)
+        _tell(str(error))
+        return error.exit_code
+    except OSError as error:
+        return _refused(error)
     except Exception:
+        return _bug()
+    return 0
+
+
+def _refused(error: OSError) -> int:
+    """Tells what the system would not do, if that is no bug; returns the exit code."""
+    if error.errno not in _REFUSALS:
+        return _bug()
+    if error.filename is None:  # what owae writes beside its results has a name, or an error of owae's own
+        return _lost(error)
+    _tell(f"{error.filename}: {error.strerror}")
+    return 2
+
+
+def _lost(error: OSError) -> int:
+    """Tells that the results could not be written, unless whoever read them has gone; returns the exit code."""
+    if error.errno != errno.EPIPE:
+        _tell(f"the results could not be written: {error.strerror}")
+    return 1
+
+
+def _bug() -> int:
+    """Tells of an error that no user can mend; returns the exit code."""
+    with contextlib.suppress(OSError):
         traceback.print_exc()
         typer.echo("this is a bug in owae or in a plugin: please report it with the lines above", err=True)
-        sys.exit(1)
-    sys.exit(0)
+    return 1
 
 
 class Commands(TyperGroup):
@@ -144,10 +195,12 @@ def _app_of(function: Any, name: str, **options: Any) -> typer.Typer:
     return alone
 
 
-def _tell(error: OwaeError) -> None:
+def _tell(message: str) -> None:
+    """Writes an error to stderr, if that can be written."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True, highlight=False)
-    # Only a terminal has a width to wrap at; elsewhere a path is not to be cut in two.
-    console.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=not console.is_terminal)
+    with contextlib.suppress(OSError):
+        # Only a terminal has a width to wrap at; elsewhere a path is not to be cut in two.
+        console.print(Text.assemble(("error: ", "red"), message), soft_wrap=not console.is_terminal)

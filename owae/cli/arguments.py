@@ -16,6 +16,7 @@ class Checkpoint(StrEnum):
 
     NEWEST = "newest"
     BEST = "best"
+    FIRST = "first"
 
 
 RunFolder = Annotated[
@@ -23,5 +24,18 @@ RunFolder = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw and choice: the same seed, the same result.")]
 Which = Annotated[
-    Checkpoint, typer.Option("--checkpoint", help="The newest, or the best by the metric that `best` in [train] named.")
+    Checkpoint,
+    typer.Option(
+        "--checkpoint",
+        help="The newest, the best by the metric that `best` in [train] named, or that of the first training, before any phase after it.",
+    ),
+]
+Moved = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.KEY=PATH",
+        help="Say where the run's data are now, as data.path=/new/place, if they have moved; may be repeated.",
+        show_default=False,
+    ),
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
+from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
 from owae.streams import quiet_stdout
 
 
@@ -17,6 +17,7 @@ def command(
     batch_size: Annotated[int, typer.Option(min=1, help="Examples encoded at once; smaller takes less memory.")] = 250,
     seed: Seed = 0,
     checkpoint: Which = Checkpoint.NEWEST,
+    moved: Moved = None,
 ) -> None:
     """Measure every level on held-out data: error, nearest-neighbour accuracy, spread, and the divergence from the prior."""
     from owae.cli.scores import print_scores
@@ -25,7 +26,7 @@ def command(
     from owae.run.opened import open_run
 
     with quiet_stdout():
-        opened = open_run(run, checkpoint=checkpoint.value)
+        opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
         result = evaluate(
             opened.model, opened.source("train"), opened.source("test"), batch_size=batch_size, neighbours=neighbours, seed=seed
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
+
+from owae.streams import on_terminal
 
 _NAME = "owae-cli"
 
@@ -36,13 +37,11 @@ def set_up_logging(*, verbose: bool = False, quiet: bool = False) -> None:
 
 
 def _handler() -> logging.Handler:
-    if sys.stderr.isatty():
+    if on_terminal():
         from rich.console import Console
         from rich.logging import RichHandler
 
-        console = Console(stderr=True)
-        if console.is_terminal and not console.is_dumb_terminal:
-            return RichHandler(console=console, show_time=False, show_path=False, highlighter=None)
-    handler = logging.StreamHandler(sys.stderr)
+        return RichHandler(console=Console(stderr=True), show_time=False, show_path=False, highlighter=None)
+    handler = logging.StreamHandler()
     handler.setFormatter(_Plain())
     return handler

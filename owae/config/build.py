@@ -6,6 +6,7 @@ not fit, a decoder that cannot reach the data's range. Two zero examples go thro
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +19,11 @@ from owae.config.config import Config
 from owae.config.dry_run import try_layer, try_prior
 from owae.config.schema import Spec
 from owae.errors import ConfigError, DataError, Problem
-from owae.interfaces import DataSource, LatentLayer, Shape
+from owae.interfaces import DataSource, LatentLayer, Phase, Shape
 from owae.model.stack import Level, Stack
 from owae.registry.problems import join
 from owae.registry.registry import Registry
+from owae.training.options import Options
 
 Range = tuple[float, float]
 
@@ -37,11 +39,13 @@ class Built:
         stack: The model, its parameters drawn from the config's seed.
         train: The examples to train on.
         test: The examples to measure on.
+        phases: The further phases of training, by name, in the order in which they are trained.
     """
 
     stack: Stack
     train: DataSource
     test: DataSource
+    phases: dict[str, Phase]
 
 
 def build(config: Config, registry: Registry) -> Built:
@@ -52,14 +56,15 @@ def build(config: Config, registry: Registry) -> Built:
         DataError: The data are missing, empty, or of two kinds.
     """
     torch.manual_seed(config.train.seed)
-    train, test = (_source(config, registry, split) for split in ("train", "test"))
+    train, test = (build_source(config, registry, split) for split in ("train", "test"))
     if (tuple(train.shape), train.value_range) != (tuple(test.shape), test.value_range):
         raise DataError(
             f"data '{config.data.kind}': the train split holds {tuple(train.shape)} in {train.value_range}, "
             f"the test split {tuple(test.shape)} in {test.value_range}; they must be alike"
         )
     torch.manual_seed(config.train.seed)
-    return Built(_stack(config, registry, tuple(train.shape), train.value_range), train, test)
+    stack = _stack(config, registry, tuple(train.shape), train.value_range)
+    return Built(stack, train, test, build_phases(config, registry, stack))
 
 
 def build_stack(config: Config, registry: Registry, shape: Shape, value_range: Range) -> Stack:
@@ -71,6 +76,28 @@ def build_stack(config: Config, registry: Registry, shape: Shape, value_range: R
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.train.seed)
         return _stack(config, registry, shape, value_range)
+
+
+def build_phases(config: Config, registry: Registry, stack: Stack) -> dict[str, Phase]:
+    """Makes the further phases of training and tries each on a copy of the stack; torch's generators are left as they were.
+
+    Raises:
+        ConfigError: A phase refuses its options, or they do not fit the stack.
+    """
+    maker, phases = _Maker(config, registry), {}
+    with torch.random.fork_rng(devices=[]):
+        for name, spec in config.phases.items():
+            with maker.at(name):
+                phase = phases[name] = spec.create(registry)
+                phase_options(phase, config.train)
+                stack = phase.extend(copy.deepcopy(stack))
+            maker.settle()
+    return phases
+
+
+def phase_options(phase: Phase, first: Options) -> Options:
+    """Returns the options of a phase's training: those of the first training, but for the keys that the phase sets itself."""
+    return Options.checked(**{**first.model_dump(), **phase.options()})
 
 
 class _Maker:
@@ -111,7 +138,8 @@ class _Maker:
             raise self.told()
 
 
-def _source(config: Config, registry: Registry, split: str) -> DataSource:
+def build_source(config: Config, registry: Registry, split: str) -> DataSource:
+    """Makes the data of one split; errors as for `build`."""
     maker, name = _Maker(config, registry), f"data '{config.data.kind}'"
     try:
         source = maker.make(config.data, "data", split)

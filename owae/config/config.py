@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, field_validator
 
 from owae.config import overrides
 from owae.config.old_keys import replace_old_keys
-from owae.config.schema import Component, Context, LevelConfig
+from owae.config.schema import Component, Context, LevelConfig, Phase, Spec
 from owae.config.unknown_keys import Tables
 from owae.config.weights import Weights
-from owae.errors import ConfigError, Problem, nearest, suggestion
+from owae.errors import ConfigError, PluginError, Problem, nearest, suggestion
 from owae.registry.problems import STRICT, Info, join, mistake, problems, read, shown
 from owae.registry.registry import Registry
 from owae.training.options import Options
@@ -41,6 +41,8 @@ class Config(BaseModel, frozen=True):
         divergence: What closes the stack.
         train: The table [train].
         levels: Bottom first.
+
+    Beside these a file has a table for each further phase of training, called as the phase is: see `phases`.
     """
 
     model_config = STRICT
@@ -60,6 +62,12 @@ class Config(BaseModel, frozen=True):
     def source(self) -> str:
         """The file it came from, if any."""
         return self._source
+
+    @property
+    def phases(self) -> dict[str, Spec]:
+        """The further phases of training, by name, in the order of the file."""
+        values = {name: getattr(self, name) for name in type(self).model_fields if name not in Config.model_fields}
+        return {name: spec for name, spec in values.items() if spec is not None}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and self.to_dict() == other.to_dict()
@@ -106,24 +114,32 @@ class Config(BaseModel, frozen=True):
         return train
 
     @classmethod
-    def load(cls, path: str | Path, registry: Registry, overrides: Iterable[str] = ()) -> Config:
+    def load(cls, path: str | Path, registry: Registry, overrides: Iterable[str] = (), folder: Path | None = None) -> Config:
         """Reads a TOML file.
 
         Args:
-            path: The file. Relative paths in it are relative to its folder.
+            path: The file.
             registry: The components it can name.
             overrides: Changes as `train.epochs=3`, made before anything is checked.
+            folder: What relative paths are relative to; the file's own folder unless given.
 
         Raises:
             ConfigError: The file cannot be read, or holds mistakes: all of them are in `problems`.
         """
         path = Path(path)
-        return _checked(_parsed(path), registry, path.absolute().parent, str(path), overrides)
+        return _checked(_parsed(path), registry, folder or path.absolute().parent, str(path), overrides)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], registry: Registry, folder: str | Path = "", source: str = "") -> Config:
-        """Reads values, as a TOML parser gives them; relative paths are relative to `folder`, else to the current one."""
-        return _checked(values, registry, Path(folder).absolute(), source, ())
+    def from_dict(
+        cls, values: Mapping[str, Any], registry: Registry, folder: str | Path = "", source: str = "", overrides: Iterable[str] = ()
+    ) -> Config:
+        """Reads values, as `parse` gives them; relative paths are relative to `folder`, else to the current one."""
+        return _checked(values, registry, Path(folder).absolute(), source, overrides)
+
+    @staticmethod
+    def parse(path: str | Path) -> dict[str, Any]:
+        """Reads a TOML file's values and checks nothing; `ConfigError` if it is no TOML."""
+        return _parsed(Path(path))
 
     def to_dict(self) -> dict[str, Any]:
         """The effective config as TOML values."""
@@ -172,17 +188,26 @@ def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source
     replace_old_keys(changed, source)
     set_by, found = overrides.apply(changed, texts)
     replace_old_keys(changed, "--set")
-    context = Context(changed, registry, folder)
+    context, model = Context(changed, registry, folder), _with_phases(changed, registry)
     config, wrong = None, _nones(changed)
     try:
-        config = read(Config, changed, context)
+        config = read(model, changed, context)
         config._source = source  # pyright: ignore[reportAttributeAccessIssue] # frozen, but for private attributes
     except ValidationError as error:
-        wrong += problems(error, changed, Tables(Config, context).instead)
+        wrong += problems(error, changed, Tables(model, context).unknown)
     found += [overrides.named(problem, set_by) for problem in wrong]
     if config is None or found:
         raise ConfigError(found, source)
     return config
+
+
+def _with_phases(values: Mapping[str, Any], registry: Registry) -> type[Config]:
+    """Returns the model of a file that may have a table for each phase, those that it has in their order."""
+    names = sorted(registry.names("phase"), key=lambda name: [*values].index(name) if name in values else len(values))
+    if taken := [name for name in names if name in Config.model_fields]:
+        raise PluginError(f"a phase is called '{taken[0]}', which is a key of every config; another name would work")
+    fields: dict[str, Any] = dict.fromkeys(names, (Phase | None, None))
+    return create_model("Config", __base__=Config, **fields)
 
 
 def _nones(value: Any, place: str = "") -> list[Problem]:

@@ -13,7 +13,7 @@ from owae.errors import ConfigError, PluginError
 from owae.files import expanded
 from owae.model.stack import CostSpace, CostTarget
 from owae.registry.options import canonical, options_model
-from owae.registry.problems import STRICT, Info, chosen, mistake
+from owae.registry.problems import STRICT, Info, chosen, mistake, read, shown
 from owae.registry.registry import Registry
 
 
@@ -81,10 +81,9 @@ class Spec:
         return {"kind": self.kind, **self.values}
 
 
-def _spec(value: object, info: Info) -> Spec:
+def _component(value: object, info: Info) -> Spec:
     """Validates a component under a key that is called as its interface is."""
-    context, interface = info.context, str(info.field_name)
-    registry: Registry = context.registry
+    registry, interface = info.context.registry, str(info.field_name)
     names = registry.names(interface)
     if value is None:
         how = (
@@ -92,13 +91,26 @@ def _spec(value: object, info: Info) -> Spec:
         )
         raise mistake(f"is missing; write {how}")
     kind, options = chosen(value, "kind", names, lambda kind: options_model(registry.get(interface, kind)))
+    return _spec(interface, kind, options, info.context)
+
+
+def _phase(value: object, info: Info) -> Spec:
+    """Validates a phase's table, whose key is the phase's name."""
+    name = str(info.field_name)
+    if not isinstance(value, Mapping):
+        raise mistake(f"found {shown(value)}; it should be a table, as [{name}]")
+    return _spec("phase", name, read(options_model(info.context.registry.get("phase", name)), value), info.context)
+
+
+def _spec(interface: str, kind: str, options: BaseModel, context: Context) -> Spec:
     try:
         return Spec(interface, kind, *canonical(_absolute(options, context.folder)))
     except PluginError as error:
         raise mistake(str(error)) from error
 
 
-Component = Annotated[Spec, PlainValidator(_spec), PlainSerializer(Spec.to_dict)]
+Component = Annotated[Spec, PlainValidator(_component), PlainSerializer(Spec.to_dict)]
+Phase = Annotated[Spec, PlainValidator(_phase), PlainSerializer(lambda spec: spec.values)]
 
 
 class LevelConfig(BaseModel, frozen=True):

@@ -1,6 +1,6 @@
-"""Says what would work instead of a key that is unknown where it stands in a config.
+"""Messages about keys that are unknown where they stand in a config.
 
-It is often right elsewhere: in another table, or among the options of a component that the file names.
+Such a key is often right elsewhere: in another table, or among the options of a component that the file names.
 """
 
 from __future__ import annotations
@@ -43,22 +43,32 @@ class Tables:
         }
         self._models["train", "optimizer"] = options_of("optimizer", "Adam")
         self._models |= dict(_named(context.values, context))
+        self._context = context
 
-    def instead(self, path: Path, key: str) -> str:
-        """Returns what would work instead of a key that is unknown in the table at a path."""
+    def unknown(self, path: Path, key: str) -> str:
+        """Words the message about a key that is unknown in the table at a path."""
         known = next(tuple(path[:n]) for n in range(len(path), -1, -1) if tuple(path[:n]) in self._models)
         valid = keys_within(self._models[known], path[len(known) :])
         if homes := self._elsewhere(key, known):
-            return f"'{key}' belongs {homes}"
+            return f"unknown key; '{key}' belongs {homes}"
         close = nearest(key, {*valid, *(synonym for synonym, name in _SYNONYMS.items() if name in valid)})
         if close in _SYNONYMS:
-            return f"did you mean '{_SYNONYMS[close]}'? valid: {', '.join(sorted(valid))}"
+            return f"unknown key; did you mean '{_SYNONYMS[close]}'? valid: {', '.join(sorted(valid))}"
         if close is None:
             far = nearest(key, {*_SYNONYMS, *(name for table in self._models.values() for name in table.model_fields)})
             far = _SYNONYMS.get(far or "", far)
             if far and (homes := self._elsewhere(far, known)):
-                return f"did you mean '{far}'? It belongs {homes}"
-        return suggestion(key, valid)
+                return f"unknown key; did you mean '{far}'? It belongs {homes}"
+            if not path and isinstance(self._context.values.get(key), dict):
+                return f"unknown table; valid: {', '.join(sorted(valid))}; and for a phase of training: {self._no_phase(key)}"
+        return f"unknown key; {suggestion(key, valid)}"
+
+    def _no_phase(self, name: str) -> str:
+        """Returns what the registry says of a phase that it does not have: those there are, and the plugins that failed."""
+        try:
+            return str(self._context.registry.get("phase", name))
+        except OwaeError as error:
+            return str(error)
 
     def _elsewhere(self, key: str, known: Path) -> str:
         homes = dict.fromkeys(_place(path) for path, table in self._models.items() if key in table.model_fields)
@@ -73,6 +83,8 @@ def _named(values: Any, context: Context, path: tuple[str | int, ...] = ()) -> I
                 model_of = partial(options_of, kind, name)
             case ("weights",), _, {"rule": str(name)}:
                 model_of = partial(rule_model, name)
+            case (), str(), dict() if key in context.registry.names("phase"):
+                model_of = partial(_component_options, context, "phase", key)
             case _, str(), {"kind": str(name)}:
                 model_of = partial(_component_options, context, key, name)
             case _:

@@ -18,12 +18,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from owae.errors import DataError
+from owae.errors import STOP_SIGNALS, DataError
 from owae.interfaces import DataSource
 
 START_METHOD = "spawn"
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Workers:
@@ -134,9 +132,9 @@ def _require_picklable(source: DataSource) -> None:
 
 def _ignore_first_signal(_: int) -> None:
     """Lets a worker outlive the first signal: a terminal's or scheduler's reaches it too, and training ends it after its save."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _next_time)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _next_time if number == signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def _next_time(number: int, frame: FrameType | None) -> None:
@@ -147,7 +145,7 @@ def _next_time(number: int, frame: FrameType | None) -> None:
 def _signals_blocked() -> Iterator[None]:
     """Runs the block with signals blocked: processes started in it inherit that, and this one gets its signals at the end."""
     resource_tracker.ensure_running()  # else started within, and it lifts the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:

@@ -24,8 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from owae.checks import check_returned
-from owae.distributions import Distribution, at_least_float32
+from owae.checks import checked_result
+from owae.distributions import Distribution, at_least_float32, shape_of
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, LatentLayer, Prior
 from owae.model.context import PLAIN, Context
@@ -148,8 +148,7 @@ class Stack(nn.Module):
         z = at_least_float32(context.gather(z))
         with full_precision(z.device), unchecked(not context.check):
             value = self.divergence.to_prior(z, self._prior(context))
-        check_returned(self.divergence, value, (), differentiable=z.requires_grad)
-        return value
+        return checked_result(self.divergence, value, (), lambda: z.requires_grad)
 
     def _prior(self, context: Context) -> Prior:
         return Ancestral(self.layers[self.matched_level :], self.prior, context) if self.matched_level < self.depth else self.prior
@@ -185,13 +184,13 @@ class Stack(nn.Module):
     def decode(self, z: Float[Tensor, "B *z"], level: int | None = None, *, sample: bool = False) -> Tensor:
         """Codes of a level (the deepest unless given, counted from 1) decoded to data, (B, *x).
 
-        By the decoders' means, or with their noise at every latent level where `sample` is true; at the bottom always the mean.
+        By the decoders' points, or with their noise at every latent level where `sample` is true; at the bottom still the point, unless
+        the layer `draws_data`.
         """
         level = self._level(level)
         check_events("z", z.shape[1:], self.layers[level - 1].latent_shape)
         for n, layer in reversed(list(enumerate(self.layers[:level]))):
-            p = layer.decode(z)
-            z = p.rsample() if sample and n > 0 else p.mean
+            z = layer.decode(z).rsample() if sample and (n > 0 or layer.draws_data) else layer.point(z)
         return z
 
     def reconstruct(self, x: Float[Tensor, "B *x"], level: int | None = None, *, sample: bool = False) -> Tensor:
@@ -207,17 +206,16 @@ class Stack(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """`n` ancestral samples of the model (Eq. 1), (n, *x): noise at every latent level, the mean at the bottom."""
+        """`n` ancestral samples of the model (Eq. 1), (n, *x): noise at every latent level, the point at the bottom."""
         return self.decode(self.prior.sample(n), sample=True)
 
 
 def _cost(level: Level, z: Tensor, p: Distribution) -> Tensor:
     """`E c_n(z_n, z~_n)`, the mean over the batch, in float32 at least."""
-    check_events("the prediction", p.mean.shape[1:], z.shape[1:])
+    check_events("the prediction", shape_of(p)[1:], z.shape[1:])
     with full_precision(z.device):
         value = level.cost.expected(at_least_float32(z), p)
-    check_returned(level.cost, value, z.shape[:1], differentiable=z.requires_grad or p.mean.requires_grad)
-    return value.mean()
+    return checked_result(level.cost, value, z.shape[:1], lambda: z.requires_grad or p.mean.requires_grad).mean()
 
 
 def _penalty(level: Level, q: Distribution, z: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = ""
     try:
         return read(model, values), []
     except ValidationError as error:
-        return None, problems(error, values, lambda path, key: suggestion(key, keys_within(model, path)), place)
+        return None, problems(error, values, lambda path, key: f"unknown key; {suggestion(key, keys_within(model, path))}", place)
 
 
 def read(model: type[Model], values: Mapping[str, Any], context: object = None) -> Model:
@@ -104,14 +104,14 @@ def _expressible(value: Any) -> bool:
 
 
 def problems(
-    error: ValidationError, values: Mapping[str, Any], instead: Callable[[Sequence[str | int], str], str], place: str = ""
+    error: ValidationError, values: Mapping[str, Any], unknown: Callable[[Sequence[str | int], str], str], place: str = ""
 ) -> list[Problem]:
     """Translates the mistakes that pydantic found in some values.
 
     Args:
         error: What it raised.
         values: What it was given.
-        instead: Says what would work instead of a key that is unknown in the table at a path.
+        unknown: Words the message about a key that is unknown in the table at a path.
         place: Where the values stand.
     """
     # The members of a union each have their say about one place; a user reads them as one sentence.
@@ -120,7 +120,7 @@ def problems(
         # Pydantic adds the member of a union to the place; only the parts that exist in the values mean anything to a user.
         about_absent = detail["type"] in ("missing", "extra_forbidden", _OURS)
         path = _existing(detail["loc"], values, keep_last=about_absent)
-        message = _message(detail, path, instead)
+        message = _message(detail, path, unknown)
         messages = said.setdefault((join(place, *path), message if detail["type"] == _OURS else ""), [])
         if message not in messages:
             messages.append(message)
@@ -146,12 +146,12 @@ def _existing(loc: Sequence[str | int], values: Any, *, keep_last: bool) -> list
     return kept
 
 
-def _message(detail: ErrorDetails, path: Sequence[str | int], instead: Callable[[Sequence[str | int], str], str]) -> str:
+def _message(detail: ErrorDetails, path: Sequence[str | int], unknown: Callable[[Sequence[str | int], str], str]) -> str:
     kind = detail["type"]
     if kind == _OURS:
         return detail["msg"]
     if kind == "extra_forbidden":
-        return f"unknown key; {instead(path[:-1], str(path[-1]))}"
+        return unknown(path[:-1], str(path[-1]))
     if kind == "missing":
         return "is missing; it has no default"
     found = shown(detail["input"])

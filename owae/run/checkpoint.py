@@ -36,14 +36,18 @@ def best_path(folder: Path) -> Path:
 
 
 def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
-    """Writes a training state and removes all but the newest `keep` checkpoints.
+    """Writes a training state and removes older checkpoints, so that `keep` are left with this one.
 
     Raises:
         TrainingError: The disk is full or the folder cannot be written, or the state holds values that are not finite.
     """
     target = _write(path_for(folder, state["step"]), state)
-    for old in paths(folder)[max(1, keep) :]:
-        old.unlink(missing_ok=True)
+    older = [path for path in paths(folder) if path < target]
+    try:
+        for path in older[max(1, keep) - 1 :]:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise TrainingError(f"older checkpoints in {folder} cannot be removed: {error}; {target.name} is written") from error
     return target
 
 
@@ -62,7 +66,11 @@ def _write(target: Path, state: dict[str, Any]) -> Path:
     temporary = temporary_for(target)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata={_KEY: header})
+        if temporary.stat().st_mode != mode:  # safetensors lets the owner alone read its files; here the umask decides
+            temporary.chmod(mode)
         replace_durably(temporary, target)
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):  # a folder turned read-only keeps even that
@@ -76,6 +84,11 @@ def _write(target: Path, state: dict[str, Any]) -> Path:
 def paths(folder: Path) -> list[Path]:
     """Lists the checkpoints in a folder, newest first."""
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
+
+
+def put_aside(damaged: Path) -> None:
+    """Renames a checkpoint that does not open to `….damaged`, under which it counts no longer."""
+    damaged.replace(damaged.with_name(f"{damaged.name}.damaged"))
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -96,11 +109,13 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         header = json.loads(metadata[_KEY])
         version, expected, text = header["format"], header["digest"], header["tree"]
         state = unflatten(tensors, text)
+        if not {"model", "step"} <= set(state):
+            raise ValueError("it holds no model or no step")
     except KeyError as error:
         if _KEY in metadata:
             raise TrainingError(f"{path} lacks the tensor {error}") from error
         raise TrainingError(f"{path} is a safetensors file, but not a checkpoint of owae") from error
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise TrainingError(f"{path} has a damaged header: {error}") from error
     if version != FORMAT:
         raise TrainingError(f"{path} has checkpoint format {version}; this owae reads format {FORMAT}")
@@ -109,8 +124,13 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     return state
 
 
-def load_newest(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+def load_newest(folder: Path, device: torch.device | str = "cpu", damaged: list[Path] | None = None) -> dict[str, Any] | None:
     """Reads the newest training state that is whole, and warns of each newer file that is not; None if there is no file.
+
+    Args:
+        folder: Where the checkpoints are.
+        device: Where the tensors go.
+        damaged: A list to which the files that are not whole are added.
 
     Raises:
         TrainingError: There are files, but none is whole.
@@ -121,6 +141,8 @@ def load_newest(folder: Path, device: torch.device | str = "cpu") -> dict[str, A
             return load(path, device)
         except TrainingError as error:
             failures.append(str(error))
+            if damaged is not None:
+                damaged.append(path)
             logger.warning("%s; trying an older checkpoint", error)
     if failures:
         raise TrainingError("no checkpoint can be opened:\n" + "\n".join(f"  {failure}" for failure in failures))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,15 +41,16 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Reads the whole lines of a metrics file; a last line that was cut off is left out."""
+    """Reads the whole lines of a metrics file; one that was cut off or damaged is left out."""
     lines = []
-    for line in path.read_text().splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
+    for line in path.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            read = json.loads(line)
+            if isinstance(read, dict) and "step" in read:
+                lines.append(read)
     return lines
 
 
 def _line(values: dict[str, Any]) -> str:
+    """Returns the values as a line of the file."""
     return json.dumps(json_ready(values), allow_nan=False) + "\n"

@@ -2,28 +2,34 @@
 
 RUN/
 ├── config.toml       the effective config, every default filled in, paths absolute
-├── run.json          versions of owae, torch and the plugins; the seed; the data's shape and range
+├── run.json          versions of owae, torch and the plugins; the seed; what the data are known by
 ├── metrics.jsonl     one line a logged step
 ├── checkpoints/      step-000001250.safetensors, …
+├── <phase>/          the same of a further phase of training: metrics.jsonl, checkpoints/
 └── …                 what observers write: metrics.csv (owae-loggers), pictures/ (owae-report)
 """
 
 from __future__ import annotations
 
-import json
+import logging
+from collections.abc import Iterable
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-from owae.config.build import build_stack
+from owae.config.build import build_source, build_stack
 from owae.config.config import Config
-from owae.errors import TrainingError
+from owae.errors import DataError, TrainingError
 from owae.interfaces import DataSource, Shape
 from owae.model.stack import Stack
 from owae.registry.registry import Registry
-from owae.run import checkpoint
-from owae.run.folder import CHECKPOINTS, CONFIG, INFO
+from owae.run import checkpoint as checkpoints
+from owae.run.folder import CHECKPOINTS, CONFIG, INFO, differences, read_info
+from owae.run.identity import changes, identity, locations
 from owae.training.ema import load_model
+
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -34,21 +40,34 @@ class Run:
         config: The effective config it was trained with.
         shape: The shape of one example.
         value_range: The range of the examples' values.
+        phases: The phases of training that are behind the model, after the first.
     """
 
-    def __init__(self, folder: Path, registry: Registry, checkpoint: Literal["newest", "best"] = "newest") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        registry: Registry,
+        checkpoint: Literal["newest", "best", "first"] = "newest",
+        overrides: Iterable[str] = (),
+    ) -> None:
         self.folder, self._registry, self._checkpoint = folder, registry, checkpoint
-        if checkpoint not in ("newest", "best"):
-            raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest' and 'best' would work")
+        if checkpoint not in ("newest", "best", "first"):
+            raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest', 'best' and 'first' would work")
         if not (folder / CONFIG).is_file() or not (folder / INFO).is_file():
             what = "is not a run folder: it has no config.toml and run.json" if folder.is_dir() else "does not exist"
             raise TrainingError(f"{folder} {what}; `owae train CONFIG --out {folder}` makes one")
-        self.config = Config.load(folder / CONFIG, registry)
+        saved = Config.load(folder / CONFIG, registry)
+        self.config = Config.load(folder / CONFIG, registry, overrides, folder=Path.cwd())
+        if changed := differences(saved, self.config, {f"data.{name}" for name in locations(saved, self.config)}):
+            raise TrainingError(f"{folder} is trained, so only where its data are can be set; found {'; '.join(changed)}")
+        self._moved = saved != self.config
+        self._data, self._warned = read_info(folder)["data"], False
+        begun = takewhile(lambda name: checkpoints.paths(folder / name / CHECKPOINTS), self.config.phases)
+        self.phases = () if checkpoint == "first" else tuple(begun)
         try:
-            info = json.loads((folder / INFO).read_text())
-            self.shape: Shape = tuple(info["data"]["shape"])
-            self.value_range: tuple[float, float] = tuple(info["data"]["value_range"])
-        except (ValueError, KeyError, TypeError) as error:
+            self.shape: Shape = tuple(self._data["shape"])
+            self.value_range: tuple[float, float] = tuple(self._data["value_range"])
+        except (KeyError, TypeError) as error:
             raise TrainingError(f"{folder / INFO} is damaged: {error}") from error
 
     def __repr__(self) -> str:
@@ -56,14 +75,15 @@ class Run:
 
     @cached_property
     def _state(self) -> dict[str, Any]:
+        folder = self.folder.joinpath(*self.phases[-1:], CHECKPOINTS)
         if self._checkpoint == "best":
-            path = checkpoint.best_path(self.folder / CHECKPOINTS)
+            path = checkpoints.best_path(folder)
             if not path.exists():
                 raise TrainingError(
-                    f'{self.folder} keeps no best checkpoint; train with best = "validation/loss" in [train] for one'
+                    f'{folder.parent} keeps no best checkpoint; train with best = "validation/loss" in [train] for one'
                 )
-            return checkpoint.load(path)
-        state = checkpoint.load_newest(self.folder / CHECKPOINTS)
+            return checkpoints.load(path)
+        state = checkpoints.load_newest(folder)
         if state is None:
             raise TrainingError(
                 f"{self.folder} has no checkpoint yet; `owae train {self.folder / CONFIG} --out {self.folder} --resume` goes on"
@@ -74,40 +94,68 @@ class Run:
     def model(self) -> Stack:
         """The trained stack, from the newest whole checkpoint or the best one, on the CPU, in evaluation mode.
 
+        Of the last phase of training that has a checkpoint, or, as "first", of the first training.
         Where training kept a moving average of the parameters (`train.ema`), those are the parameters.
 
         Raises:
             TrainingError: There is none, or it does not fit the config.
         """
         stack = build_stack(self.config, self._registry, self.shape, self.value_range)
+        for name in self.phases:
+            stack = self.config.phases[name].create(self._registry).extend(stack)
         load_model(stack, self._state, averaged=True)
         return stack.eval()
 
     @property
     def step(self) -> int:
-        """Optimiser steps behind the model."""
+        """Optimiser steps of the last phase behind the model."""
         return self._state["step"]
 
     @property
     def epoch(self) -> int:
-        """Epochs behind the model, the last one perhaps in part."""
+        """Epochs of the last phase behind the model, the last one perhaps in part."""
         return -(-self.step // self._state["steps_per_epoch"])
 
     def source(self, split: str = "test") -> DataSource:
-        """The data the run was trained ("train") or is measured ("test") on."""
-        return self.config.data.create(self._registry, split)
+        """The data the run was trained ("train") or is measured ("test") on; a warning, once, where they have changed since.
+
+        Raises:
+            DataError: They are missing, or the place that was set for them has others.
+        """
+        try:
+            source = build_source(self.config, self._registry, split)
+        except DataError as error:
+            places = sorted(locations(self.config))
+            moved = f"; if the data have moved, --set data.{places[0]}=… says where they are" if places else ""
+            raise DataError(f"{error}{moved}") from error
+        changed = changes(self._data, identity({split: source}))
+        text = f"the data are not those that {self.folder} was trained on: {'; '.join(changed)}"
+        if changed and self._moved:
+            raise DataError(f"{text}; --set takes the place of the same data alone")
+        if changed and not self._warned:
+            self._warned = True
+            logger.warning("%s", text)
+        return source
 
 
-def open_run(path: str | Path, registry: Registry | None = None, *, checkpoint: Literal["newest", "best"] = "newest") -> Run:
+def open_run(
+    path: str | Path,
+    registry: Registry | None = None,
+    *,
+    checkpoint: Literal["newest", "best", "first"] = "newest",
+    overrides: Iterable[str] = (),
+) -> Run:
     """Opens a run folder.
 
     Args:
         path: The folder.
         registry: The components to build its model from; those of the installed plugins unless given.
-        checkpoint: The newest one that is whole, or the best by the metric that `train.best` names.
+        checkpoint: The newest one that is whole, the best by the metric that `train.best` names, or the newest of the "first" training,
+            without the phases after it.
+        overrides: Where the data are now, if they have moved, as `data.path=/new/place`; relative to the current folder.
 
     Raises:
-        TrainingError: It is no run folder.
+        TrainingError: It is no run folder, or something else than the data's place was set.
         ConfigError: Its config needs a component that is not installed.
     """
-    return Run(Path(path), Registry.discover() if registry is None else registry, checkpoint)
+    return Run(Path(path), Registry.discover() if registry is None else registry, checkpoint, overrides)

@@ -1,4 +1,4 @@
-"""Handles SIGINT and SIGTERM: the first asks training to save and stop after the step under way, the second stops it at once."""
+"""Handles signals: they ask training to save and stop after the step under way, and SIGINT or SIGTERM again to stop at once."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from owae.errors import STOP_SIGNALS
 
 
 class Interrupts:
-    """Runs the block with signals noted in `received` instead of acting; a second one ends the process (130 or 143).
+    """Runs the block with signals noted in `received` instead of acting; SIGINT or SIGTERM again ends the process (128 + its number).
 
+    Others do not insist: a scheduler's warning is followed by a SIGTERM, and a terminal that closes may send SIGHUP twice.
+    A signal that the process was started to ignore stays ignored, as `nohup` and a shell's `&` in a script ask for.
     Outside the main thread, where Python delivers no signals, it does nothing.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._asked = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            handled = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._note) for number in handled}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -31,7 +35,10 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            # Whatever the process is doing (a save, a stuck kernel), it was asked twice; finished checkpoints are safe on disk.
-            os._exit(128 + number)
-        self.received = number
+        """Notes a signal; ends the process where a user or a scheduler insists."""
+        if number in (signal.SIGINT, signal.SIGTERM):
+            if self._asked:
+                # Whatever the process is doing (a save, a stuck kernel), it was asked twice; finished checkpoints are safe on disk.
+                os._exit(128 + number)
+            self._asked = True
+        self.received = self.received or number

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from owae.config.build import Built, build
+import torch
+
+from owae.config.build import Built, build, phase_options
 from owae.config.config import Config
 from owae.data.sources import hold_out
 from owae.errors import InterruptionError, TrainingError
-from owae.interfaces import DataSource, Observer
+from owae.interfaces import DataSource, Observer, Phase
 from owae.parallel.gather import peers
 from owae.parallel.launch import launch, leave, only_main_process_reports
 from owae.registry.registry import Registry
 from owae.run import checkpoint
 from owae.run.best import BestMetric
 from owae.run.determinism import deterministic
-from owae.run.folder import CHECKPOINTS, claimed, describe
+from owae.run.folder import CHECKPOINTS, claimed, writing
 from owae.run.log import open_log
 from owae.run.observers import chosen
 from owae.run.opened import Run
 from owae.run.signals import Interrupts
+from owae.training.ema import load_model
 from owae.training.loop import Fit
+from owae.training.options import Options
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -46,7 +53,8 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
 
     Raises:
         TrainingError: The folder is taken, or training cannot go on; checkpoints written before stay.
-        InterruptionError: SIGINT or SIGTERM, after the step under way was finished and saved.
+        DataError: The data are missing, or not those that the run in the folder was trained on.
+        InterruptionError: A signal (`owae.run.signals`), after the step under way was finished and saved.
     """
     if resume and overwrite:
         raise TrainingError("resume and overwrite contradict each other; choose one")
@@ -58,46 +66,114 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
             observer.require()
         # Whatever the config or the data have wrong shows here, before there is a folder.
         built = build(config, registry)
-        data = (built.train, None) if options.validation is None else hold_out(built.train, options.validation, options.seed)
+        for each in (options, *(phase_options(phase, options) for phase in built.phases.values())):
+            _split(built.train, each)
+        _tell_of_examples(config, built)
         fabric = launch(options.device, devices=options.devices, nodes=options.nodes, precision=options.precision)
         with ExitStack() as opened:
+            make_ready = None
             if fabric.is_global_zero:
-                opened.enter_context(claimed(folder, config, registry, resume=resume, overwrite=overwrite))
-                describe(folder, config, registry, built)
+                claim = claimed(folder, config, registry, built, resume=resume, overwrite=overwrite)
+                make_ready = opened.enter_context(claim)
             interrupts = opened.enter_context(Interrupts())
             opened.enter_context(deterministic(options.deterministic))
             with peers():
                 fabric.barrier()  # for the folder
-            _train(folder, config, built, data, fabric, interrupts, observers)
+            steps = _train(folder, config, built, fabric, interrupts, observers, resume=resume, make_ready=make_ready)
+            before = folder
+            for name, phase in built.phases.items():
+                logger.info("%s: a further phase of training, in %s", name, folder / name)
+                further, built = _extended(before, folder / name, config, built, phase, fabric)
+                before = folder / name
+                steps = _train(before, further, built, fabric, interrupts, observers, after=steps)
             with peers():
                 fabric.barrier()  # for what the first still draws and writes
         leave(fabric)
     return Run(folder, registry)
 
 
+def _tell_of_examples(config: Config, built: Built) -> None:
+    """Logs how many examples there are, and of what shape."""
+    data = _split(built.train, config.train)
+    held_out = "" if data[1] is None else f", {len(data[1]):,} to validate on"
+    low, high = built.train.value_range
+    shape = "×".join(map(str, built.train.shape))
+    text = f"{len(data[0]):,} examples to train on{held_out}, {len(built.test):,} to test on, {shape} in [{low:g}, {high:g}]"
+    logger.info("data '%s': %s", config.data.kind, text)
+
+
+def _extended(before: Path, folder: Path, config: Config, built: Built, phase: Phase, fabric: Fabric) -> tuple[Config, Built]:
+    """Returns what a phase trains, made of what the training before it has left in its folder, and how it trains it."""
+    options = phase_options(phase, config.train)
+    with peers():
+        fabric.barrier()  # for the last checkpoint of the training before
+    # From the file, so that it makes no difference whether the training before has ended just now.
+    state = checkpoint.load_newest(before / CHECKPOINTS)
+    assert state is not None
+    load_model(built.stack, state, averaged=True)
+    torch.manual_seed(options.seed)
+    stack = phase.extend(built.stack).to(fabric.device)
+    if not checkpoint.paths(folder / CHECKPOINTS):
+        phase.prepare(stack, built.train)
+    return config.model_copy(update={"train": options}), replace(built, stack=stack)
+
+
+def _split(source: DataSource, options: Options) -> tuple[DataSource, DataSource | None]:
+    """Returns the examples to train on and those held out, if any are."""
+    return (source, None) if options.validation is None else hold_out(source, options.validation, options.seed)
+
+
 def _train(
     folder: Path,
     config: Config,
     built: Built,
-    data: tuple[DataSource, DataSource | None],
     fabric: Fabric,
     interrupts: Interrupts,
     observers: list[type[Observer]],
-) -> None:
+    *,
+    after: int = 0,
+    resume: bool = True,
+    make_ready: Callable[[], None] | None = None,
+) -> int:
+    """Trains a stack into a folder, `after` so many steps of the training before; returns the steps taken.
+
+    `make_ready` is called, by the process that has it, before anything is written there.
+    """
     options = config.train
+    data = _split(built.train, options)
     steps = Fit(built.stack, data[0], validation=data[1], fabric=fabric, options=options)
-    steps.signal = lambda: interrupts.received
     best = None if options.best is None else BestMetric(**options.best.model_dump())
-    state = checkpoint.load_newest(folder / CHECKPOINTS)
+    damaged: list[Path] = []
+    state = checkpoint.load_newest(folder / CHECKPOINTS, damaged=damaged) if resume else None
     if state is not None:
+        if state.get("after", 0) != after:
+            raise TrainingError(
+                f"{folder} went on from step {state.get('after', 0)} of the training before it, which has now taken {after}: "
+                f"move or delete {folder}, and --resume trains it anew"
+            )
         steps.restore(state)
         if best is not None:
             best.restore(state.get("best"), state.get("watches"))
         logger.info("going on after step %d of %d", steps.step, len(steps))
+    if make_ready is not None:
+        make_ready()
+    if fabric.is_global_zero and damaged:
+        with writing(folder):
+            for path in damaged:
+                checkpoint.put_aside(path)
     if steps.step >= len(steps) or (best is not None and best.done):
         more = "train.epochs" if steps.step >= len(steps) else "train.best.patience"
         logger.info("%s is complete: %d steps; raise %s to train longer", folder, steps.step, more)
-        return
+        return steps.step
+    saved_at = time.monotonic()
+
+    def wanted() -> int:
+        """Returns twice the number of the signal received, and 1 more where it is time for a checkpoint: processes take the largest."""
+        minutes = options.checkpoint_minutes
+        is_time = minutes is not None and fabric.is_global_zero and time.monotonic() - saved_at >= 60 * minutes
+        return 2 * (interrupts.received or 0) + is_time
+
+    steps.signal = wanted
     with open_log(folder, config, built, steps, observers) if fabric.is_global_zero else nullcontext() as log:
         for step in steps:
             looked = steps.validate() if data[1] is not None and step.last and step.epoch % options.validate_every == 0 else {}
@@ -105,20 +181,29 @@ def _train(
             ends = step.step == len(steps) or (best is not None and best.done)
             if log is not None:
                 log.step(step, looked)
-            received = interrupts.received if fabric.world_size == 1 else step.signal
+            received, is_time = divmod(wanted() if fabric.world_size == 1 else step.signal, 2)
             stopped = None if ends else received or None
-            due = ends or stopped is not None or (step.last and step.epoch % options.checkpoint_every == 0)
-            if due or better:
-                state = steps.state() | ({} if best is None else {"best": best.state()})  # all processes give their part
-                if better and fabric.is_global_zero:
-                    checkpoint.save_best(folder / CHECKPOINTS, state)
-                if due and fabric.is_global_zero:
-                    checkpoint.save(folder / CHECKPOINTS, state, keep=options.keep)
-            if log is not None and step.last:
-                log.epoch_ended(step, last=ends)
+            by_steps = options.checkpoint_steps is not None and step.step % options.checkpoint_steps == 0
+            by_epochs = step.last and step.epoch % options.checkpoint_every == 0
+            due = ends or stopped is not None or is_time or by_steps or by_epochs
+            try:
+                # Before the checkpoint: killed meanwhile, training comes here again, and nothing that is drawn is missing.
+                if log is not None and step.last:
+                    log.epoch_ended(step, last=ends)
+            finally:
+                if due or better:
+                    state = steps.state() | {"after": after}  # all processes give their part
+                    state |= {} if best is None else {"best": best.state()}
+                    if better and fabric.is_global_zero:
+                        checkpoint.save_best(folder / CHECKPOINTS, state)
+                    if due and fabric.is_global_zero:
+                        checkpoint.save(folder / CHECKPOINTS, state, keep=options.keep)
+                    if due:
+                        saved_at = time.monotonic()
             if stopped is not None:
                 raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)
             if ends:
                 break
     if best is not None and best.done:
         logger.info("stopped after epoch %d: no better %s for %d validations", steps.epoch, best.metric, best.waited)
+    return steps.step

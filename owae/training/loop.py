@@ -104,7 +104,7 @@ class Fit:
         self.scale, self._guard = LossScale(self.fabric), Guard(stack)
         self.step = 0  # steps behind us
         self.skipped = self.bad_in_a_row = 0
-        # Asked once a step where several processes train, so that a signal to one of them stops all at the same step.
+        # Asked once a step; the largest answer of all processes is the step's `signal`, so that they stop or save at the same step.
         self.signal: Callable[[], int | None] = lambda: None
 
     def __len__(self) -> int:

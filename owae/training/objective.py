@@ -33,7 +33,7 @@ class Step:
         lr: The learning rate of the first parameter group that it was taken with.
         clipped: The factor by which gradients were scaled down: 1 if they were not.
         skipped: Whether it was left out, for something in it was not finite.
-        signal: The number of a signal that one of several processes has received; 0 if none has.
+        signal: The largest of what `Fit.signal` gave in the processes; 0 if none has anything to tell.
     """
 
     epoch: int
@@ -103,7 +103,7 @@ def combined(
         counts: Rows of each batch, those of all processes.
         rank: Which process this is.
         ranks: How many there are.
-        signal: The number of a signal that this process has received; 0 for none.
+        signal: What this process has to tell the others; 0 for nothing.
 
     Returns:
         The objective, with the codes and encoders' distributions of this process's last batch; and every process's signal, (ranks,).

@@ -186,7 +186,6 @@ def restore_optimizer(optimizer: Optimizer, schedule: LRScheduler | None, state:
         if schedule is not None and state["schedule"] is not None:
             schedule.load_state_dict(state["schedule"])
     else:
-        logger.warning("the schedule spans %d steps now, instead of %d", total_steps, state["total_steps"])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the optimiser takes no step meanwhile, which torch would remark on
             for _ in range(state["step"]):
@@ -195,6 +194,9 @@ def restore_optimizer(optimizer: Optimizer, schedule: LRScheduler | None, state:
         optimizer.load_state_dict(state["optimizer"])
         for group, values in zip(optimizer.param_groups, scheduled, strict=True):
             group.update(values)
+        old, new = state["optimizer"]["param_groups"][0]["lr"], optimizer.param_groups[0]["lr"]
+        text = "the schedule spans %d steps now, instead of %d: the learning rate goes on at %.3g instead of %.3g"
+        logger.warning(text, total_steps, state["total_steps"], new, old)
     match_parameters(optimizer)
 
 

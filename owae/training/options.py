@@ -101,6 +101,8 @@ class Options(BaseModel, frozen=True):
         log_every: steps between lines of `metrics.jsonl` and `metrics.csv`
         pictures_every: epochs between pictures, which the plugin `owae-report` draws; 0 for the end only
         checkpoint_every: epochs between checkpoints
+        checkpoint_steps: steps between checkpoints, beside those: for epochs of hours
+        checkpoint_minutes: minutes after which a checkpoint is written at the next step, beside those
         keep: checkpoints kept, the newest; the best one is apart from them
         workers: processes that read examples ahead, for sources that decode them one by one; the batches are the same to the bit
         loggers: observers by name, beside the run folder's own files: `["tensorboard"]`, `["wandb"]` or both, with the plugin
@@ -135,6 +137,8 @@ class Options(BaseModel, frozen=True):
     log_every: Resumable[Count] = 20
     pictures_every: Resumable[Natural] = 5
     checkpoint_every: Resumable[Count] = 1
+    checkpoint_steps: Resumable[Count | None] = None
+    checkpoint_minutes: Resumable[Annotated[float, Field(gt=0)] | None] = None
     keep: Resumable[Count] = 2
     workers: Resumable[Natural] = 0
     loggers: Resumable[list[str]] = []

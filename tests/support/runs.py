@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -88,7 +89,7 @@ def runs(monkeypatch, tmp_path):
         "vector": opened(tmp_path / "vector", (7,), (2,)),
     }
 
-    def open_run(path: Path, checkpoint: str = "newest") -> Opened:
+    def open_run(path: Path, checkpoint: str = "newest", overrides: Iterable[str] = ()) -> Opened:
         if path.name not in made:
             raise TrainingError(f"{path} is not a run folder")
         return made[path.name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from owae.testing import check_layer
+from owae_layers.convolutional import Convolutional
 from owae_layers.mlp import MLP
 from owae_layers.resnet import ResNet
 
@@ -38,3 +39,17 @@ def test_mlp(in_shape, options):
 )
 def test_resnet(in_shape, options):
     check_layer(ResNet, in_shape, channels=2, filters=6, **options)
+
+
+@pytest.mark.parametrize(
+    ("in_shape", "options"),
+    [
+        ((1, 28, 28), {"output": "sigmoid"}),
+        ((3, 7, 10), {"output": "tanh", "filter_size": 4, "decoder": "gaussian"}),
+        ((2, 5, 6), {"channels": [3], "hidden": [], "norm": "layer"}),
+        ((3, 9, 5), {"channels": [4, 3, 5], "hidden": [6, 7], "norm": "none", "activation": "silu", "filter_size": 5}),
+        ((4, 1, 1), {}),
+    ],
+)
+def test_convolutional(in_shape, options):
+    check_layer(Convolutional, in_shape, latent=4, **({"channels": [6, 8], "hidden": [16]} | options))

@@ -11,7 +11,8 @@ from torch import nn
 from owae.errors import ConfigError
 from owae.interfaces import Divergence
 from owae.model.stack import Stack
-from owae_layers.resnet import Convolution, ResNet, TransposedConvolution
+from owae_layers.parts import Convolution, TransposedConvolution
+from owae_layers.resnet import ResNet
 
 
 class Means(Divergence):

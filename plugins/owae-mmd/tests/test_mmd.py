@@ -263,3 +263,6 @@ def test_keops_agrees(kernel: Any):
     assert folded.item() == pytest.approx(dense.item(), abs=2e-5)
     for mine, theirs in zip(torch.autograd.grad(folded, (x, y)), torch.autograd.grad(dense, (x, y)), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-6)
+    import pykeops
+
+    assert not pykeops.verbose  # it would print its formula, kilobytes of it, at each compilation

@@ -200,7 +200,7 @@ class Vectors(Run):
 @pytest.mark.parametrize("labels", [True, False])
 def test_data_that_are_no_images_are_embedded_alone(tmp_path, monkeypatch, no_umap, labels):
     vectors = Vectors(tmp_path / "vectors", labels)
-    monkeypatch.setattr("owae.run.opened.open_run", lambda path, checkpoint: vectors)
+    monkeypatch.setattr("owae.run.opened.open_run", lambda path, checkpoint, overrides: vectors)
     result = run(tmp_path / "vectors", "--format", "png")
     assert result.exit_code == 0, result.exception
     assert [Path(line).stem for line in result.stdout.splitlines()] == ["embeddings-raw", "embeddings-pca"]

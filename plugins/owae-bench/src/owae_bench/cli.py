@@ -50,11 +50,9 @@ def divergences(
     further size only adds what that size needs. Peak memory is that of one warm forward and backward beyond what was held before:
     growth of the process on a CPU (Linux only), torch's own count on a GPU.
     """
-    import contextlib
-    import sys
-
     from owae.parallel.devices import choose_device
     from owae.registry.registry import Registry
+    from owae.streams import quiet_stdout
     from owae_bench.bench import run
     from owae_bench.cases import cases
     from owae_bench.machine import describe_machine
@@ -66,7 +64,7 @@ def divergences(
             raise typer.BadParameter(f"{path} is a folder; give a file")
     if plot is not None and plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise typer.BadParameter(f"{plot} should end in .png, .pdf or .svg", param_hint="--plot")
-    with contextlib.redirect_stdout(sys.stderr):
+    with quiet_stdout():
         chosen = str(choose_device(device))
         registry = Registry.discover()
     failures = [f"{each.plugin} of {each.distribution}: {each.reason}" for each in registry.failures]

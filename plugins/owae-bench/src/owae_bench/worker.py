@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
 from typing import Any
 
+from owae.streams import quiet_stdout
+
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    # Libraries print to stdout, some from C: all of it goes to stderr.
-    os.dup2(2, 1)
-    with contextlib.redirect_stdout(sys.stderr):
+    with quiet_stdout():
         from owae.registry.registry import Registry
 
         registry = Registry.discover()

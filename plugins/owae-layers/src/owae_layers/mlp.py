@@ -6,7 +6,6 @@ reverse order and comes back to the input's shape.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -62,8 +61,10 @@ class MLP(LatentLayer):
         self.head = Head(self.in_shape, output, decoder)
         self.output_range = self.head.range
         kind = Hidden(norm, activation, momentum, eps)
-        self.encoder = _perceptron([math.prod(self.in_shape), *self.hidden, 2 * latent], kind)
-        self.decoder = _perceptron([latent, *reversed(self.hidden), math.prod(self.head.network_shape)], kind)
+        up = [math.prod(self.in_shape), *self.hidden]
+        down = [latent, *reversed(self.hidden)]
+        self.encoder = nn.Sequential(*kind.linear(up), nn.Linear(up[-1], 2 * latent))
+        self.decoder = nn.Sequential(*kind.linear(down), nn.Linear(down[-1], math.prod(self.head.network_shape)))
         initialise(self, initialisation)
 
     def encode(self, x: Float[Tensor, "B *x"]) -> Distribution:
@@ -75,11 +76,3 @@ class MLP(LatentLayer):
     def summary(self) -> str:
         """The hidden widths in words, as "512, 512"."""
         return ", ".join(map(str, self.hidden)) or "linear"
-
-
-def _perceptron(widths: Sequence[int], kind: Hidden) -> nn.Sequential:
-    *inner, last = itertools.pairwise(widths)
-    layers: list[nn.Module] = []
-    for inputs, outputs in inner:
-        layers += [nn.Linear(inputs, outputs, bias=kind.bias), *kind.after(outputs, pixels=False)]
-    return nn.Sequential(*layers, nn.Linear(*last))

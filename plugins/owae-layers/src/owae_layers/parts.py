@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,9 +11,11 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from owae.distributions import Dirac, Distribution, Gaussian, at_least_float32
+from owae.errors import ConfigError
 from owae.interfaces import Shape
 
 Count = Annotated[int, Field(ge=1)]
@@ -82,6 +85,43 @@ class Hidden:
             batch_norm = BatchNorm2d if pixels else BatchNorm1d
             return [batch_norm(features, momentum=self.momentum, eps=self.eps), activation]
         return [nn.GroupNorm(1, features, self.eps) if pixels else nn.LayerNorm(features, self.eps), activation]
+
+    def linear(self, widths: Sequence[int]) -> list[nn.Module]:
+        """Makes the hidden linear layers from each width to the next, and what follows each; none for a single width."""
+        pairs = itertools.pairwise(widths)
+        return [module for a, b in pairs for module in (nn.Linear(a, b, bias=self.bias), *self.after(b, pixels=False))]
+
+
+class Convolution(nn.Conv2d):
+    """A convolution with "same" padding for any filter size: n pixels give ⌈n / stride⌉."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, size, stride=stride, padding=(size - 1) // 2, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        # An even filter has no middle: it needs one more row and column on the far side than on the near one.
+        return super().forward(F.pad(input, (0, 1, 0, 1)) if self.kernel_size[0] % 2 == 0 else input)
+
+
+class TransposedConvolution(nn.ConvTranspose2d):
+    """The way back from a `Convolution` of stride 2: ⌈n / 2⌉ pixels give the n they came from, `target` = (height, width)."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, *, target: tuple[int, int], bias: bool = True) -> None:
+        # This padding doubles the pixels, whatever the filter's size; an odd map is that without its last row or column.
+        super().__init__(inputs, outputs, size, stride=2, padding=(size - 1) // 2, output_padding=size % 2, bias=bias)
+        self.target = target
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return super().forward(input, output_size)[..., : self.target[0], : self.target[1]]
+
+
+def image_shape(kind: str, shape: Shape) -> tuple[int, int, int]:
+    """Returns the shape (C, H, W) of images; a `ConfigError` that names the kind of layer if it is another's."""
+    if len(shape) != 3:
+        raise ConfigError(
+            f"{kind} takes images, (channels, height, width), but is given events of shape {tuple(shape)}; use mlp there"
+        )
+    return shape[0], shape[1], shape[2]
 
 
 class Head:

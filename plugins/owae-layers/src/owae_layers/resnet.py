@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from owae.distributions import Distribution, Gaussian
-from owae.errors import ConfigError
 from owae.interfaces import LatentLayer, Shape
 from owae_layers.parts import (
     Activation,
     Blocks,
+    Convolution,
     Count,
     Decoder,
     Epsilon,
@@ -31,33 +30,12 @@ from owae_layers.parts import (
     Norm,
     Output,
     Resample,
+    TransposedConvolution,
+    image_shape,
     initialise,
 )
 
 PAPER_BLOCKS = 2  # with the resampling convolution they make a "3-layer" network
-
-
-class Convolution(nn.Conv2d):
-    """A convolution with "same" padding for any filter size: n pixels give ⌈n / stride⌉."""
-
-    def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, size, stride=stride, padding=(size - 1) // 2, bias=bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        # An even filter has no middle: it needs one more row and column on the far side than on the near one.
-        return super().forward(F.pad(input, (0, 1, 0, 1)) if self.kernel_size[0] % 2 == 0 else input)
-
-
-class TransposedConvolution(nn.ConvTranspose2d):
-    """The way back from a `Convolution` of stride 2: ⌈n / 2⌉ pixels give the n they came from, `target` = (height, width)."""
-
-    def __init__(self, inputs: int, outputs: int, size: int, *, target: tuple[int, int], bias: bool = True) -> None:
-        # This padding doubles the pixels, whatever the filter's size; an odd map is that without its last row or column.
-        super().__init__(inputs, outputs, size, stride=2, padding=(size - 1) // 2, output_padding=size % 2, bias=bias)
-        self.target = target
-
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        return super().forward(input, output_size)[..., : self.target[0], : self.target[1]]
 
 
 class Residual(nn.Module):
@@ -119,12 +97,7 @@ class ResNet(LatentLayer):
         initialisation: Initialisation = "torch",
     ) -> None:
         super().__init__()
-        if len(in_shape) != 3:
-            raise ConfigError(
-                f"resnet takes images, (channels, height, width), but is given events of shape {tuple(in_shape)}; use mlp there"
-            )
-        self.in_shape = tuple(in_shape)
-        _, height, width = self.in_shape
+        self.in_shape = _, height, width = image_shape(self.name, in_shape)
         halves = resample == "down"
         self.latent_shape = (channels, -(-height // 2), -(-width // 2)) if halves else (channels, height, width)
         self.filters, self.filter_size, self.resample, self.blocks = filters, filter_size, resample, blocks

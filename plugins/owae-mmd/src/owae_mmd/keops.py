@@ -6,10 +6,8 @@ it once for a kernel, a dimension, a number type and a device (seconds) and keep
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import logging
-import sys
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from owae.errors import PluginError
+from owae.streams import quiet_stdout
 from owae_mmd.compilers import cpp_compiler
 from owae_mmd.kernels import Kernel, RationalQuadratic
 from owae_mmd.pairs import Gradients, Side, Weights, with_gradients
@@ -71,8 +70,7 @@ def _by_column(x: Tensor, y: Tensor, of_x: float, of_y: float) -> Tensor:
 def _reduce(kernel: Kernel, rows: Tensor, columns: Tensor, by_column: Tensor) -> Tensor:
     parameters = rows.new_tensor(_parameters(kernel) or (1.0,))
     try:
-        # KeOps prints; stdout belongs to results.
-        with contextlib.redirect_stdout(sys.stderr):
+        with quiet_stdout():  # KeOps prints when it is imported, and its compiler when it fails
             reduction = _reduction(kernel, rows.shape[1], rows.dtype, rows.device)
             return reduction(rows.contiguous(), columns, by_column, parameters)
     except Exception as error:  # KeOps' failures have no common class
@@ -91,7 +89,10 @@ def _reduction(kernel: Kernel, dimension: int, dtype: torch.dtype, device: torch
         dtype,
         device.type,
     )
+    import pykeops
     from pykeops.torch import Genred
+
+    pykeops.set_verbose(False)  # each compilation would print its formula, which has kilobytes
 
     count = len(_parameters(kernel))
     value = kernel.formula("SqDist(x, y)", [f"Elem(p, {i})" for i in range(count)])

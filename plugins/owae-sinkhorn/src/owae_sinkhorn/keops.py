@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import sys
 from functools import cache
+
+from owae.streams import quiet_stdout
 
 
 @cache
@@ -16,7 +16,7 @@ def keops_missing() -> str:
     if not any(shutil.which(name) for name in compilers):
         return "KeOps needs a C++ compiler and none was found: install g++, or set CXX to one"
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with quiet_stdout():
             import pykeops.torch
     except ImportError as error:
         return f"pykeops is not usable ({error}): pip install pykeops"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-import sys
 from typing import Annotated, Literal
 
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from owae.errors import ConfigError, PluginError
 from owae.interfaces import Divergence, Shape
+from owae.streams import quiet_stdout
 from owae_sinkhorn.keops import keops_missing
 
 log = logging.getLogger(__name__)
@@ -106,7 +105,7 @@ class Sinkhorn(Divergence):
         }
 
     def _loss(self, backend: str, diameter: float) -> torch.nn.Module:
-        with contextlib.redirect_stdout(sys.stderr):  # geomloss imports pykeops, which prints
+        with quiet_stdout():  # geomloss imports pykeops, which prints
             from geomloss import SamplesLoss
         return SamplesLoss(
             "sinkhorn",

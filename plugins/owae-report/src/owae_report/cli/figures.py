@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
+from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
 from owae.files import expanded
 from owae_report.cli.arguments import Split
 
@@ -49,6 +49,7 @@ def command(
     split: Annotated[Split, typer.Option(help="The set that the examples come from.")] = Split.TEST,
     seed: Seed = 0,
     checkpoint: Which = Checkpoint.NEWEST,
+    moved: Moved = None,
 ) -> None:
     """Draw a run as a paper would: samples, latent grid, reconstructions, interpolations, embeddings of every level."""
     from owae.errors import OwaeError, suggestion
@@ -71,7 +72,8 @@ def command(
         raise typer.BadParameter(f"{against} is the same run; give another", param_hint="--against")
     names = selected(only or [])
     options = Options(seed=seed, number=number, examples=examples, split=split.value, level=level, steps=steps, side=side)
-    subjects = [Subject(open_run(path, checkpoint=checkpoint.value), options) for path in (run, against) if path is not None]
+    opened = [open_run(path, checkpoint=checkpoint.value, overrides=moved or ()) for path in (run, against) if path is not None]
+    subjects = [Subject(one, options) for one in opened]
     if len(subjects) > 1 and subjects[0].name == subjects[1].name:
         for subject in subjects:
             folder = subject.run.folder.absolute()

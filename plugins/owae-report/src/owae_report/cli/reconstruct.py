@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
+from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
 from owae.files import expanded
 from owae_report.cli.arguments import Separate, Split
 
@@ -29,6 +29,7 @@ def command(
     ] = None,
     separate: Separate = None,
     checkpoint: Which = Checkpoint.NEWEST,
+    moved: Moved = None,
 ) -> None:
     """Reconstruct examples through every level: the data in the bottom row, the deepest level's reconstruction in the top row."""
     import torch
@@ -42,7 +43,7 @@ def command(
     from owae_report.load import load_images
     from owae_report.pixels import to_pixels
 
-    opened = open_run(run, checkpoint=checkpoint.value)
+    opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
     path = figure_path(opened.folder, "reconstructions", out, opened.shape)
     if separate is not None:
         require_drawable(opened.shape, "--separate")

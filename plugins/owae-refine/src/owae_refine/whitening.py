@@ -1,0 +1,52 @@
+"""An affine map that standardises events by statistics measured once."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+SMALLEST = 1e-5  # of the largest variance: directions with less are taken to have that, so that no noise is blown up
+
+
+class Whitening(nn.Module):
+    """Maps events (B, C, …) so that their channels, over rows and pixels, have mean 0 and variance 1; before `fit`, to themselves.
+
+    Args:
+        channels: C, the size of an event's first axis.
+        decorrelate: Whether the channels are also rotated to be uncorrelated.
+    """
+
+    def __init__(self, channels: int, *, decorrelate: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("rotation", torch.eye(channels) if decorrelate else None)
+
+    @torch.no_grad()
+    def fit(self, events: Float[Tensor, "n C *rest"]) -> None:
+        """Measures the statistics."""
+        rows = events.movedim(1, -1).flatten(0, -2).double()
+        self.mean.copy_(rows.mean(0))
+        if self.rotation is None:
+            variance = rows.var(0, correction=0)
+        else:
+            covariance = torch.atleast_2d(torch.cov(rows.T, correction=0))
+            # Of few rows the covariance has directions without any variance; part of its diagonal gives them the channels' own.
+            share = len(covariance) / (len(covariance) + len(rows))
+            covariance = torch.lerp(covariance, covariance.diagonal().diag(), share)
+            variance, rotation = torch.linalg.eigh(covariance)
+            self.rotation.copy_(rotation)
+        largest = variance.max()
+        self.scale.copy_(torch.where(largest > 0, variance.clamp(min=SMALLEST * largest), 1.0).sqrt())
+
+    def forward(self, events: Float[Tensor, "B C *rest"]) -> Float[Tensor, "B C *rest"]:
+        x = events.movedim(1, -1) - self.mean
+        x = x if self.rotation is None else x @ self.rotation
+        return (x / self.scale).movedim(-1, 1)
+
+    def inverse(self, events: Float[Tensor, "B C *rest"]) -> Float[Tensor, "B C *rest"]:
+        """Maps standardised events back."""
+        x = events.movedim(1, -1) * self.scale
+        x = x if self.rotation is None else x @ self.rotation.T
+        return (x + self.mean).movedim(-1, 1)
