@@ -133,13 +133,11 @@ def _print(found: dict[str, Any]) -> None:
         "cost": _cost,
         "weight": lambda level: _number(level["weight"]),
         "regulariser": lambda level: level["regulariser"] or "",
-        "penalty": lambda level: _number(level["penalty_weight"]),
+        "penalty": lambda level: _number(level["penalty_weight"]) if level["regulariser"] else "",
     }
-    unused = {"networks"} if not any("summary" in level for level in levels) else set()
-    unused |= {"regulariser", "penalty"} if not any(level["regulariser"] for level in levels) else set()
-    shown = {heading: cell for heading, cell in headings.items() if heading not in unused}
-    rows = [[cell(level) for cell in shown.values()] for level in levels]
-    print_table(list(shown), rows, right={"level", "dimension", "parameters", "weight", "penalty"})
+    columns = {heading: [cell(level) for level in levels] for heading, cell in headings.items()}
+    shown = {heading: cells for heading, cells in columns.items() if any(cells)}
+    print_table(list(shown), zip(*shown.values(), strict=True), right={"level", "dimension", "parameters", "weight", "penalty"})
     print_line()
     described = ", ".join(f"{name} {_value(value)}" for name, value in found["divergence"].items() if name != "divergence")
     print_line(
