@@ -40,7 +40,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from owae.checks import check_choices, checked_result
+from owae.contract import check_choices, checked_result
 from owae.distributions import Distribution, shape_of
 from owae.numerics import check_events, checked_samples, full_precision
 

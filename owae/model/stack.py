@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from owae.checks import checked_result
+from owae.contract import checked_result
 from owae.distributions import Distribution, at_least_float32, shape_of
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, LatentLayer, Prior

@@ -24,7 +24,7 @@ def check_choices(cls: type, engine: Sequence[Any], options: Mapping[str, Any]) 
     if cls.__init__ is object.__init__ and (engine or options):
         raise TypeError(f"{cls.__name__}() takes no arguments")  # Python does not say so of a class with a `__new__`
     choices = _choices(cls.__init__)
-    if not choices:
+    if not choices or not (engine or options):
         return
     try:
         given = inspect.signature(cls.__init__).bind_partial(None, *engine, **options).arguments
