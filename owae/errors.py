@@ -23,7 +23,7 @@ class OwaeError(Exception):
 
 
 class PluginError(OwaeError):
-    """A plugin could not be loaded, or a component's name is unknown or claimed twice."""
+    """A plugin could not be loaded, a component's name is unknown or claimed twice, or a component returns what it must not."""
 
 
 class DataError(OwaeError):
@@ -82,7 +82,8 @@ class ConfigError(OwaeError):
         if count == 1:
             text = f"{where}{self.problems[0]}"
         else:
-            text = "\n".join([f"{where}{count} mistakes", *(f"  {problem}" for problem in self.problems)])
+            lines = "\n".join([f"{where}{count} mistakes", *(f"  {problem}" for problem in self.problems)]).split("\n")
+            text = "\n".join(dict.fromkeys(lines))  # several unknown names may each bring the list of plugins that failed
         super().__init__(text)
 
 

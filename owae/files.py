@@ -1,6 +1,6 @@
 """Writes files whole or not at all: under another name in the same folder, flushed to the disk, then renamed.
 
-And what a JSON file can hold.
+And what a JSON file can hold, and paths as people write them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ import contextlib
 import errno
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
+
+from owae.errors import ConfigError
 
 _TEMPORARY = ".writing-"
 _SAFETENSORS_TEMPORARY = ".tmp??????"  # under which safetensors writes a file of its own before it renames it to ours
@@ -94,3 +97,15 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [json_ready(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def expanded(path: str | Path) -> Path:
+    """Returns a path with `~` and environment variables (`$SCRATCH` or `${SCRATCH}`) replaced by what they stand for.
+
+    Raises:
+        ConfigError: A variable is not set, or empty.
+    """
+    for name in re.findall(r"\$\{?(\w+)", str(path)):
+        if not os.environ.get(name):
+            raise ConfigError(f"found '{path}', but the environment variable {name} is not set; set it, or write the path out")
+    return Path(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH111 # Path's own raises where there is no such user

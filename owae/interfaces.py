@@ -40,7 +40,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from owae.distributions import Distribution
+from owae.contract import check_choices, checked_result
+from owae.distributions import Distribution, shape_of
 from owae.numerics import check_events, checked_samples, full_precision
 
 Shape = tuple[int, ...]
@@ -52,6 +53,10 @@ class Component(ABC):
 
     name: ClassVar[str]
     interface: ClassVar[str]
+
+    def __new__(cls, *engine: Any, **options: Any):
+        check_choices(cls, engine, options)  # an argument annotated with a `Literal` takes its values alone, from Python too
+        return object.__new__(cls)
 
 
 class LatentLayer(Component, nn.Module):
@@ -99,7 +104,7 @@ class Cost(Component, nn.Module):
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         check_events("y", y.shape[1:], x.shape[1:])
-        return super().__call__(x, y)
+        return checked_result(self, super().__call__(x, y), x.shape[:1], lambda: x.requires_grad or y.requires_grad)
 
     def expected(self, x: Float[Tensor, "B *x"], p: Distribution) -> Float[Tensor, " B"]:
         """`E_{y ~ p} c(x, y)`, one number a row; by one draw unless overridden with a closed form of the same mean.
@@ -141,7 +146,7 @@ class Divergence(Component, nn.Module):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         x, y = checked_samples(x=x, y=y)
         with full_precision(x.device):
-            return super().__call__(x, y)
+            return checked_result(self, super().__call__(x, y), (), lambda: x.requires_grad or y.requires_grad)
 
 
 class Regulariser(Component, nn.Module):
@@ -155,6 +160,9 @@ class Regulariser(Component, nn.Module):
     @abstractmethod
     def forward(self, q: Distribution) -> Float[Tensor, " B"]:
         """The penalty on `q(z | x)`, one number a row."""
+
+    def __call__(self, q: Distribution) -> Tensor:
+        return checked_result(self, super().__call__(q), shape_of(q)[:1], lambda: q.mean.requires_grad and q.variance.requires_grad)
 
 
 class Prior(Component, nn.Module):

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from owae.files import expanded
+
 
 class Checkpoint(StrEnum):
     """Which of a run's checkpoints the model is taken from."""
@@ -17,7 +19,9 @@ class Checkpoint(StrEnum):
     FIRST = "first"
 
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as `owae train` makes.", show_default=False)]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder, as `owae train` makes.", show_default=False, parser=expanded)
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw and choice: the same seed, the same result.")]
 Which = Annotated[
     Checkpoint,

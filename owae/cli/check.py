@@ -77,10 +77,8 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
 
 def _declared(config: Config, registry: Registry) -> tuple[int, ...] | None:
     """The shape that the data's options alone decide, if they do."""
-    from owae.registry.options import arguments
-
     source: Any = registry.get("data", config.data.kind)
-    shape = source.declared_shape(**arguments(config.data.options))
+    shape = source.declared_shape(**dict(config.data.options))
     return None if shape is None else tuple(shape)
 
 
@@ -136,13 +134,11 @@ def _print(found: dict[str, Any]) -> None:
         "cost": _cost,
         "weight": lambda level: _number(level["weight"]),
         "regulariser": lambda level: level["regulariser"] or "",
-        "penalty": lambda level: _number(level["penalty_weight"]),
+        "penalty": lambda level: _number(level["penalty_weight"]) if level["regulariser"] else "",
     }
-    unused = {"networks"} if not any("summary" in level for level in levels) else set()
-    unused |= {"regulariser", "penalty"} if not any(level["regulariser"] for level in levels) else set()
-    shown = {heading: cell for heading, cell in headings.items() if heading not in unused}
-    rows = [[cell(level) for cell in shown.values()] for level in levels]
-    print_table(list(shown), rows, right={"level", "dimension", "parameters", "weight", "penalty"})
+    columns = {heading: [cell(level) for level in levels] for heading, cell in headings.items()}
+    shown = {heading: cells for heading, cells in columns.items() if any(cells)}
+    print_table(list(shown), zip(*shown.values(), strict=True), right={"level", "dimension", "parameters", "weight", "penalty"})
     print_line()
     described = ", ".join(f"{name} {_value(value)}" for name, value in found["divergence"].items() if name != "divergence")
     print_line(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from owae.files import expanded
+
 if TYPE_CHECKING:
     from owae.config.config import Config
     from owae.registry.registry import Registry
 
-logger = logging.getLogger(__name__)
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file that says what to train.", show_default=False)]
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A TOML file that says what to train.", show_default=False, parser=expanded)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -27,7 +28,7 @@ Overrides = Annotated[
 
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Config, Registry]:
-    """The config, and the components it was checked against. Plugins that failed are logged.
+    """The config, and the components it was checked against.
 
     Raises:
         ConfigError: The config has mistakes.
@@ -36,6 +37,4 @@ def load(path: Path, overrides: list[str] | None) -> tuple[Config, Registry]:
     from owae.registry.registry import Registry
 
     registry = Registry.discover()
-    for failure in registry.failures:
-        logger.warning("plugin '%s' of '%s' failed: %s", failure.plugin, failure.distribution, failure.reason)
     return Config.load(path, registry, overrides or ()), registry

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from owae.cli.configs import ConfigFile, Overrides
+from owae.files import expanded
 from owae.streams import quiet_stdout
 
 
@@ -15,7 +16,8 @@ def command(
     config: ConfigFile,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run folder.", show_default="runs/<name of the config>")
+        Path | None,
+        typer.Option(metavar="DIR", help="The run folder.", show_default="runs/<name of the config>", parser=expanded),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="Where to train: auto, cpu, cuda, …; the same as --set train.device=…", show_default=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -86,16 +87,12 @@ def build_phases(config: Config, registry: Registry, stack: Stack) -> dict[str, 
     maker, phases = _Maker(config, registry), {}
     with torch.random.fork_rng(devices=[]):
         for name, spec in config.phases.items():
-            made = maker.attempt(name, _phase, spec, registry, stack, config.train)
+            with maker.at(name):
+                phase = phases[name] = spec.create(registry)
+                phase_options(phase, config.train)
+                stack = phase.extend(copy.deepcopy(stack))
             maker.settle()
-            phases[name], stack = made
     return phases
-
-
-def _phase(spec: Spec, registry: Registry, stack: Stack, first: Options) -> tuple[Phase, Stack]:
-    phase = spec.create(registry)
-    phase_options(phase, first)
-    return phase, phase.extend(copy.deepcopy(stack))
 
 
 def phase_options(phase: Phase, first: Options) -> Options:
@@ -111,31 +108,34 @@ class _Maker:
         self._problems: list[Problem] = []
         self._cause: Exception | None = None
 
-    def attempt(self, place: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Returns what a function returns; None if it refuses, which is kept as a problem of one place of the config."""
+    @contextmanager
+    def at(self, place: str) -> Iterator[None]:
+        """Runs the block with what it refuses kept as a problem of one place of the config."""
         try:
-            return function(*arguments)
+            yield
         except _REFUSALS as error:
             self._cause = error
             plain = isinstance(error, ConfigError | ValueError)
             self._problems.append(Problem(place, str(error) if plain else f"{type(error).__name__}: {error}"))
-            return None
 
-    def make(self, spec: Spec, place: str, *engine: Any, trial: Callable[[Any, Any], None] | None = None) -> Any:
+    def make(self, spec: Spec | None, place: str, *engine: Any, trial: Callable[[Any, Any], None] | None = None) -> Any:
         """Makes the component of a spec, if it passes a trial with the last of the engine's arguments; None if it refuses."""
-
-        def made() -> Any:
-            component = spec.create(self.registry, *engine)
+        with self.at(place):
+            component = None if spec is None else spec.create(self.registry, *engine)
             if trial is not None:
                 trial(component, engine[-1])
             return component
 
-        return self.attempt(place, made)
+    def told(self) -> ConfigError:
+        """Everything that was refused, as one error."""
+        error = ConfigError(list(dict.fromkeys(self._problems)), self.config.source)
+        error.__cause__ = self._cause
+        return error
 
     def settle(self) -> None:
         """Raises what was refused, if anything was."""
         if self._problems:
-            raise ConfigError(list(dict.fromkeys(self._problems)), self.config.source) from self._cause
+            raise self.told()
 
 
 def build_source(config: Config, registry: Registry, split: str) -> DataSource:
@@ -159,16 +159,21 @@ def build_source(config: Config, registry: Registry, split: str) -> DataSource:
 def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range) -> Stack:
     maker = _Maker(config, registry)
     layers = list(_layers(maker, shape))
-    costs = [_own_or_common(maker, "cost", i) for i in range(len(config.levels))]
-    regularisers = [_own_or_common(maker, "regulariser", i) for i in range(len(config.levels))]
+    costs, regularisers = (
+        [
+            maker.make(own, join("levels", i, name)) if (own := getattr(level, name)) else maker.make(getattr(config, name), name)
+            for i, level in enumerate(config.levels)
+        ]
+        for name in ("cost", "regulariser")
+    )
     divergence = maker.make(config.divergence, "divergence")
     if layers:
-        maker.attempt(join("levels", 0, "layer"), _check_range, config, registry, layers[0], value_range)
+        with maker.at(join("levels", 0, "layer")):
+            _check_range(config, registry, layers[0], value_range)
     maker.settle()
     prior = maker.make(config.prior, "prior", tuple(layers[-1].latent_shape), trial=try_prior)
     maker.settle()
-
-    def stacked() -> Stack:
+    with maker.at("weights"):  # all else that a stack could refuse has been seen
         matched, weights = config.matched_level, config.weights
         dims = [math.prod(layer.latent_shape) for layer in layers[:matched]]
         penalty_weights = [*weights.penalty_weights(dims), *[0.0] * (len(layers) - matched)]
@@ -178,10 +183,7 @@ def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range)
             for layer, cost, term, weight, said in parts
         ]
         return Stack(levels, divergence=divergence, weights=weights.products(dims), prior=prior, matched_level=matched)
-
-    stack = maker.attempt("weights", stacked)  # all else that it could refuse has been seen
-    maker.settle()
-    return stack
+    raise maker.told()
 
 
 def _layers(maker: _Maker, shape: Shape) -> Iterator[LatentLayer]:
@@ -192,14 +194,6 @@ def _layers(maker: _Maker, shape: Shape) -> Iterator[LatentLayer]:
             return
         yield layer
         shape = tuple(layer.latent_shape)
-
-
-def _own_or_common(maker: _Maker, name: str, i: int) -> Any:
-    """A level's own cost or regulariser, else one of the top-level table's, else None."""
-    own, common = getattr(maker.config.levels[i], name), getattr(maker.config, name)
-    if own is not None:
-        return maker.make(own, join("levels", i, name))
-    return maker.make(common, name) if common is not None else None
 
 
 def _check_range(config: Config, registry: Registry, layer: LatentLayer, value_range: Range) -> None:

@@ -8,6 +8,7 @@ every path absolute, and reading that again gives an equal `Config`.
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,9 +18,9 @@ import tomli_w
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, field_validator
 
 from owae.config import overrides
-from owae.config.hints import Hints
 from owae.config.old_keys import replace_old_keys
 from owae.config.schema import Component, Context, LevelConfig, Phase, Spec
+from owae.config.unknown_keys import Tables
 from owae.config.weights import Weights
 from owae.errors import ConfigError, PluginError, Problem, nearest, suggestion
 from owae.registry.problems import STRICT, Info, join, mistake, problems, read, shown
@@ -47,12 +48,12 @@ class Config(BaseModel, frozen=True):
     model_config = STRICT
 
     matched_level: int = Field(default=None, validate_default=True)
-    data: Component
-    weights: Weights
+    data: Component = Field(default=None, validate_default=True)
+    weights: Weights = Field(default=None, validate_default=True)
     cost: Component = Field(default={"kind": "squared-euclidean"}, validate_default=True)
     regulariser: Component | None = None
     prior: Component = Field(default={"kind": "standard-normal"}, validate_default=True)
-    divergence: Component
+    divergence: Component = Field(default=None, validate_default=True)
     train: Options = Field(default={}, validate_default=True)
     levels: tuple[LevelConfig, ...] = Field(default=(), validate_default=True)
     _source: str = PrivateAttr("")
@@ -89,14 +90,16 @@ class Config(BaseModel, frozen=True):
             raise mistake("there are none; write a [[levels]] table for each, bottom first")
         return tuple(levels)
 
-    @field_validator("weights")
+    @field_validator("weights", mode="wrap")
     @classmethod
-    def _usable(cls, weights: Weights, info: Info) -> Weights:
-        if info.context.matched_level:
-            try:
-                weights.check(info.context.matched_level)
-            except ConfigError as error:
-                raise mistake(str(error)) from error
+    def _usable(cls, table: object, handler: Any, info: Info) -> Weights:
+        if table is None:
+            raise mistake("is missing; write [weights] with match and, where two levels or more are stacked, reconstruction")
+        weights: Weights = handler(table)
+        try:
+            weights.check(info.context.matched_level)
+        except ConfigError as error:
+            raise mistake(str(error)) from error
         return weights
 
     @field_validator("train")
@@ -167,7 +170,17 @@ def _parsed(path: Path) -> dict[str, Any]:
         line = content.count(b"\n", 0, error.start) + 1
         raise refuse(f"is not UTF-8, as TOML must be: byte 0x{content[error.start]:02x} in line {line}") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise refuse(f"is not valid TOML: {error}") from error
+        raise refuse(f"is not valid TOML: {error}{_marked(content.decode('utf-8-sig'), str(error))}") from error
+
+
+def _marked(text: str, message: str) -> str:
+    """Returns the line that a TOML parser's message is about, with a mark beneath the place."""
+    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+    where = re.search(r"line (\d+), column (\d+)", message)
+    number, column = map(int, where.groups()) if where else (len(lines), len(lines[-1]) + 1)
+    start = max(0, column - 80)
+    line = "".join(sign if sign.isprintable() else " " for sign in lines[number - 1][start : start + 120])
+    return f"\n  {line}\n  {' ' * (column - start - 1)}^"
 
 
 def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source: str, texts: Iterable[str]) -> Config:
@@ -181,10 +194,10 @@ def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source
         config = read(model, changed, context)
         config._source = source  # pyright: ignore[reportAttributeAccessIssue] # frozen, but for private attributes
     except ValidationError as error:
-        wrong += problems(error, changed, Hints(model, context))
+        wrong += problems(error, changed, Tables(model, context).unknown)
     found += [overrides.named(problem, set_by) for problem in wrong]
     if config is None or found:
-        raise ConfigError(_failures_once(found), source)
+        raise ConfigError(found, source)
     return config
 
 
@@ -203,14 +216,3 @@ def _nones(value: Any, place: str = "") -> list[Problem]:
         return [Problem(place, "is None, which TOML cannot say; leave the key out for its default")]
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
     return [problem for key, item in items for problem in _nones(item, join(place, key))]
-
-
-def _failures_once(found: Iterable[Problem]) -> list[Problem]:
-    """Returns the problems with the list of plugins that failed, which several unknown names may each bring, only once."""
-    told: set[str] = set()
-    kept = []
-    for problem in found:
-        head, *failures = problem.message.split("\n")
-        kept.append(Problem(problem.place, "\n".join([head, *(line for line in failures if line not in told)])))
-        told.update(failures)
-    return kept

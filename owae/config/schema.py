@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, PlainSerializer, PlainValidator, model_validator
+from pydantic import BaseModel, Field, PlainSerializer, PlainValidator, model_validator
 
-from owae.errors import PluginError
+from owae.errors import ConfigError, PluginError
+from owae.files import expanded
 from owae.model.level import CostSpace, CostTarget, conflict
-from owae.registry.options import arguments, canonical, options_model
+from owae.registry.options import canonical, options_model
 from owae.registry.problems import STRICT, Info, chosen, mistake, read, shown
 from owae.registry.registry import Registry
 
@@ -75,7 +75,7 @@ class Spec:
 
     def create(self, registry: Registry, *engine: Any) -> Any:
         """Makes the component, from the engine's arguments and these options."""
-        return registry.create(self.interface, self.kind, *engine, **arguments(self.options))
+        return registry.create(self.interface, self.kind, *engine, **dict(self.options))
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **self.values}
@@ -85,6 +85,11 @@ def _component(value: object, info: Info) -> Spec:
     """Validates a component under a key that is called as its interface is."""
     registry, interface = info.context.registry, str(info.field_name)
     names = registry.names(interface)
+    if value is None:
+        how = (
+            "layer = { kind = …, … }" if interface == "layer" else f"[{interface}] with a kind; valid: {', '.join(names) or 'none'}"
+        )
+        raise mistake(f"is missing; write {how}")
     kind, options = chosen(value, "kind", names, lambda kind: options_model(registry.get(interface, kind)))
     return _spec(interface, kind, options, info.context)
 
@@ -113,7 +118,7 @@ class LevelConfig(BaseModel, frozen=True):
 
     model_config = STRICT
 
-    layer: Component
+    layer: Component = Field(default=None, validate_default=True)
     cost: Component | None = None
     regulariser: Component | None = None
     space: CostSpace = "latent"
@@ -127,14 +132,18 @@ class LevelConfig(BaseModel, frozen=True):
         return self
 
 
-def _absolute(value: Any, folder: Path) -> Any:
-    """Returns a value, or a model's values, with every relative path in it made absolute."""
+def _absolute(value: Any, folder: Path, *place: str | int) -> Any:
+    """Returns a value, or a model's values, with every path in it expanded and made absolute; the place is for messages."""
     if isinstance(value, Path):
-        return folder / os.path.expanduser(value)  # noqa: PTH111 # Path's own raises where there is no such user
+        try:
+            return folder / expanded(value)
+        except ConfigError as error:
+            raise mistake(str(error), *place) from error
     if isinstance(value, BaseModel):
-        return value.model_copy(update={name: _absolute(getattr(value, name), folder) for name in value.model_fields_set})
+        given = {name: getattr(value, name) for name in value.model_fields_set}
+        return value.model_copy(update=_absolute(given, folder, *place))
     if isinstance(value, list | tuple):
-        return type(value)([_absolute(item, folder) for item in value])
+        return type(value)([_absolute(item, folder, *place, i) for i, item in enumerate(value)])
     if isinstance(value, dict):
-        return {key: _absolute(item, folder) for key, item in value.items()}
+        return {key: _absolute(item, folder, *place, key) for key, item in value.items()}
     return value

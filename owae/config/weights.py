@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, SerializeAsAny, field_validator
 
 from owae.errors import ConfigError, suggestion
 from owae.model.stack import multipliers_of
@@ -20,7 +20,9 @@ from owae.registry.problems import STRICT, Info, chosen, mistake
 Weight = Annotated[float, Field(ge=0)]
 
 
-class _Ruled(BaseModel, ABC, frozen=True):
+class Rule(BaseModel, ABC, frozen=True):
+    """Gives the weights of levels from the levels' numbers and dimensions."""
+
     model_config = STRICT
 
     @abstractmethod
@@ -32,7 +34,7 @@ class _Ruled(BaseModel, ABC, frozen=True):
         """
 
 
-class Power(_Ruled, frozen=True):
+class Power(Rule, frozen=True):
     """`base^(first + (i − 1)·step)`, divided by `d_i` where `per_dimension` is true (App. B.1: `λ_rec^i / d_i`)."""
 
     rule: Literal["power"] = "power"
@@ -45,7 +47,7 @@ class Power(_Ruled, frozen=True):
         return [self.base ** (self.first + i * self.step) / (d if self.per_dimension else 1) for i, d in enumerate(dims)]
 
 
-class Constant(_Ruled, frozen=True):
+class Constant(Rule, frozen=True):
     """`value` at every level."""
 
     rule: Literal["constant"] = "constant"
@@ -55,7 +57,7 @@ class Constant(_Ruled, frozen=True):
         return [self.value for _ in dims]
 
 
-class Exponential(_Ruled, frozen=True):
+class Exponential(Rule, frozen=True):
     """`scale·exp(−decay·(i − 1))`, the last level's times `last` (App. B.2's weights of the log-variance penalty)."""
 
     rule: Literal["exponential"] = "exponential"
@@ -77,15 +79,7 @@ class Listed(RootModel[list[Weight]], frozen=True):
         return list(self.root)
 
 
-RULES: dict[str, type[_Ruled]] = {"power": Power, "constant": Constant, "exponential": Exponential}
-
-
-def _rule(value: object) -> _Ruled | Listed:
-    if isinstance(value, _Ruled | Listed):
-        return value
-    if isinstance(value, list | tuple):
-        return Listed.model_validate(list(value))
-    return chosen(value, "rule", RULES, rule_model)[1]  # pyright: ignore[reportReturnType] # an instance of a class in RULES
+RULES: dict[str, type[Rule]] = {"power": Power, "constant": Constant, "exponential": Exponential}
 
 
 def rule_model(name: str) -> type[BaseModel]:
@@ -95,7 +89,17 @@ def rule_model(name: str) -> type[BaseModel]:
     return RULES[name]
 
 
-Rule = Annotated[Power | Constant | Exponential | Listed, BeforeValidator(_rule)]
+def _rule(value: object) -> BaseModel:
+    if isinstance(value, Rule | Listed):
+        return value
+    if isinstance(value, list | tuple):
+        return Listed.model_validate(list(value))
+    if type(value) in (int, float):
+        return Constant.model_validate({"value": value})
+    return chosen(value, "rule", RULES, rule_model)[1]
+
+
+Weighting = Annotated[SerializeAsAny[Rule | Listed], PlainValidator(_rule)]
 
 
 class Weights(BaseModel, frozen=True):
@@ -109,13 +113,13 @@ class Weights(BaseModel, frozen=True):
 
     model_config = STRICT
 
-    reconstruction: Rule | None = Field(default=None, validate_default=True)
+    reconstruction: Weighting | None = Field(default=None, validate_default=True)
     match: Weight
-    regulariser: Rule | None = Field(default=None, validate_default=True)
+    regulariser: Weighting | None = Field(default=None, validate_default=True)
 
     @field_validator("reconstruction", "regulariser")
     @classmethod
-    def _fits_levels(cls, rule: _Ruled | Listed | None, info: Info) -> _Ruled | Listed | None:
+    def _fits_levels(cls, rule: Rule | Listed | None, info: Info) -> Rule | Listed | None:
         """Checks that a list has a weight for each stacked level of the file, and that a rule has something to weigh."""
         if info.context is None:
             return rule
@@ -123,7 +127,7 @@ class Weights(BaseModel, frozen=True):
         if info.field_name == "reconstruction":
             takes = matched - 1
             if rule is None and takes > 0:
-                raise mistake('is missing; write { rule = "power", base = 0.1 }, or a list of w_1, …')
+                raise mistake('is missing; write { rule = "power", base = 0.1 }, a list of w_1, …, or one number for all')
         else:
             takes = matched
             if rule is not None and not regularised:
@@ -143,7 +147,9 @@ class Weights(BaseModel, frozen=True):
         return tuple(self.regulariser.over(dims) if self.regulariser else (0.0 for _ in dims))
 
     def check(self, matched_level: int) -> None:
-        """Raises a `ConfigError` if no stack matched at that level can use the weights."""
+        """Raises a `ConfigError` if no stack matched at that level can use the weights; 0 if that is not known."""
+        if not matched_level:
+            return
         dims = [1] * matched_level
         try:
             products, _ = self.products(dims), self.penalty_weights(dims)

@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from owae.contract import checked_result
 from owae.distributions import Distribution, at_least_float32, shape_of
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, LatentLayer, Prior
@@ -141,7 +142,8 @@ class Stack(nn.Module):
         """`D(Q_k, P_k)`."""
         z = at_least_float32(context.gather(z))
         with full_precision(z.device), unchecked(not context.check):
-            return self.divergence.to_prior(z, self._prior(context))
+            value = self.divergence.to_prior(z, self._prior(context))
+        return checked_result(self.divergence, value, (), lambda: z.requires_grad)
 
     def _prior(self, context: Context) -> Prior:
         return Ancestral(self.layers[self.matched_level :], self.prior, context) if self.matched_level < self.depth else self.prior
@@ -207,7 +209,8 @@ def _cost(level: Level, z: Tensor, p: Distribution) -> Tensor:
     """`E c_n(z_n, z~_n)`, the mean over the batch, in float32 at least."""
     check_events("the prediction", shape_of(p)[1:], z.shape[1:])
     with full_precision(z.device):
-        return level.cost.expected(at_least_float32(z), p).mean()
+        value = level.cost.expected(at_least_float32(z), p)
+    return checked_result(level.cost, value, z.shape[:1], lambda: z.requires_grad or p.mean.requires_grad).mean()
 
 
 def _penalty(level: Level, q: Distribution, z: Tensor) -> Tensor:

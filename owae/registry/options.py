@@ -1,4 +1,4 @@
-"""The constructor is the schema: a component's keyword arguments as a strict pydantic model."""
+"""The constructor is the schema: a component's keyword arguments as a strict pydantic model; `dict(options)` gives them back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from owae.interfaces import INTERFACES, Component
 from owae.registry.problems import STRICT, canonical, validated
 
-__all__ = ["arguments", "canonical", "options_model", "validated"]
+__all__ = ["canonical", "options_model", "validated"]
 
 
 @cache
@@ -59,8 +59,3 @@ def breach(cls: object) -> str:
     except Exception as error:  # whatever an annotation does when it is read
         return str(error)
     return ""
-
-
-def arguments(options: BaseModel) -> dict[str, Any]:
-    """Options as the component's constructor takes them."""
-    return {name: getattr(options, name) for name in type(options).model_fields}

@@ -58,27 +58,12 @@ def chosen(value: object, tag: str, names: Iterable[str], model_of: Callable[[st
     return name, read(model, options)
 
 
-class Words:
-    """Words the messages about what is unknown or missing in the values of a model."""
-
-    def __init__(self, model: type[BaseModel]) -> None:
-        self.model = model
-
-    def unknown(self, path: Sequence[str | int], key: str) -> str:
-        """Returns the message about a key that is unknown in the table at a path."""
-        return f"unknown key; {suggestion(key, keys_within(self.model, path))}"
-
-    def missing(self, path: Sequence[str | int]) -> str:
-        """Returns the message about a value that is missing at a path."""
-        return "is missing; it has no default"
-
-
 def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = "") -> tuple[BaseModel | None, list[Problem]]:
     """Returns the values as an instance of the model, or every mistake in them."""
     try:
         return read(model, values), []
     except ValidationError as error:
-        return None, problems(error, values, Words(model), place)
+        return None, problems(error, values, lambda path, key: f"unknown key; {suggestion(key, keys_within(model, path))}", place)
 
 
 def read(model: type[Model], values: Mapping[str, Any], context: object = None) -> Model:
@@ -118,13 +103,15 @@ def _expressible(value: Any) -> bool:
     return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
-def problems(error: ValidationError, values: Mapping[str, Any], words: Words, place: str = "") -> list[Problem]:
+def problems(
+    error: ValidationError, values: Mapping[str, Any], unknown: Callable[[Sequence[str | int], str], str], place: str = ""
+) -> list[Problem]:
     """Translates the mistakes that pydantic found in some values.
 
     Args:
         error: What it raised.
         values: What it was given.
-        words: What would work where something is unknown or missing.
+        unknown: Words the message about a key that is unknown in the table at a path.
         place: Where the values stand.
     """
     # The members of a union each have their say about one place; a user reads them as one sentence.
@@ -133,7 +120,7 @@ def problems(error: ValidationError, values: Mapping[str, Any], words: Words, pl
         # Pydantic adds the member of a union to the place; only the parts that exist in the values mean anything to a user.
         about_absent = detail["type"] in ("missing", "extra_forbidden", _OURS)
         path = _existing(detail["loc"], values, keep_last=about_absent)
-        message = _message(detail, path, words)
+        message = _message(detail, path, unknown)
         messages = said.setdefault((join(place, *path), message if detail["type"] == _OURS else ""), [])
         if message not in messages:
             messages.append(message)
@@ -159,17 +146,17 @@ def _existing(loc: Sequence[str | int], values: Any, *, keep_last: bool) -> list
     return kept
 
 
-def _message(detail: ErrorDetails, path: Sequence[str | int], words: Words) -> str:
+def _message(detail: ErrorDetails, path: Sequence[str | int], unknown: Callable[[Sequence[str | int], str], str]) -> str:
     kind = detail["type"]
     if kind == _OURS:
         return detail["msg"]
     if kind == "extra_forbidden":
-        return words.unknown(path[:-1], str(path[-1]))
+        return unknown(path[:-1], str(path[-1]))
     if kind == "missing":
-        return words.missing(path)
+        return "is missing; it has no default"
     found = shown(detail["input"])
     if kind == "model_type":
-        return f"found {found}; it should be a table{_as_table(path)}"
+        return f"found {found}; it should be a table" + (f", as {_heading(path)}" if len(path) <= 2 else "")
     text = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
     if kind == "literal_error":
         expected = str(detail.get("ctx", {}).get("expected", ""))
@@ -178,13 +165,8 @@ def _message(detail: ErrorDetails, path: Sequence[str | int], words: Words) -> s
     return f"found {found}; {text}"
 
 
-def _as_table(path: Sequence[str | int]) -> str:
-    match path:
-        case [str(name)]:
-            return f", as [{name}]"
-        case [str(name), int()]:
-            return f", as [[{name}]]"
-    return ""
+def _heading(path: Sequence[str | int]) -> str:
+    return f"[[{path[0]}]]" if isinstance(path[-1], int) else f"[{'.'.join(map(str, path))}]"
 
 
 def keys_within(model: type[BaseModel], path: Sequence[str | int]) -> set[str]:

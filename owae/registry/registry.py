@@ -107,8 +107,12 @@ class Registry:
                 fail(f"unknown hook '{hook.name}'; {suggestion(hook.name, ['owae_components'])}")
         if not any(hook.has_spec() for hook in callers):
             return None
+        alone = self._manager.subset_hook_caller("owae_components", self._manager.get_plugins() - {plugin})
         try:
-            classes = self._brought_by(plugin)
+            with quiet_stdout():
+                if not (results := alone()):  # pluggy leaves None out
+                    return fail("owae_components() gave None; a list of classes would work")
+                classes = [cls for result in results for cls in result]
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -119,17 +123,6 @@ class Registry:
             elif all(entry.cls is not cls for entry in self.entries):
                 self.entries.append(Entry(cls.interface, cls.name, cls, name, distribution, version))
         return None
-
-    def _brought_by(self, plugin: object) -> list[Any]:
-        """Calls the hook of one plugin alone, so that it is known whose the classes are."""
-        alone = pluggy.PluginManager(PROJECT)
-        alone.add_hookspecs(hooks)
-        alone.register(plugin)
-        with quiet_stdout():
-            results = alone.hook.owae_components()
-            if not results:  # pluggy leaves None out
-                raise TypeError("it gave None; a list of classes would work")
-            return [cls for result in results for cls in result]
 
     def names(self, interface: str) -> list[str]:
         """The names under which components of an interface can be had, sorted."""

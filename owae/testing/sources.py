@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from owae.interfaces import DataSource
-from owae.registry.options import arguments, options_model
+from owae.registry.options import options_model
 from owae.testing.laws import require, require_equal, require_form, run, seeded
 
 LOOKED_AT = 256  # examples of each split
@@ -41,7 +41,7 @@ def check_source(source: Callable[..., DataSource], /, *, shared: float = 0.0, *
     make = partial(source, **options)
     declared = None
     if isinstance(source, type) and issubclass(source, DataSource):
-        declared = source.declared_shape(**arguments(options_model(source).model_construct(**options)))
+        declared = source.declared_shape(**dict(options_model(source).model_construct(**options)))
     run(make("train"), DataSource, LAWS, _Case(make, shared, declared))
 
 

@@ -52,9 +52,19 @@ def names(kind: Kind) -> list[str]:
     return sorted(name for name in found if not name.startswith("_") and name not in _REFUSED)
 
 
+@cache
 def options_of(kind: Kind, name: str) -> type[BaseModel]:
     """Returns the options of an optimiser or a schedule that a config can set; `ConfigError` if there is none of that name."""
-    return _options(_find(kind, name))
+    cls, _ = _found(kind, {"name": name})
+    fields: dict[str, Any] = {}
+    for parameter in list(inspect.signature(cls).parameters.values())[1:]:
+        default = ... if parameter.default is parameter.empty else parameter.default
+        annotation = _annotation(default)
+        if parameter.name in _POSITIVE:
+            annotation = _Positive | list[_Positive] if default is ... else _Positive
+        if parameter.name not in _SUPPLIED:
+            fields[parameter.name] = (annotation, None if parameter.name == "T_max" else default)
+    return create_model(f"{cls.__name__}Options", __config__=STRICT, **fields)
 
 
 def checked_optimizer(value: object) -> dict[str, Any]:
@@ -105,29 +115,14 @@ def _torchs_words(name: str) -> Iterator[None]:
         raise mistake(f"torch.optim.{name}: {error.__cause__ or error}") from error
 
 
-def _find(kind: Kind, name: str) -> type:
+def _found(kind: Kind, spec: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Returns the class that a spec names, Adam unless it names one, and its options."""
+    options = dict(spec)
+    name = options.pop("name", "Adam" if kind == "optimizer" else "")
     if name not in names(kind):
         refused = " needs what a config cannot give;" if name in _REFUSED else ""
         raise ConfigError(f"found '{name}';{refused} {suggestion(name, names(kind))}")
-    return getattr(_BASES[kind][0], name)
-
-
-def _found(kind: Kind, spec: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    options = dict(spec)
-    return _find(kind, options.pop("name", "Adam" if kind == "optimizer" else "")), options
-
-
-@cache
-def _options(cls: type) -> type[BaseModel]:
-    fields: dict[str, Any] = {}
-    for parameter in list(inspect.signature(cls).parameters.values())[1:]:
-        default = ... if parameter.default is parameter.empty else parameter.default
-        annotation = _annotation(default)
-        if parameter.name in _POSITIVE:
-            annotation = _Positive | list[_Positive] if default is ... else _Positive
-        if parameter.name not in _SUPPLIED:
-            fields[parameter.name] = (annotation, None if parameter.name == "T_max" else default)
-    return create_model(f"{cls.__name__}Options", __config__=STRICT, **fields)
+    return getattr(_BASES[kind][0], name), options
 
 
 def _annotation(default: Any) -> Any:

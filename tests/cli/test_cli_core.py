@@ -262,6 +262,18 @@ def test_train_prints_the_run_folder_alone_and_set_beats_the_file(run, tmp_path:
     assert saved.to_dict()["data"]["path"] == str(tmp_path / "images.npz")
 
 
+def test_paths_on_the_command_line_are_expanded(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.config(tmp_path, epochs=1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    monkeypatch.delenv("NOWHERE", raising=False)
+    assert run("train", "$SCRATCH/tiny.toml", "--out", "~/run")[:2] == (0, f"{tmp_path / 'run'}\n")
+    code, out, err = run("train", "$SCRATCH/tiny.toml", "--out", "$NOWHERE/run")
+    assert (code, out) == (2, "")
+    assert "found '$NOWHERE/run', but the environment variable NOWHERE is not set" in err
+    assert run("evaluate", "~/run")[0] == 0
+
+
 def test_python_runs_owae_as_a_module() -> None:
     ran = subprocess.run([sys.executable, "-m", "owae", "--version"], capture_output=True, text=True, timeout=60, check=False)
     assert ran.stdout == owae("--version").stdout

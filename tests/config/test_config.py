@@ -90,7 +90,10 @@ MISTAKES: list[tuple[str, Any, str, list[str]]] = [
     ("weights.match", math.nan, "", ["nan"]),
     ("weights.match", "1", "", ["'1'", "number"]),
     ("weights.reconstruction", GONE, "", ["missing", "power"]),
-    ("weights.reconstruction", 0.1, "", ["found 0.1", "rule"]),
+    ("weights.reconstruction", -0.1, "", ["found -0.1", "greater than or equal to 0"]),
+    ("weights.reconstruction", "0.1", "", ["found '0.1'", "{ rule = "]),
+    ("weights.reconstruction", True, "", ["found True", "{ rule = "]),
+    ("weights.regulariser", 2, "", ["no regulariser"]),
     ("weights.reconstruction", [0.1], "", ["holds 1", "takes 2"]),
     ("weights.reconstruction", [1, 1, 1], "", ["holds 3", "takes 2"]),
     ("weights.reconstruction", [1, "a"], "weights.reconstruction[1]", ["'a'", "number"]),
@@ -139,8 +142,10 @@ def test_a_mistake_elsewhere_starts_no_false_alarm_about_regularisers(tmp_path: 
 def test_failed_plugins_are_told_once_where_a_kind_is_unknown(tmp_path: Path) -> None:
     registry = Registry()
     registry.register(object(), name="broken", distribution="owae-broken")
-    found = mistakes(tmp_path, registry, edited({}))
-    assert sum("owae-broken" in message for message in found.values()) == 1
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, registry)
+    assert len(caught.value.problems) > 1
+    assert str(caught.value).count("owae-broken") == 1
 
 
 @pytest.mark.parametrize(
@@ -160,6 +165,25 @@ def test_a_file_that_is_no_config(content: bytes, words: list[str], tmp_path: Pa
         Config.load(path, registry)
     for word in [str(path), *words]:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("[data]\nkind = \n", "kind = \n         ^"),
+        ("[data]\r\npath = 'x'y\r\n[train]", "path = 'x'y\n            ^"),
+        ("a = 1\n\tb == 2\n", " b == 2\n      ^"),
+        ("a = [1, 2\n\n", "a = [1, 2\n           ^"),
+        (f"a = [{'1, ' * 60}x]", f"{'1, ' * 20}x]\n  {' ' * 79}^"),
+        ("\x00a = 1", " a = 1\n  ^"),
+    ],
+)
+def test_a_mistake_in_the_syntax_shows_the_line_and_where(content: str, shown: str, tmp_path: Path, registry: Registry) -> None:
+    path = tmp_path / "some.toml"
+    path.write_bytes(content.encode())
+    with pytest.raises(ConfigError) as caught:
+        Config.load(path, registry)
+    assert str(caught.value).endswith(shown)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, registry: Registry) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import declared
 import pytest
-from declared import GONE, POWER, VALID, edited, load
+from declared import GONE, POWER, VALID, edited, load, mistakes
 
 from owae import Config, Registry
 from owae.errors import ConfigError
@@ -26,6 +26,7 @@ def registry() -> Registry:
         {"matched_level": 1},
         {"matched_level": 2, "weights.reconstruction": [0.25]},
         {"matched_level": 1, "weights.reconstruction": GONE},
+        {"weights.reconstruction": 0.3},
         {"regulariser": {"kind": "flat"}},
         {"levels.1.regulariser": {"kind": "flat"}, "weights.regulariser": {"rule": "exponential", "scale": 2.5, "last": 2}},
         {"levels.1.cost": {"kind": "euclidean"}, "levels.1.space": "data", "weights.reconstruction": {"rule": "constant"}},
@@ -89,6 +90,38 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, registry: Regis
     assert options.others == [tmp_path / "../a", Path("/b")]
     assert options.cache == Path("/somebody/c")
     assert config.to_dict()["data"]["path"] == str(tmp_path / "pictures")
+
+
+def test_a_number_weighs_every_level_alike(tmp_path: Path, registry: Registry) -> None:
+    for number in (0.3, 1, 0):
+        config = load(tmp_path, registry, edited({"weights.reconstruction": number, "weights.match": float(number)}))
+        assert config.to_dict()["weights"]["reconstruction"] == {"rule": "constant", "value": number}
+        assert config.weights.products([4, 2, 1]) == (number, number, number)
+    regularised = {"regulariser": {"kind": "flat"}, "weights.regulariser": 2}
+    assert load(tmp_path, registry, edited(regularised)).weights.penalty_weights([4, 2, 1]) == (2.0, 2.0, 2.0)
+
+
+def test_variables_in_paths_are_expanded(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    monkeypatch.setenv("NAME", "pictures")
+    config = load(tmp_path, registry, edited({"data.path": "$SCRATCH/data", "data.others": ["${NAME}/a", "x${NAME}$NAME"]}))
+    options: Any = config.data.options
+    assert options.path == Path("/scratch/me/data")
+    assert options.others == [tmp_path / "pictures/a", tmp_path / "xpicturespictures"]
+    assert config.to_dict()["data"]["path"] == "/scratch/me/data"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_variable_that_is_not_set_is_refused_by_name_and_place(
+    value: str | None, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SCRATCH", raising=False)
+    if value is not None:
+        monkeypatch.setenv("SCRATCH", value)
+    found = mistakes(tmp_path, registry, edited({"data.others": ["/a", "${SCRATCH}/data"]}))
+    assert list(found) == ["data.others[1]"]
+    for word in ("'${SCRATCH}/data'", "variable SCRATCH is not set"):
+        assert word in found["data.others[1]"]
 
 
 def test_a_relative_config_gives_absolute_paths(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ class Homeless(Component):
         (types.ModuleType("empty"), ["no hook"]),
         (Raises(), ["ZeroDivisionError: oh no"]),
         (Exits(), ["SystemExit: 3"]),
-        (Nothing(), ["TypeError"]),
+        (Nothing(), ["gave None; a list of classes would work"]),
         (Demanding(), ["does not fit", "config"]),
         (plugin(3), ["3 is not a subclass of LatentLayer"]),
         (plugin([]), ["[] is not a subclass"]),

@@ -8,7 +8,11 @@ from typing import Annotated
 
 import typer
 
-Separate = Annotated[Path | None, typer.Option(metavar="DIR", help="Also write every picture at its own size into this folder.")]
+from owae.files import expanded
+
+Separate = Annotated[
+    Path | None, typer.Option(metavar="DIR", parser=expanded, help="Also write every picture at its own size into this folder.")
+]
 
 
 class Split(StrEnum):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
+from owae.files import expanded
 from owae_report.cli.arguments import Split
 
 
@@ -26,7 +27,9 @@ def command(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the files go.", show_default="RUN/figures")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", parser=expanded, help="Where the files go.", show_default="RUN/figures")
+    ] = None,
     formats: Annotated[str, typer.Option("--format", help="png, pdf, or both, separated by a comma.")] = "png,pdf",
     number: Annotated[
         int | None,

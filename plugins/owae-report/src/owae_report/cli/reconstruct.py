@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
+from owae.files import expanded
 from owae_report.cli.arguments import Separate, Split
 
 
@@ -21,7 +22,10 @@ def command(
     ] = None,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The figure's file, a .png.", show_default="RUN/figures/reconstructions.png")
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=expanded, help="The figure's file, a .png.", show_default="RUN/figures/reconstructions.png"
+        ),
     ] = None,
     separate: Separate = None,
     checkpoint: Which = Checkpoint.NEWEST,

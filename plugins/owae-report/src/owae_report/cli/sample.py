@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
+from owae.files import expanded
 from owae_report.cli.arguments import Separate
 
 
@@ -15,11 +16,14 @@ def command(
     run: RunFolder,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many samples.")] = 64,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The sheet's file, a .png.", show_default="RUN/figures/samples.png")
+        Path | None,
+        typer.Option(metavar="FILE", parser=expanded, help="The sheet's file, a .png.", show_default="RUN/figures/samples.png"),
     ] = None,
     seed: Seed = 0,
     separate: Separate = None,
-    npy: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the numbers, (n, *shape), as .npy.")] = None,
+    npy: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=expanded, help="Also write the numbers, (n, *shape), as .npy.")
+    ] = None,
     checkpoint: Which = Checkpoint.NEWEST,
 ) -> None:
     """Draw samples from a trained model: noise at every latent level, from the deepest down to the data."""

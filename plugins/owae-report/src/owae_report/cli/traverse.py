@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
+from owae.files import expanded
 
 
 def command(
@@ -16,7 +17,10 @@ def command(
     extent: Annotated[float, typer.Option(help="How far the grid reaches each way, in standard deviations of the prior.")] = 2.0,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The figure's file, a .png.", show_default="RUN/figures/latent-grid.png")
+        Path | None,
+        typer.Option(
+            metavar="FILE", parser=expanded, help="The figure's file, a .png.", show_default="RUN/figures/latent-grid.png"
+        ),
     ] = None,
     checkpoint: Which = Checkpoint.NEWEST,
 ) -> None:

@@ -1,0 +1,75 @@
+"""Checks what components are made with and what they return, in words that name the component."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor
+
+from owae.errors import PluginError, suggestion
+
+
+def check_choices(cls: type, engine: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Refuses an argument of a constructor that is annotated with the values it takes (`Literal`) and is none of them.
+
+    Raises:
+        ValueError: There is one. The message lists what would work.
+    """
+    if cls.__init__ is object.__init__ and (engine or options):
+        raise TypeError(f"{cls.__name__}() takes no arguments")  # Python does not say so of a class with a `__new__`
+    choices = _choices(cls.__init__)
+    if not choices or not (engine or options):
+        return
+    try:
+        given = inspect.signature(cls.__init__).bind_partial(None, *engine, **options).arguments
+    except TypeError:
+        return  # the constructor says it better
+    for name, (values, others) in choices.items():
+        value = given.get(name, values[0])
+        if any(type(value) is type(choice) and value == choice for choice in values):
+            continue
+        if not others & {str, object, Path} if isinstance(value, str) else others <= {NoneType} and type(value) not in others:
+            raise ValueError(f"{cls.__name__}: {name} is {value!r}; {suggestion(str(value), map(str, values))}")
+
+
+@cache
+def _choices(constructor: Callable[..., None]) -> dict[str, tuple[tuple[Any, ...], set[Any]]]:
+    """Returns the arguments that take values from a list: these, and the types of which other values are taken too."""
+    try:
+        hints = get_type_hints(constructor)
+    except NameError:
+        return {}  # told when the class is registered
+    found = {}
+    for name, hint in hints.items():
+        members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        values = tuple(value for member in members if get_origin(member) is Literal for value in get_args(member))
+        others = {object if member is Any else member for member in members if get_origin(member) is not Literal}
+        if values:
+            found[name] = values, others
+    return found
+
+
+def checked_result(component: Any, value: object, shape: Sequence[int], differentiable: Callable[[], bool]) -> Tensor:
+    """Returns what a cost, a divergence or a regulariser gave, if it is a tensor of a shape, with a gradient where one is due.
+
+    It looks at no number, so that it costs a microsecond and no synchronisation; `differentiable` is asked only where no gradient is.
+
+    Raises:
+        PluginError: It is something else. The message names the component.
+    """
+    if not isinstance(value, Tensor):
+        found = f"a {type(value).__name__}"
+    elif value.shape != shape:
+        found = f"a tensor of shape {tuple(value.shape)}"
+    elif not value.requires_grad and torch.is_grad_enabled() and differentiable():
+        found = "a value without a gradient: it was detached, or computed without torch"
+    else:
+        return value
+    right = f"a tensor of shape {tuple(shape)}: " + (f"one number for each of the {shape[0]} rows" if shape else "one number")
+    raise PluginError(f"{component.interface} '{component.name}' returns {found}; it should return {right}, computed by torch")
