@@ -30,6 +30,10 @@ class DataError(OwaeError):
     """The data are missing, unreadable or not of the kind that was asked for."""
 
 
+class InputError(DataError, ValueError):
+    """A tensor or array has another shape, type or range than what is done with it needs, or holds values that are not finite."""
+
+
 class TrainingError(OwaeError):
     """Training cannot go on, or a run folder cannot be used."""
 

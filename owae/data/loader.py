@@ -1,7 +1,7 @@
 """Makes batches of a source: in an order that depends on the seed and the epoch alone, as floats on the device.
 
 The order of an epoch is a fresh permutation drawn from (seed, epoch) alone, so a place in training is two numbers, and an
-interrupted run goes on exactly where it stopped, whoever reads the examples: this process, a thread of it, or workers.
+interrupted run goes on exactly where it stopped, whoever reads the examples: this process or workers.
 """
 
 from __future__ import annotations
@@ -14,32 +14,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from owae.data.prefetch import prefetched, resident
-from owae.data.sources import as_floats, examples
+from owae.data.sources import TensorSource, as_floats, check_scale, original, read, reads_singly
 from owae.data.workers import Workers
 from owae.errors import DataError
 from owae.interfaces import DataSource
+from owae.numerics import Range
 
 logger = logging.getLogger(__name__)
 
-SLOW = 0.1  # share of the time from batch to batch; beyond it an epoch that waited for one-by-one reading is told of workers
+SLOW = 0.1  # share of the time from batch to batch; beyond it an epoch that waited for reading is told of workers
+SHARE = 0.1  # of a CUDA device's free memory that examples may take to rest there
+_CHUNK = 8192  # examples moved there at a time
 
 
 class Loader:
     """Yields shuffled batches of a source, epoch by epoch.
 
-    Sources at rest in memory, or mapped from a file, are gathered from as bytes. On a CPU that takes microseconds and no thread. For
-    CUDA, what fits moves to the device once, as bytes, and is gathered there; the rest is gathered by a thread, one batch ahead, into
-    pinned memory. With `workers`, processes read instead: for sources that decode example by example.
+    Sources at rest in memory, or mapped from a file, are gathered from as bytes, which takes microseconds. For CUDA, what fits moves
+    to the device once, as bytes, and is gathered there; the rest goes through pinned memory. With `workers`, processes read ahead:
+    for sources that decode example by example.
 
     Args:
         source: Where examples come from; at least two.
         batch_size: Rows in a batch, at least 2; the last batch of an epoch is smaller, and left out if it would be a single row.
-        seed: With the epoch's number, decides the order.
+        seed: With the epoch's number, decides the order, and what a source draws.
         device: Where batches are wanted.
         workers: Processes that read, kept over epochs; 0 for none. Batches are the same to the bit.
         rank: Which of several training processes this is; it is given its own rows of every batch, as `Tensor.tensor_split` deals them.
         ranks: How many there are.
+        dtype: Of the floats.
+        bounds: What the bottom decoder can reach, or None for everything; the first batch is held against it.
 
     Attributes:
         waited: Seconds that whoever iterates has waited for batches so far.
@@ -58,6 +62,8 @@ class Loader:
         *,
         rank: int = 0,
         ranks: int = 1,
+        dtype: torch.dtype = torch.float32,
+        bounds: Range | None = None,
     ) -> None:
         if batch_size < 2:
             raise DataError(f"batch_size is {batch_size}; batch norm and an unbiased divergence need at least 2 rows")
@@ -66,11 +72,11 @@ class Loader:
         if workers < 0:
             raise DataError(f"workers is {workers}; 0 or more would work")
         self.source, self.batch_size, self.seed, self.device = source, batch_size, seed, torch.device(device)
-        self.rank, self.ranks = rank, ranks
+        self.rank, self.ranks, self.dtype, self.bounds = rank, ranks, dtype, bounds
         self.workers = Workers(source, workers, pinned=self.device.type == "cuda") if workers else None
         self.waited = 0.0
-        self._resident: DataSource | None = None
-        self._said = False
+        self._resident: TensorSource | None = None
+        self._begun = self._said = False
         whole, rest = divmod(len(source), batch_size)
         self.batches = whole + (rest > 1)
         if rest == 1:
@@ -90,11 +96,15 @@ class Loader:
         (mixed,) = np.random.SeedSequence([self.seed, epoch]).generate_state(1)
         return torch.randperm(len(self.source), generator=torch.Generator().manual_seed(int(mixed)))
 
+    def indices(self, epoch: int, batch: int) -> Tensor:
+        """Returns which examples this process's rows of a batch (counted from 0) are, as the data count them."""
+        return original(self.source, self._own(self.order(epoch), batch)[0])[1]
+
     def epoch(self, epoch: int, start: int = 0) -> Generator[Tensor, None, None]:
         """Yields the batches of an epoch (counted from 1), from batch `start` on.
 
         Raises:
-            DataError: The source cannot be sent to a worker, or a worker died.
+            DataError: The examples are not what they should be, the source cannot be sent to a worker, or a worker died.
         """
         batches = self._read(epoch, start)
         begun, waited, taken = time.perf_counter(), 0.0, 0
@@ -104,6 +114,9 @@ class Loader:
             waited += time.perf_counter() - asked
             if batch is None:
                 break
+            if not self._begun:
+                self._begun = True
+                self._look(batch, self.indices(epoch, start))
             taken += 1
             yield batch
         self.waited += waited
@@ -115,29 +128,28 @@ class Loader:
             self.workers.close()
 
     def _read(self, epoch: int, start: int) -> Iterator[Tensor]:
-        order, value_range = self.order(epoch), self.source.value_range
+        order, on_cuda = self.order(epoch), self.device.type == "cuda"
+        if on_cuda and self.workers is None:
+            self._resident = self._resident or resident(self.source, self.device)
+        if self._resident is not None:
+            order = order.pin_memory().to(self.device, non_blocking=True)
         chunks = self._own(order, start)
         # A last batch of fewer rows than processes leaves this one none; no source is asked for nothing.
-        nothing = bool(chunks) and not len(chunks[-1])
-        chunks = chunks[: len(chunks) - nothing]
-        if self.workers is not None:
-            for batch in self.workers.read(chunks):
-                yield as_floats(batch.to(self.device, non_blocking=True), value_range)
-        elif self.device.type != "cuda":
-            for chunk in chunks:
-                yield examples(self.source, chunk, self.device)
-        else:
-            if self._resident is None:
-                self._resident = resident(self.source, self.device) or self.source
-            if self._resident is not self.source:
-                on_device = order.pin_memory().to(self.device, non_blocking=True)
-                for chunk in self._own(on_device, start)[: len(chunks)]:
-                    yield as_floats(self._resident.batch(chunk), value_range)
-            else:
-                for batch in prefetched(map(self.source.batch, chunks), self.device):
-                    yield as_floats(batch, value_range)
-        if nothing:
-            yield examples(self.source, torch.arange(1), self.device)[:0]
+        asked = [chunk if len(chunk) else order[:1] for chunk in chunks]
+        source, key = self._resident or self.source, (self.seed, epoch)
+        stored = self.workers.read(asked, *key) if self.workers else (read(source, chunk, *key) for chunk in asked)
+        for chunk, batch in zip(chunks, stored, strict=True):
+            if on_cuda and batch.device.type == "cpu" and not self.workers:
+                batch = batch.pin_memory()
+            yield as_floats(batch.to(self.device, non_blocking=True), source.value_range, self.dtype)[: len(chunk)]
+
+    def _look(self, batch: Tensor, indices: Tensor) -> None:
+        """Holds the first batch against what the decoder can reach, or else the source promises; of a bare tensor nothing is promised."""
+        source, _ = original(self.source, indices[:0])
+        if self.bounds is not None:
+            check_scale(type(source).__name__, batch, self.bounds, indices)
+        elif not isinstance(source, TensorSource):
+            check_scale(type(source).__name__, batch, source.value_range, indices, "its value_range")
 
     def _own(self, order: Tensor, start: int) -> list[Tensor]:
         """Returns this process's rows of each batch of an epoch, from batch `start` on."""
@@ -145,8 +157,30 @@ class Loader:
         return [batch.tensor_split(self.ranks)[self.rank] for batch in batches]
 
     def _tell_if_slow(self, waited: float, whole: float, taken: int) -> None:
-        alone = self.workers is None and type(self.source).batch is DataSource.batch
+        alone = self.workers is None and reads_singly(self.source)
         if alone and not self._said and taken > 1 and waited > SLOW * whole:
             self._said = True
             share = waited / whole
             logger.info("%.0f%% of an epoch was spent reading examples one by one; train.workers = 2 would read ahead", 100 * share)
+
+
+def resident(source: DataSource, device: torch.device, room: float | None = None) -> TensorSource | None:
+    """Copies a source's examples to the device, if they fit and are always the same; returns None otherwise.
+
+    Args:
+        source: Where they are; one that reads example by example is not asked for all of them at once.
+        device: Where they go.
+        room: Bytes that they may take; by default a tenth of what is free on a CUDA device.
+    """
+    if reads_singly(source):
+        return None
+    if room is None:
+        room = SHARE * torch.cuda.mem_get_info(device)[0]
+    rows = torch.arange(len(source))
+    first, again = (read(source, rows[:32], key) for key in (0, 1))
+    if first[:1].nbytes * len(source) > room or not torch.equal(first, again):
+        return None
+    held = torch.empty((len(source), *first.shape[1:]), dtype=first.dtype, device=device)
+    for chunk in rows.split(_CHUNK):
+        held[chunk[0] : chunk[-1] + 1] = read(source, chunk).to(device)
+    return TensorSource(held, None, source.value_range)

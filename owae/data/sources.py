@@ -1,14 +1,19 @@
-"""Makes sources from a tensor, from a part of another source and from held-out examples, and reads examples as floats."""
+"""Makes sources of what a user has, and reads examples: as they are stored, or as floats."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from owae.errors import DataError
+from owae.errors import DataError, InputError
 from owae.interfaces import DataSource, Shape
-from owae.numerics import check_events
+from owae.numerics import Range, as_tensor, check_events, check_type, check_values
+from owae.restoring import generators_kept, seed_generators
+
+_LOOKED_AT = 256  # examples, spread over the data, whose values are looked at before training
+SLACK = 0.01  # how far beyond its range an example may lie, as a share of the range
 
 
 class TensorSource(DataSource):
@@ -16,16 +21,14 @@ class TensorSource(DataSource):
 
     name = "tensor"
 
-    def __init__(self, examples: Tensor, labels: Tensor | None = None, value_range: tuple[float, float] = (0.0, 1.0), /) -> None:
+    def __init__(self, examples: Tensor, labels: Tensor | None = None, value_range: Range = (0.0, 1.0), /) -> None:
         if examples.ndim < 2 or not len(examples):
-            raise DataError(f"found a tensor of shape {tuple(examples.shape)}; examples are (N, *shape) with N at least 1")
-        if examples.dtype != torch.uint8 and not examples.is_floating_point():
-            raise DataError(f"found examples of dtype {examples.dtype}; float or uint8 would work")
+            raise InputError(f"found a tensor of shape {tuple(examples.shape)}; examples are (N, *shape) with N at least 1")
         if labels is not None and labels.shape != examples.shape[:1]:
-            raise DataError(
+            raise InputError(
                 f"found labels of shape {tuple(labels.shape)} for {len(examples)} examples; ({len(examples)},) would work"
             )
-        self.examples = examples
+        self.examples = check_type("examples", examples)
         self.labels = labels
         self.value_range = value_range
         self.shape = tuple(examples.shape[1:])
@@ -41,54 +44,22 @@ class TensorSource(DataSource):
         return self.examples.index_select(0, indices.to(self.examples.device))
 
 
-def as_source(data: object, shape: Shape | None = None, name: str = "the data") -> DataSource:
-    """Returns the data themselves if they are a source, and a tensor, array or sequence (N, *shape) as one.
+class DatasetSource(DataSource):
+    """Reads a dataset of torch's: its items, or the first part of each where they are tuples, as (picture, class)."""
 
-    Args:
-        data: Any of those; float64 becomes float32.
-        shape: The shape that examples must have, if that is known.
-        name: What messages call the data.
+    name = "dataset"
 
-    Raises:
-        DataError: They are none of those, or their examples have another shape; the message says what would work.
-    """
-    source = data if isinstance(data, DataSource) else TensorSource(_as_tensor(data, name))
-    if shape is not None:
-        try:
-            check_events(name, source.shape, shape)
-        except ValueError as error:
-            raise DataError(str(error)) from error
-    return source
+    def __init__(self, dataset: Dataset, /) -> None:
+        self.dataset = dataset
+        with generators_kept():
+            self.shape = tuple(self[0].shape)
 
+    def __len__(self) -> int:
+        return len(self.dataset)  # pyright: ignore[reportArgumentType] # as every dataset that is indexed
 
-def _as_tensor(data: object, name: str) -> Tensor:
-    if not isinstance(data, Tensor | np.ndarray | list | tuple):
-        raise DataError(f"{name}: found a {type(data).__name__}; a tensor, an array, a sequence of them or a DataSource would work")
-    try:
-        if isinstance(data, list | tuple) and data and isinstance(data[0], Tensor):
-            tensor = torch.stack(list(data))
-        else:
-            tensor = torch.as_tensor(np.ascontiguousarray(data)) if not isinstance(data, Tensor) else data
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{name} cannot be read as one array (N, *shape): {error}") from error
-    return tensor.float() if tensor.dtype == torch.float64 and not isinstance(data, Tensor) else tensor
-
-
-def examples(source: DataSource, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:
-    """Reads examples of a source as floats on a device, (B, *shape), bytes mapped onto its value range; all of them unless indexed."""
-    batch = source.batch(torch.arange(len(source)) if indices is None else indices)
-    return as_floats(batch.to(device, non_blocking=True), source.value_range)
-
-
-def as_floats(batch: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """Converts a batch to floats: bytes 0…255 are mapped linearly onto the range, alike on every device."""
-    if batch.dtype != torch.uint8:
-        return batch if batch.is_floating_point() else batch.float()
-    low, high = value_range
-    scale = (high - low) / 255
-    # One kernel where launches cost; on a CPU the conversion alone is vectorised, and two passes in the cache are faster than one.
-    floats = batch.to(torch.float32).mul_(scale) if batch.device.type == "cpu" else torch.mul(batch, scale).float()
-    return floats.add_(low) if low else floats
+    def __getitem__(self, index: int) -> Tensor:
+        item = self.dataset[index]
+        return as_tensor(f"example {index}", item[0] if isinstance(item, tuple | list) else item)
 
 
 class Subset(DataSource):
@@ -110,6 +81,98 @@ class Subset(DataSource):
 
     def batch(self, indices: Tensor) -> Tensor:
         return self.source.batch(self.indices[indices])
+
+
+def as_source(data: object, shape: Shape, name: str = "the data", bounds: Range | None = None) -> DataSource:
+    """Returns the data themselves if they are a source; a tensor, array, sequence (N, *shape) or dataset of torch's as one.
+
+    Args:
+        data: Any of those.
+        shape: The shape that examples must have.
+        name: What messages call the data.
+        bounds: What the bottom decoder can reach, or None for everything. Of a tensor some hundred examples are looked at; other
+            sources are read when training starts.
+
+    Raises:
+        InputError: They are none of those, or their examples have another shape or scale; the message says what would work.
+    """
+    if isinstance(data, DataLoader | IterableDataset):
+        raise InputError(
+            f"{name}: found a {type(data).__name__}; training makes batches itself, in an order of its own: a dataset with "
+            "indices (loader.dataset), a tensor or a DataSource would work"
+        )
+    if isinstance(data, Dataset):
+        data = DatasetSource(data)
+    source = data if isinstance(data, DataSource) else TensorSource(as_tensor(name, data))
+    check_events(name, source.shape, shape)
+    if bounds is not None and isinstance(source, TensorSource):
+        rows = torch.arange(0, len(source), max(1, len(source) // _LOOKED_AT))
+        check_scale(name, examples(source, rows), bounds, rows)
+    return source
+
+
+def check_scale(
+    name: str, x: Tensor, bounds: Range, indices: Tensor, whose: str = "the range of the bottom decoder's mean"
+) -> None:
+    """Refuses examples beyond bounds, with an `InputError`; what is not finite is left to the step that meets it."""
+    x = x.nan_to_num(bounds[0], bounds[0], bounds[0])
+    check_values(name, x, bounds, slack=SLACK, indices=indices, reason=f", {whose},")
+
+
+def original(source: DataSource, indices: Tensor) -> tuple[DataSource, Tensor]:
+    """Returns the source that examples of a subset come from, and their indices there."""
+    while isinstance(source, Subset):
+        source, indices = source.source, source.indices[indices]
+    return source, indices
+
+
+def reads_singly(source: DataSource) -> bool:
+    """Tells whether a source reads example by example."""
+    return type(original(source, torch.arange(0))[0]).batch is DataSource.batch
+
+
+def read(source: DataSource, indices: Tensor, *key: int) -> Tensor:
+    """Reads examples as they are stored, (B, *shape), with torch's, numpy's and Python's generators seeded for what the source draws.
+
+    The seed is the key and an example's index (of a source with a `batch` of its own: the first one's), so an example does not depend
+    on who reads it, and with which others. Afterwards the generators are as they were; torch's on a GPU are not touched.
+
+    Raises:
+        InputError: The source gives examples of another shape than it promises.
+    """
+    source, indices = original(source, indices)
+    if isinstance(source, TensorSource):
+        return source.batch(indices)
+    name = type(source).__name__
+    with generators_kept():
+        if not reads_singly(source):
+            seed_generators(*key, int(indices[0]))
+            batch = as_tensor(name, source.batch(indices))
+            check_events(name, batch.shape, (len(indices), *source.shape))
+            return batch
+        rows = []
+        for index in indices.tolist():
+            seed_generators(*key, index)
+            rows.append(as_tensor(f"{name}, example {index},", source[index]))
+            check_events(f"{name}, example {index},", rows[-1].shape, source.shape)
+    return torch.stack(rows)
+
+
+def examples(source: DataSource, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:
+    """Reads examples of a source as floats on a device, (B, *shape), bytes mapped onto its value range; all of them unless indexed."""
+    batch = read(source, torch.arange(len(source)) if indices is None else indices)
+    return as_floats(batch.to(device, non_blocking=True), source.value_range)
+
+
+def as_floats(batch: Tensor, value_range: Range, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Converts a batch to floats: bytes 0…255 are mapped linearly onto the range, alike on every device."""
+    if batch.dtype != torch.uint8:
+        return batch.to(dtype)
+    low, high = value_range
+    scale = (high - low) / 255
+    # One kernel where launches cost; on a CPU the conversion alone is vectorised, and two passes in the cache are faster than one.
+    floats = batch.to(dtype).mul_(scale) if batch.device.type == "cpu" else torch.mul(batch, scale).to(dtype)
+    return floats.add_(low) if low else floats
 
 
 def hold_out(source: DataSource, validation: float, seed: int) -> tuple[DataSource, DataSource]:

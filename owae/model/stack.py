@@ -21,21 +21,23 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from owae.contract import checked_result
 from owae.distributions import Distribution, at_least_float32, shape_of
-from owae.errors import ConfigError
-from owae.interfaces import Divergence, LatentLayer, Prior
+from owae.errors import ConfigError, InputError
+from owae.interfaces import Divergence, LatentLayer, Prior, Shape
 from owae.model.context import PLAIN, Context
 from owae.model.costs import level_costs
 from owae.model.defaults import Ancestral, StandardNormal
 from owae.model.level import CostSpace, CostTarget, Level
 from owae.model.objective import Objective, products
-from owae.numerics import check_events, full_precision, unchecked
+from owae.numerics import ArrayLike, as_tensor, at_least, check_events, check_values, full_precision, unchecked
+from owae.restoring import evaluation_mode
 
 __all__ = ["CostSpace", "CostTarget", "Level", "Stack"]
+
+_BLOCK = 32  # samples drawn at once; part of what a seed means
 
 
 class Stack(nn.Module):
@@ -109,7 +111,7 @@ class Stack(nn.Module):
         """The prior on the matched level: the deepest one's, or, where deeper levels follow, the ancestral one (Eq. 7)."""
         return self._prior(PLAIN)
 
-    def forward(self, x: Float[Tensor, "B *x"], *, data: Tensor | None = None, context: Context = PLAIN) -> Objective:
+    def forward(self, x: ArrayLike, *, data: Tensor | None = None, context: Context = PLAIN) -> Objective:
         """Evaluates Eq. 14 at data.
 
         Args:
@@ -117,7 +119,7 @@ class Stack(nn.Module):
             data: For a slice in which a level has the data as its target: the data.
             context: How networks are run, draws taken and codes gathered.
         """
-        check_events("x", x.shape[1:], self.layers[0].in_shape)
+        x = self._admitted("x", x, self.layers[0].in_shape)
         levels = self._matched_levels()
         posteriors: list[Distribution] = []
         codes = [x]
@@ -164,34 +166,46 @@ class Stack(nn.Module):
         upper._beneath = (*self._beneath, *self.layers[:start])
         return upper.train(self.training)
 
-    # Using a trained stack. None of these builds a graph unless gradients are enabled by the caller.
+    # Using a trained stack: in evaluation mode, whatever mode it is in, and that is put back. What they are given can be an array, of
+    # any precision and on any device. None of these builds a graph unless gradients are enabled by the caller.
 
-    def encode(self, x: Float[Tensor, "B *x"], *, sample: bool = False) -> list[Tensor]:
-        """The codes `z_1 … z_N` of data: the encoders' means, or one draw of each where `sample` is true."""
-        check_events("x", x.shape[1:], self.layers[0].in_shape)
+    def encode(self, x: ArrayLike, *, sample: bool = False) -> list[Tensor]:
+        """The codes `z_1 … z_N` of data (B, *x): the encoders' means, or one draw of each where `sample` is true.
+
+        Raises:
+            InputError: The data have another shape or scale than those a stack is trained on, or are not finite.
+        """
+        bottom = self.layers[0]
+        x = self._admitted("x", x, bottom.in_shape)
+        check_values("x", x, bottom.output_range, slack=0.5, reason=", the range of the bottom decoder's mean,")
         codes = []
-        for layer in self.layers:
-            q = layer.encode(x)
-            x = q.rsample() if sample else q.mean
-            codes.append(x)
+        with evaluation_mode(self):
+            for layer in self.layers:
+                q = layer.encode(x)
+                x = q.rsample() if sample else q.mean
+                codes.append(x)
         return codes
 
-    def decode(self, z: Float[Tensor, "B *z"], level: int | None = None, *, sample: bool = False) -> Tensor:
-        """Codes of a level (the deepest unless given, counted from 1) decoded to data, (B, *x).
+    def decode(self, z: ArrayLike, level: int | None = None, *, sample: bool = False) -> Tensor:
+        """Codes (B, *z) of a level (the deepest unless given, counted from 1) decoded to data, (B, *x).
 
         By the decoders' points, or with their noise at every latent level where `sample` is true; at the bottom still the point, unless
         the layer `draws_data`.
         """
         level = self._level(level)
-        check_events("z", z.shape[1:], self.layers[level - 1].latent_shape)
-        for n, layer in reversed(list(enumerate(self.layers[:level]))):
-            z = layer.decode(z).rsample() if sample and (n > 0 or layer.draws_data) else layer.point(z)
+        z = self._admitted("z", z, self.layers[level - 1].latent_shape)
+        check_values("z", z)
+        with evaluation_mode(self):
+            for n, layer in reversed(list(enumerate(self.layers[:level]))):
+                z = layer.decode(z).rsample() if sample and (n > 0 or layer.draws_data) else layer.point(z)
         return z
 
-    def reconstruct(self, x: Float[Tensor, "B *x"], level: int | None = None, *, sample: bool = False) -> Tensor:
+    def reconstruct(self, x: ArrayLike, level: int | None = None, *, sample: bool = False) -> Tensor:
         """Data encoded up to a level and decoded from it: "reconstruction through level k"; by means unless `sample` is true."""
         level = self._level(level)
-        return self.decode(self.encode(x, sample=sample)[level - 1], level, sample=sample)
+        z = self.encode(x, sample=sample)[level - 1]
+        with unchecked():
+            return self.decode(z, level, sample=sample)
 
     def _level(self, level: int | None) -> int:
         level = self.depth if level is None else level
@@ -199,10 +213,27 @@ class Stack(nn.Module):
             raise ValueError(f"level is {level}; a stack of {self.depth} levels decodes from 1 to {self.depth}")
         return level
 
+    def _admitted(self, name: str, given: ArrayLike, events: Shape) -> Tensor:
+        """Brings a batch of events to the stack's device and precision; `InputError` for what is none."""
+        strided = getattr(given, "layout", None) == torch.strided
+        x = given if isinstance(given, Tensor) and strided and given.is_floating_point() else as_tensor(name, given)
+        check_events(name, x.shape[1:], events)
+        if not x.is_floating_point():
+            raise InputError(
+                f"{name} holds bytes; floats in the range that the stack is trained on, such as {name} / 255, would work"
+            )
+        return x.to(self.prior.anchor)
+
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """`n` ancestral samples of the model (Eq. 1), (n, *x): noise at every latent level, the point at the bottom."""
-        return self.decode(self.prior.sample(n), sample=True)
+        """`n` ancestral samples of the model (Eq. 1), (n, *x): noise at every latent level, the point at the bottom.
+
+        They are drawn and decoded in blocks of 32, the last one cut, so that under one seed fewer samples are the first of more.
+        """
+        at_least(0, n=n)
+        with unchecked(), evaluation_mode(self):
+            blocks = [self.decode(self.prior.sample(_BLOCK), sample=True) for _ in range(0, max(n, 1), _BLOCK)]
+        return torch.cat(blocks)[:n]
 
 
 def _cost(level: Level, z: Tensor, p: Distribution) -> Tensor:

@@ -45,12 +45,17 @@ class Failure:
     reason: str
 
 
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hooks)
+    return manager
+
+
 class Registry:
     """The components that a program can use. A new registry holds owae's defaults; `discover` adds the installed plugins."""
 
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(hooks)
+        self._manager = _manager()
         self.entries: list[Entry] = []
         self.failures: list[Failure] = []
         self.plugins: list[tuple[str, str, str]] = []
@@ -107,10 +112,11 @@ class Registry:
                 fail(f"unknown hook '{hook.name}'; {suggestion(hook.name, ['owae_components'])}")
         if not any(hook.has_spec() for hook in callers):
             return None
-        alone = self._manager.subset_hook_caller("owae_components", self._manager.get_plugins() - {plugin})
+        alone = _manager()  # one that knows this plugin alone, so that a failure is known to be its own
+        alone.register(plugin)
         try:
             with quiet_stdout():
-                if not (results := alone()):  # pluggy leaves None out
+                if not (results := alone.hook.owae_components()):  # pluggy leaves None out
                     return fail("owae_components() gave None; a list of classes would work")
                 classes = [cls for result in results for cls in result]
         except KeyboardInterrupt:

@@ -42,9 +42,8 @@ class Log:
     def step(self, step: Step, validated: Mapping[str, float]) -> None:
         """Logs a step, if its turn has come, with the results of a validation, if there was one, and shows the progress."""
         if step.step % self._options.log_every == 0 or step.last or step.step == 1:
-            skipped = {"skipped": self._steps.skipped} if self._options.skip_bad_steps else {}
             with writing(self._folder):
-                values = self._metrics.write(self._steps, step, {**validated, **skipped})
+                values = self._metrics.write(self._steps, step, {**validated, **self._steps.tally.left_out()})
             self._warn_of_dead_levels(values)
             self._observers.values(json_ready(values))
         epoch, summary = f"epoch {step.epoch}/{self._steps.epochs}", _summary(self._metrics.latest)

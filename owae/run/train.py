@@ -179,6 +179,8 @@ def _train(
             looked = steps.validate() if data[1] is not None and step.last and step.epoch % options.validate_every == 0 else {}
             better = best is not None and bool(looked) and best.update(looked)
             ends = step.step == len(steps) or (best is not None and best.done)
+            if ends and step.step < len(steps):
+                steps.tally.conclude(steps.step)
             if log is not None:
                 log.step(step, looked)
             received, is_time = divmod(wanted() if fabric.world_size == 1 else step.signal, 2)

@@ -6,7 +6,8 @@ The loop reads the loss and the norm of the gradient once a step, together; what
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -16,6 +17,9 @@ from torch.nn.utils import get_total_norm
 from owae.errors import StepError, TrainingError
 from owae.model.objective import Objective
 from owae.model.stack import Stack
+from owae.numerics import bad_rows
+
+Rows = Callable[[int], Tensor]  # which examples the rows of a step's batches are: of the first for 0, and so on
 
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"
 
@@ -44,15 +48,20 @@ def within_memory(where: str) -> Iterator[None]:
 
 
 class Guard:
-    """Watches over the steps of one stack.
+    """Watches over the steps of one stack; `TrainingError` if there is nothing in it to train.
 
     The gradient is looked at through biases and norms, or all parameters where there are none: they are a thousandth of all, and what
     is not finite anywhere along the encoders and decoders reaches them. Every weight would cost some per cent of a step.
     """
 
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-        parameters = [p for p in stack.parameters() if p.requires_grad]
+    def __init__(self, stack: Stack, optimizer: torch.optim.Optimizer) -> None:
+        self._stack, self._optimizer = stack, optimizer
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        parameters = [p for p in stack.parameters() if p.requires_grad and id(p) in held]
+        if not parameters:
+            raise TrainingError(
+                "there is nothing to train: every parameter of the stack is frozen (requires_grad is false) or unknown to the optimiser"
+            )
         self._watched = [p for p in parameters if p.ndim <= 1] or parameters
         self._buffers = list(stack.buffers())
         self._kept = [buffer.clone() for buffer in self._buffers]
@@ -74,43 +83,66 @@ class Guard:
         gradients = [p.grad for p in self._watched if p.grad is not None]
         return get_total_norm(gradients) if gradients else torch.zeros((), device=self._stack.device)
 
-    def explain(self, batches: Sequence[Tensor], objectives: Sequence[Objective], where: str) -> StepError:
+    def norms(self) -> Tensor:
+        """Returns the norm of each level's gradient, (N,)."""
+        none = [torch.zeros((), device=self._stack.device)]
+        gradients = [[p.grad for p in layer.parameters() if p.grad is not None] for layer in self._stack.layers]
+        return torch.stack([get_total_norm(each or none).detach().float() for each in gradients])
+
+    def futile(self, gradient: float) -> str:
+        """Says why a step with this `gradient_norm` trains nothing; empty if it does."""
+        if not any(float(group["lr"]) for group in self._optimizer.param_groups):
+            return "the learning rate is 0"
+        if gradient == 0 and not any(p.grad is not None and bool(p.grad.any()) for p in self._stack.parameters()):
+            return "every gradient is 0"
+        return ""
+
+    def explain(self, batches: Sequence[Tensor], objectives: Sequence[Objective], where: str, rows: Rows) -> StepError:
         """Names what was not finite first: the data, a term of the objective, from the data upward, or the gradient."""
-        for x in batches:
-            if fault := _bad_rows(x):
+        for i, x in enumerate(batches):
+            if fault := _bad_examples(x, rows, i):
                 return StepError(f"{where}: {fault}")
         for objective in objectives:
             if not math.isfinite(objective.loss.item()):
                 return StepError(f"{where}: {_first_term(objective)}; {_ADVICE}")
         return StepError(f"{where}: {self._first_gradient()}; {_ADVICE}")
 
-    def explain_failure(self, x: Tensor, where: str, error: Exception) -> Exception:
-        """Returns what to raise for an exception inside the objective: the error itself unless values that are not finite explain it."""
-        if fault := _bad_rows(x):
+    def explain_failure(self, batches: Sequence[Tensor], where: str, rows: Rows, error: Exception) -> Exception:
+        """Returns what to raise for an exception in the last batch: the error itself unless values that are not finite explain it."""
+        x = batches[-1]
+        if fault := _bad_examples(x, rows, len(batches) - 1):
             return StepError(f"{where}: {fault}")
         with torch.no_grad():
-            for i, code in enumerate(self._stack.encode(x), start=1):
-                if not bool(torch.isfinite(code).all()):
+            for i, layer in enumerate(self._stack.layers, start=1):
+                x = layer.encode(x).mean
+                if not bool(torch.isfinite(x).all()):
                     return StepError(
                         f"{where}: level {i}, term cost/{i}: the encoder's mean of z_{i} is not finite ({error}); {_ADVICE}"
                     )
         return error
 
     def _first_gradient(self) -> str:
-        for i, layer in enumerate(self._stack.layers, start=1):
-            for name, parameter in layer.named_parameters():
-                if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
-                    return f"level {i}, term gradient of {name} is not finite"
-        return f"level {self._stack.matched_level}, term gradient of the divergence or prior is not finite"
+        gradients = {name: p.grad for name, p in self._stack.named_parameters() if p.grad is not None}
+        for name, gradient in gradients.items():
+            if not bool(torch.isfinite(gradient).all()):
+                return f"{self._term(name)} is not finite"
+        largest = {name: gradient.abs().max().item() for name, gradient in gradients.items() if gradient.numel()}
+        name = max(largest, key=lambda name: largest[name])
+        return f"{self._term(name)} holds entries up to {largest[name]:.2g}, and the norm of the whole gradient overflows"
+
+    def _term(self, name: str) -> str:
+        found = re.match(r"levels\.(\d+)\.(?:layer\.)?(.+)", name)
+        level, name = (int(found[1]) + 1, found[2]) if found else (self._stack.matched_level, name)
+        return f"level {level}, term gradient of {name}"
 
 
-def _bad_rows(x: Tensor) -> str:
-    if bool(torch.isfinite(x).all()):
+def _bad_examples(x: Tensor, rows: Rows, batch: int) -> str:
+    bad = bad_rows(x)
+    if not len(bad):
         return ""
-    bad = (~torch.isfinite(x.flatten(1)).all(1)).nonzero()[:, 0].tolist()
     return (
         f"level 1, term cost/0 (the cost on the data) would not be finite: {len(bad)} of the {len(x)} examples "
-        f"in the batch hold NaN or infinity (first: row {bad[0]}); this step changed nothing"
+        f"in the batch hold NaN or infinity (first: example {rows(batch)[int(bad[0])]}); this step changed nothing"
     )
 
 

@@ -18,8 +18,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from owae.data.loader import Loader
 from owae.data.sources import as_source
@@ -31,13 +31,14 @@ from owae.parallel.gather import peers
 from owae.parallel.launch import launch
 from owae.training import randomness
 from owae.training.ema import Average, load_model
-from owae.training.guards import Guard, within_memory
+from owae.training.guards import Guard, Rows, within_memory
 from owae.training.memory_format import channels_last, use_channels_last
 from owae.training.networks import training_context
 from owae.training.objective import Step, TrainingObjective, combined, find_unused_parameters, unknown
 from owae.training.optimizers import make_optimizer, make_schedule, restore_optimizer, warming_up
 from owae.training.options import Options
 from owae.training.precision import LossScale
+from owae.training.tally import Tally
 from owae.training.validation import validate
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Fit:
 
     Args:
         stack: What to train, in place; moved to the device.
-        data: A source, or a tensor, array or sequence (N, *x) of floats or bytes (0…255 for 0…1).
+        data: A source, a dataset of torch's, or a tensor, array or sequence (N, *x) of floats or bytes (0…255 for 0…1).
         validation: Held-out examples for `validate`.
         fabric: The processes to train with, from `owae.parallel.launch`, instead of `device` and `precision`.
         options: How to train, in one record; or the same as keywords.
@@ -59,9 +60,9 @@ class Fit:
             optimizer, …; here `optimizer` can also be a function of the parameters, and `schedule` one of the optimiser.
 
     Raises:
-        TrainingError: While iterating: a term of the objective or a gradient is not finite, at the step where it happens and
-            before the parameters are touched.
-        DataError: Too few examples, or batches of one.
+        TrainingError: There is nothing to train. While iterating: a term of the objective or a gradient is not finite, at the step
+            where it happens and before the parameters are touched; or training ends without a step that changed anything.
+        DataError: Too few examples, batches of one, or data of another shape, type or scale than the stack takes.
         ConfigError: An option is unknown or out of its range.
     """
 
@@ -77,39 +78,47 @@ class Fit:
     ) -> None:
         functions = {name: keywords.pop(name) for name in ("optimizer", "schedule") if callable(keywords.get(name))}
         self.options = given = Options.checked(**keywords) if options is None else options
-        shape = tuple(stack.layers[0].in_shape)
-        source = as_source(data, shape)
+        shape, bounds = tuple(stack.layers[0].in_shape), stack.layers[0].output_range
+        source = as_source(data, shape, bounds=bounds)
         self.fabric = launch(given.device, precision=given.precision) if fabric is None else fabric
         self.rank, self.ranks = self.fabric.global_rank, self.fabric.world_size
         self.device = self.fabric.device
         self.stack = stack.to(self.device)
-        self._channels_last = use_channels_last(stack, given.memory_format)
+        self._prepared = channels_last if use_channels_last(stack, given.memory_format) else nn.Identity()
+        # A stack matched at a lower level leaves some encoders without a gradient; an optimiser skips those.
+        self.optimizer = make_optimizer(functions.get("optimizer", given.optimizer), stack.parameters())
+        self._guard = Guard(stack, self.optimizer)
         if self.ranks > 1:
             find_unused_parameters(self.fabric, stack, shape)
             sync_batchnorm(stack, self.device, self.ranks)
             randomness.separate(self.fabric)
-        self.loader = Loader(source, given.batch_size, given.seed, self.device, given.workers, rank=self.rank, ranks=self.ranks)
-        self.validation = None if validation is None else as_source(validation, shape, "validation")
+        self._place = {"rank": self.rank, "ranks": self.ranks}
+        reading = {"dtype": stack.prior.anchor.dtype, "bounds": bounds, **self._place}
+        self.loader = Loader(source, given.batch_size, given.seed, self.device, given.workers, **reading)
+        self.validation = None if validation is None else as_source(validation, shape, "validation", bounds)
         self.steps_per_epoch = -(-len(self.loader) // given.accumulate)
         self.epochs = given.epochs
         self.total_steps = self.epochs * self.steps_per_epoch
-        # A stack matched at a lower level leaves some encoders without a gradient; an optimiser skips those.
-        self.optimizer = make_optimizer(functions.get("optimizer", given.optimizer), stack.parameters())
         schedule = functions.get("schedule", given.schedule)
         self.schedule = None if schedule is None else make_schedule(schedule, self.optimizer, max(1, self.total_steps))
         self.average = None if given.ema is None else Average(stack, given.ema)
         context = training_context(stack, compile=given.compile, checkpoint=given.checkpoint_activations)
-        self.objective = TrainingObjective(stack, context, self.rank, self.ranks)
+        self.objective = TrainingObjective(stack, context, **self._place)
         self._module, self._optimizer = self.fabric.setup(self.objective, self.optimizer)
-        self.scale, self._guard = LossScale(self.fabric), Guard(stack)
+        self.scale = LossScale(self.fabric)
         self.step = 0  # steps behind us
-        self.skipped = self.bad_in_a_row = 0
+        self.tally = Tally(given.skip_bad_steps, float16=self.scale.scaler is not None)
         # Asked once a step; the largest answer of all processes is the step's `signal`, so that they stop or save at the same step.
         self.signal: Callable[[], int | None] = lambda: None
 
     def __len__(self) -> int:
         """Returns the steps in all, those already taken included."""
         return self.total_steps
+
+    @property
+    def skipped(self) -> int:
+        """Steps left out so far, for something in them was not finite."""
+        return self.tally.skipped
 
     @property
     def epoch(self) -> int:
@@ -131,39 +140,53 @@ class Fit:
             self.loader.close()
 
     def _advance(self, batches: list[Tensor], epoch: int, index: int) -> Step:
-        where = f"epoch {epoch}, step {self.step + 1}"
-        counts = [self.loader.rows(index * self.options.accumulate + i) for i in range(len(batches))]
+        where, first = f"epoch {epoch}, step {self.step + 1}", index * self.options.accumulate
+        counts = [self.loader.rows(first + i) for i in range(len(batches))]
         warmup = self.options.warmup
         warm = min(1.0, (self.step + 1) / warmup) if warmup else 1.0
-        lr, clipped, signal = warm * float(self.optimizer.param_groups[0]["lr"]), 1.0, 0
+        lr, clipped, signal, dropped = warm * float(self.optimizer.param_groups[0]["lr"]), 1.0, 0, False
+
+        def rows(i: int) -> Tensor:
+            return self.loader.indices(epoch, first + i)
+
         self._guard.begin()
         self.optimizer.zero_grad(set_to_none=True)
         with within_memory(where):
-            objectives, fault = self._gradient(batches, counts, where)
+            objectives, fault = self._gradient(batches, counts, where, rows)
         objective = unknown(self.stack)
         if fault is None:
             self.scale.unscale(self.optimizer)
-            clipped, norm = self._clip()
+            norm = self._norm()
             objective, signals = combined(self.stack, objectives, counts, self.rank, self.ranks, self.signal() or 0)
             # The step's one look at the device.
             loss, gradient, *received = torch.cat([torch.stack([objective.loss.float(), norm.float()]), signals]).tolist()
             signal = int(max(received))
             if math.isfinite(loss) and math.isfinite(gradient):
-                self._take(warm)
-            elif not (math.isfinite(loss) and self.scale.overflowed()):
-                fault = self._guard.explain(batches, [*objectives, objective], where)
+                clipped = self._take(warm, norm)
+                self.tally.take(where, futile=self._guard.futile(gradient))
+            elif math.isfinite(loss) and self.scale.overflowed(where):
+                dropped = True
+                self.tally.dropped += 1
+            else:
+                fault = self._guard.explain(batches, [*objectives, objective], where, rows)
         if fault is not None:
-            self._leave_out(fault)
+            self._guard.undo()
+            self.tally.skip(fault)
+            self.scale.drop()
         if self.schedule is not None and self.step + 1 < self.total_steps:
             with warnings.catch_warnings():
-                if self.skipped:  # torch remarks on a schedule whose first step comes before the optimiser's
+                if self.tally.taken <= self.step:  # torch remarks on a schedule whose first step comes before the optimiser's
                     warnings.simplefilter("ignore")
                 self.schedule.step()
         self.step += 1
+        if self.step == self.total_steps:
+            self.tally.conclude(self.step)
         last = index + 1 == self.steps_per_epoch
-        return Step(epoch, self.step, last, objective, lr, clipped, fault is not None, signal)
+        return Step(epoch, self.step, last, objective, lr, clipped, skipped=fault is not None, dropped=dropped, signal=signal)
 
-    def _gradient(self, batches: Sequence[Tensor], counts: Sequence[int], where: str) -> tuple[list[Objective], StepError | None]:
+    def _gradient(
+        self, batches: Sequence[Tensor], counts: Sequence[int], where: str, rows: Rows
+    ) -> tuple[list[Objective], StepError | None]:
         """Evaluates a step's batches and adds up their gradients, averaged over processes with the last one."""
         objectives: list[Objective] = []
         for i, (x, count) in enumerate(zip(batches, counts, strict=True)):
@@ -174,7 +197,7 @@ class Fit:
                 except (ValueError, RuntimeError, ArithmeticError) as error:
                     if self.ranks > 1:  # the others are waiting for what this one would have sent
                         raise
-                    reason = self._guard.explain_failure(x, where, error)
+                    reason = self._guard.explain_failure(batches[: i + 1], where, rows, error)
                     if isinstance(reason, StepError):
                         return [], reason
                     raise
@@ -185,9 +208,6 @@ class Fit:
             objectives.append(self.objective.latest)
         return objectives, None
 
-    def _prepared(self, x: Tensor) -> Tensor:
-        return channels_last(x) if self._channels_last else x
-
     def evaluate(self, x: Tensor, count: int) -> Objective:
         """Evaluates the objective as training does, on a batch of `count` rows of which `x` are this process's; no gradient is kept."""
         with torch.no_grad(), self.fabric.autocast():
@@ -195,30 +215,23 @@ class Fit:
         assert self.objective.latest is not None
         return combined(self.stack, [self.objective.latest], [count], self.rank, self.ranks)[0]
 
-    def _clip(self) -> tuple[Tensor | float, Tensor]:
-        """Clips the gradient: returns the factor by which gradients were scaled, and a number that is finite only if they were."""
-        limit = self.options.clip_gradients
-        if limit is None:
-            return 1.0, self._guard.gradient_norm()
-        norm = clip_grad_norm_(self.stack.parameters(), limit)
-        return (limit / (norm + 1e-6)).clamp(max=1.0), norm
+    def _norm(self) -> Tensor:
+        """Returns the norm of the gradient where it is clipped; otherwise any number that is finite only if the gradient is."""
+        if self.options.clip_gradients is None:
+            return self._guard.gradient_norm()
+        return get_total_norm([p.grad for p in self.stack.parameters() if p.grad is not None])
 
-    def _take(self, warm: float) -> None:
+    def _take(self, warm: float, norm: Tensor) -> Tensor | float:
+        """Takes the optimiser's step, and returns the factor by which gradients were clipped."""
+        limit = self.options.clip_gradients
+        if limit is not None:
+            clip_grads_with_norm_(self.stack.parameters(), limit, norm)
         with warming_up(self.optimizer, warm):
             self._optimizer.step()
-        self.scale.stepped()
-        self.bad_in_a_row = 0
+        self.scale.in_a_row = 0
         if self.average is not None:
             self.average.update()
-
-    def _leave_out(self, fault: StepError) -> None:
-        self._guard.undo()
-        if self.bad_in_a_row >= self.options.skip_bad_steps:
-            raise fault
-        self.scale.drop()
-        self.bad_in_a_row += 1
-        self.skipped += 1
-        logger.warning("%s; this step is left out, %d in a row, %d in all", fault, self.bad_in_a_row, self.skipped)
+        return 1.0 if limit is None else (limit / (norm + 1e-6)).clamp(max=1.0)
 
     def averaged(self) -> AbstractContextManager[None]:
         """Gives the stack the averaged parameters within a block, if an average is kept: what evaluation uses."""
@@ -234,17 +247,11 @@ class Fit:
             raise DataError("no examples are held out: give `validation` to fit, or train.validation in a config")
         size, seed = self.options.batch_size, self.options.seed
         with self.averaged():
-            return validate(
-                self.stack, self.validation, self.evaluate, batch_size=size, seed=seed, rank=self.rank, ranks=self.ranks
-            )
+            return validate(self.stack, self.validation, self.evaluate, batch_size=size, seed=seed, **self._place)
 
     def gradient_norms(self, step: Step) -> dict[str, float]:
         """Returns the norm of each level's gradient at the step just taken, before clipping: `gradient/i`, i = 1 … N."""
-        norms = [
-            get_total_norm([p.grad for p in layer.parameters() if p.grad is not None] or [torch.zeros((), device=self.device)])
-            for layer in self.stack.layers
-        ]
-        values = (torch.stack([norm.detach().float() for norm in norms]) / step.clipped).tolist()
+        values = (self._guard.norms() / step.clipped).tolist()
         return {f"gradient/{i}": value for i, value in enumerate(values, start=1)}
 
     def state(self) -> dict[str, Any]:
@@ -262,8 +269,7 @@ class Fit:
             "step": self.step,
             "steps_per_epoch": self.steps_per_epoch,
             "total_steps": self.total_steps,
-            "skipped": self.skipped,
-            "bad_in_a_row": self.bad_in_a_row,
+            **self.tally.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -285,7 +291,7 @@ class Fit:
         restore_optimizer(self.optimizer, self.schedule, state, self.total_steps)
         self.scale.restore(state.get("precision") or {})
         self.step = state["step"]
-        self.skipped, self.bad_in_a_row = state.get("skipped", 0), state.get("bad_in_a_row", 0)
+        self.tally.restore(state)
         randomness.restore(self.fabric, state["rng"], key=(self.options.seed, self.step))
 
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from owae.interfaces import Shape
 from owae.model.context import Context
-from owae.model.inference import evaluation_mode, own_randomness
 from owae.model.objective import Objective
 from owae.model.stack import Stack
 from owae.parallel.gather import all_reduce, gather, rows_of
+from owae.restoring import evaluation_mode, own_randomness
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -33,6 +33,7 @@ class Step:
         lr: The learning rate of the first parameter group that it was taken with.
         clipped: The factor by which gradients were scaled down: 1 if they were not.
         skipped: Whether it was left out, for something in it was not finite.
+        dropped: Whether it was left out, for the loss was scaled too far up for float16.
         signal: The largest of what `Fit.signal` gave in the processes; 0 if none has anything to tell.
     """
 
@@ -43,6 +44,7 @@ class Step:
     lr: float
     clipped: Tensor | float
     skipped: bool = False
+    dropped: bool = False
     signal: int = 0
 
 

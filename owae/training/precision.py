@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
+logger = logging.getLogger(__name__)
+
 _FRUITLESS = 40  # halvings in a row of the scale: from 65,536 to where no gradient is left to overflow
+_WORRYING = 5  # halvings in a row of which a warning tells; a training's first steps may take a few
 
 
 class LossScale:
@@ -15,40 +19,45 @@ class LossScale:
 
     def __init__(self, fabric: Fabric) -> None:
         self._precision = fabric.strategy.precision
-        self._in_a_row = 0
+        self.in_a_row = 0  # steps dropped since the last one that was taken
 
     @property
-    def _scaler(self) -> Any:
+    def scaler(self) -> Any:
+        """The GradScaler, or None."""
         return getattr(self._precision, "scaler", None)
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
         """Gives the gradients their own size."""
-        if self._scaler is not None:  # Fabric's own way refuses optimisers with a fused step
-            self._scaler.unscale_(optimizer)
+        if self.scaler is not None:  # Fabric's own way refuses optimisers with a fused step
+            self.scaler.unscale_(optimizer)
 
-    def stepped(self) -> None:
-        """Counts a step that was taken."""
-        self._in_a_row = 0
-
-    def overflowed(self) -> bool:
-        """Whether a gradient that is not finite means but a scale too large, which is now smaller; the step is to be left out."""
-        if self._scaler is None or self._in_a_row >= _FRUITLESS:
+    def overflowed(self, where: str) -> bool:
+        """Tells whether a gradient that is not finite means but a scale too large, which is now smaller; the step is to be dropped."""
+        if self.scaler is None or self.in_a_row >= _FRUITLESS:
             return False
-        self._in_a_row += 1
         self.drop()
+        self.in_a_row += 1
+        if self.in_a_row == _WORRYING:
+            logger.warning(
+                "%s: dropped as the %d before it, for a gradient overflows float16 even with the loss scaled by %g; "
+                'precision = "bf16-mixed" or "32", or data and weights on a smaller scale, would help',
+                where,
+                _WORRYING - 1,
+                self.scaler.get_scale(),
+            )
         return True
 
     def drop(self) -> None:
         """Leaves a step out after its gradients were unscaled."""
-        if self._scaler is not None:
-            self._scaler.update()
+        if self.scaler is not None:
+            self.scaler.update()
 
     def state(self) -> dict[str, Any]:
-        return {} if self._scaler is None else {**self._precision.state_dict(), "in_a_row": self._in_a_row}
+        return {} if self.scaler is None else {**self._precision.state_dict(), "in_a_row": self.in_a_row}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a `state()`."""
         scaler = dict(state)
-        self._in_a_row = scaler.pop("in_a_row", 0)
+        self.in_a_row = scaler.pop("in_a_row", 0)
         if scaler:
             self._precision.load_state_dict(scaler)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 
-from owae.data.sources import examples
+from owae.data.sources import examples, original
 from owae.interfaces import DataSource
-from owae.model.inference import evaluation_mode, own_randomness
 from owae.model.objective import Objective
 from owae.model.stack import Stack
+from owae.numerics import check_values
 from owae.parallel.gather import split_rows
+from owae.restoring import evaluation_mode, own_randomness
 
 
 @torch.no_grad()
@@ -37,6 +39,9 @@ def validate(
         seed: Decides the noise.
         rank: Which process this is.
         ranks: How many there are.
+
+    Raises:
+        DataError: An example is not finite; it is named.
     """
     totals: dict[str, torch.Tensor] = {}
     count = 0
@@ -50,4 +55,7 @@ def validate(
                 totals[name] = totals.get(name, 0.0) + len(rows) * term
             count += len(rows)
     values = (torch.stack([total.float() for total in totals.values()]) / count).tolist()
+    if not all(map(math.isfinite, values)):
+        for rows in torch.arange(len(source)).split(batch_size):
+            check_values("the held-out data", examples(source, rows), indices=original(source, rows)[1])
     return {f"validation/{name}": value for name, value in zip(totals, values, strict=True)}

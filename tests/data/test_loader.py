@@ -1,4 +1,4 @@
-"""Who reads the examples (this process, a thread, workers) changes nothing of what is read; and nobody is left behind."""
+"""Who reads the examples (this process or workers) changes nothing of what is read; and nobody is left behind."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import time
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
 from torch import Tensor
 
-from owae.data.loader import Loader
-from owae.data.prefetch import resident
-from owae.data.sources import TensorSource, as_floats
+from owae.data.loader import Loader, resident
+from owae.data.sources import Subset, TensorSource, as_floats
 from owae.data.workers import Workers
 from owae.errors import DataError
 from owae.interfaces import DataSource
@@ -49,6 +49,13 @@ class OneByOne(DataSource):
         if self.fault == "death":
             os._exit(9)
         return torch.full(self.shape, index, dtype=torch.uint8)
+
+
+class Restless(OneByOne):
+    """Reads many at once, and others each time."""
+
+    def batch(self, indices: Tensor) -> Tensor:
+        return torch.from_numpy(np.random.randint(0, 256, (len(indices), *self.shape), dtype=np.uint8))
 
 
 class Locked(OneByOne):
@@ -146,6 +153,8 @@ def test_examples_that_fit_rest_on_the_device_and_others_do_not():
     assert held.examples.dtype == torch.uint8
     assert resident(source, cpu, room=39_999) is None
     assert resident(OneByOne(), cpu, room=1e9) is None
+    assert resident(Subset(OneByOne(), torch.arange(9)), cpu, room=1e9) is None, "a part of it reads one by one too"
+    assert resident(Restless(), cpu, room=1e9) is None
 
 
 def test_an_epoch_that_waits_for_reading_says_so_once(caplog: pytest.LogCaptureFixture):
@@ -230,15 +239,11 @@ def in_session(session: int) -> list[str]:
 @pytest.mark.gpu
 @pytest.mark.parametrize("room", [0.0, 1.0])
 def test_a_device_gets_the_batches_of_the_cpu(device: torch.device, monkeypatch: pytest.MonkeyPatch, room: float):
-    """At rest on the device, and prefetched by a thread that ends with the epoch."""
+    """At rest on the device, and read batch by batch."""
     if device.type != "cuda":
         pytest.skip("for CUDA")
-    monkeypatch.setattr("owae.data.prefetch.SHARE", room)
+    monkeypatch.setattr("owae.data.loader.SHARE", room)
     source = TensorSource(torch.randint(0, 256, (1000, 3, 8, 8), dtype=torch.uint8), None, (-1.0, 1.0))
     here, there = Loader(source, 64), Loader(source, 64, device=device)
     for a, b in zip(here.epoch(1, 2), there.epoch(1, 2), strict=True):
         assert torch.equal(a, b.cpu())
-    epoch = there.epoch(2)
-    next(epoch)
-    epoch.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "owae-prefetch"]

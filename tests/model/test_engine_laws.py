@@ -282,7 +282,7 @@ def test_the_matched_sample_is_gathered():
         name = "counting"
 
         def forward(self, x, y):
-            return x.new_tensor(float(len(x) * 1000 + len(y)))
+            return 0 * x.sum() + len(x) * 1000 + len(y)
 
     stack, x = seeded(lambda: affine(divergence=Counting()))
     context = Context(gather=lambda z: torch.cat([z, z, z]))

@@ -283,36 +283,3 @@ def test_a_disk_that_is_full_at_the_start_is_told(make, name: str, monkeypatch: 
 def test_writing_names_folder_and_reason(tmp_path: Path):
     with pytest.raises(TrainingError, match=f"{tmp_path} cannot be written any more: .*No space left"), writing(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
-
-
-# What training says
-
-
-def test_training_says_how_many_examples_there_are(make, caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.INFO, "owae"):
-        make("run", "train.epochs=1", "train.validation=8")
-    assert "data 'arrays': 50 examples to train on, 8 to validate on, 6 to test on, 1×8×8 in [0, 1]" in caplog.text
-
-
-@pytest.mark.slow
-def test_a_schedule_that_stretches_says_what_becomes_of_the_rate(make, caplog: pytest.LogCaptureFixture):
-    chosen = ("train.schedule.name=OneCycleLR", "train.schedule.max_lr=0.01")
-    make("run", *chosen)
-    make("run", "train.epochs=4", *chosen, resume=True)
-    assert "the schedule spans 8 steps now, instead of 4: the learning rate goes on at 0.00" in caplog.text
-    assert " instead of 4e-08" in caplog.text
-
-
-def test_pictures_come_before_the_checkpoint_and_cost_none(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Killed while it draws, a run comes there again; where drawing fails, the epoch is saved all the same."""
-    folder, there = tmp_path / "run" / "checkpoints", []
-
-    def full(*_, **__):
-        there.extend(checkpoint.paths(folder))
-        raise TrainingError("no room for pictures")
-
-    monkeypatch.setattr("owae.run.observers.Observers.epoch_ended", full)
-    with pytest.raises(TrainingError, match="no room"):
-        make()
-    assert not there
-    assert [path.name for path in checkpoint.paths(folder)] == ["step-000000002.safetensors"]

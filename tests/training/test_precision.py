@@ -155,20 +155,6 @@ def test_half_precision_trains_as_float32_does(precision: str):
     torch.testing.assert_close(losses[1], losses[0], rtol=0.05, atol=0.0)
 
 
-def test_a_scale_that_is_too_large_is_lowered_and_no_bad_step():
-    stack = tiny.stack()
-    steps = fit(stack, tiny.images(), epochs=1, batch_size=16, precision="16-mixed")
-    steps.fabric.strategy.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**120)  # pyright: ignore[reportAttributeAccessIssue]
-    before = parameters = state(stack)
-    for step in steps:
-        assert not step.skipped
-    scale = steps.scale.state()["scale"]
-    assert scale < 2.0**120
-    parameters = {name: before[name] for name, _ in stack.named_parameters()}
-    assert all(torch.equal(value, stack.state_dict()[name]) for name, value in parameters.items())
-    assert steps.bad_in_a_row == steps.skipped == 0
-
-
 def test_another_precision_is_refused():
     with pytest.raises(ConfigError, match=r"precision: found '64'; .*valid: 16-mixed, 32, bf16-mixed"):
         fit(tiny.stack(), tiny.images(), epochs=1, precision="64")

@@ -114,8 +114,9 @@ def test_codes_are_the_encoders_means_of_every_level():
 
 def test_codes_that_are_not_finite_are_refused_by_name():
     stack, x = tiny.stack(), tiny.images(10)
-    x[4] = float("nan")
-    with pytest.raises(TrainingError, match=r"blown encodes 1 of 10 examples to codes z_1 that are not finite"):
+    with torch.no_grad():
+        next(stack.layers[1].parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"blown encodes 10 of 10 examples to codes z_2 that are not finite"):
         encode(stack, TensorSource(x), torch.arange(10), "blown")
     with pytest.raises(DataError, match="no example"):
         encode(stack, TensorSource(x), torch.arange(0))

@@ -17,6 +17,10 @@ class Whitening(nn.Module):
         decorrelate: Whether the channels are also rotated to be uncorrelated.
     """
 
+    mean: Tensor
+    scale: Tensor
+    rotation: Tensor | None
+
     def __init__(self, channels: int, *, decorrelate: bool = False) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))

@@ -131,7 +131,7 @@ def draw(folder: Path) -> list[Path]:
             if len(trials) <= len(sweep.parameters) or len(sweep.parameters) < 2:
                 continue
             try:
-                axes = plot(study, target=_first_value, target_name=sweep.metric[0])
+                axes = plot(study, target=_first_value, target_name=next(iter(sweep.metric)))
             except (ValueError, RuntimeError):  # all values are equal: nothing is more important than another
                 continue
             drawn.append(folder / f"{name}.png")

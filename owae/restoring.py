@@ -1,0 +1,62 @@
+"""Puts back what a block changes: the state of the random number generators, and whether modules are in training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+CPU = torch.device("cpu")
+
+
+def seed_generators(*key: int) -> None:
+    """Seeds Python's, numpy's and torch's generators of the CPU with these numbers, mixed."""
+    own, numpys, torchs = np.random.SeedSequence(key).generate_state(3).tolist()
+    random.seed(own)
+    np.random.seed(numpys)
+    torch.default_generator.manual_seed(torchs)  # torch.manual_seed would reach for GPUs too
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Runs the block, then puts Python's, numpy's and torch's generators of the CPU back."""
+    kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+        torch.set_rng_state(kept[2])
+
+
+@contextmanager
+def own_randomness(seed: int, device: torch.device = CPU) -> Iterator[None]:
+    """Runs the block with random numbers from a seed; the generators of the CPU and of the device are then put back."""
+    with generators_kept():
+        seed_generators(seed)
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cpu":
+            yield
+            return
+        module = torch.get_device_module(device)
+        index = module.current_device() if device.index is None else device.index
+        with torch.random.fork_rng(devices=[index], device_type=device.type), module.device(index):
+            module.manual_seed(seed)
+            yield
+
+
+@contextmanager
+def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
+    """Runs the block with the modules and all below them in evaluation mode, then puts each back."""
+    modes = {each: each.training for module in modules for each in module.modules()}
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for each, training in modes.items():
+            each.training = training

@@ -1,0 +1,77 @@
+"""Counts what became of the steps of a training: taken, skipped or dropped; a training that took none is an error."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from owae.errors import StepError
+
+logger = logging.getLogger(__name__)
+
+
+class Tally:
+    """Counts the steps of a training.
+
+    Args:
+        allowed: How many steps in a row may be skipped.
+        float16: Whether steps may be dropped.
+
+    Attributes:
+        taken: Steps that trained something: with a rate and a gradient above 0.
+        skipped: Steps left out, for something in them was not finite.
+        dropped: Steps left out, for the loss was scaled too far up for float16.
+        bad_in_a_row: Those skipped since the last one that the optimiser took.
+    """
+
+    def __init__(self, allowed: int = 0, *, float16: bool = False) -> None:
+        self._allowed, self._float16 = allowed, float16
+        self.taken = self.skipped = self.dropped = self.bad_in_a_row = 0
+        self._said: set[str] = set()
+
+    def take(self, where: str, *, futile: str = "") -> None:
+        """Counts a step of the optimiser; where it trains nothing, says so once, and why: `futile`."""
+        self.bad_in_a_row = 0
+        if not futile:
+            self.taken += 1
+        elif futile not in self._said:
+            self._said.add(futile)
+            logger.warning("%s: %s, so this step trains nothing; said once", where, futile)
+
+    def skip(self, fault: StepError) -> None:
+        """Counts a step that is left out for a fault, which is raised where as many as are allowed in a row were before it."""
+        if self.bad_in_a_row >= self._allowed:
+            raise fault
+        self.bad_in_a_row += 1
+        self.skipped += 1
+        logger.warning("%s; this step is left out, %d in a row, %d in all", fault, self.bad_in_a_row, self.skipped)
+
+    def left_out(self) -> dict[str, int]:
+        """Returns the steps left out so far, for the log: `skipped` where that is allowed, `dropped` under float16."""
+        return ({"skipped": self.skipped} if self._allowed else {}) | ({"dropped": self.dropped} if self._float16 else {})
+
+    def conclude(self, steps: int) -> None:
+        """Says at the end of a training of so many steps which share of them was left out.
+
+        Raises:
+            StepError: No step has trained anything: the parameters are the initial ones, but for a decay of weights.
+        """
+        if not self.taken:
+            raise StepError(
+                f"none of {steps} steps has trained anything: {self.skipped} were skipped, for something was not finite, "
+                f"{self.dropped} dropped, for float16 overflowed, and the rest had a rate or gradient of 0; the warnings say where. "
+                'Data without NaN or on a smaller scale, precision = "bf16-mixed" or another schedule may help'
+            )
+        if left := self.skipped + self.dropped:
+            why = f"{self.skipped} skipped (not finite), {self.dropped} dropped (float16 overflowed)"
+            logger.warning("%d of %d steps (%.2g%%) were left out: %s", left, steps, 100 * left / steps, why)
+
+    def state(self) -> dict[str, int]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a `state()`; of version 0.1.0, which counted the skipped ones alone, too."""
+        for name in self.state():
+            setattr(self, name, state.get(name, 0))
+        if "taken" not in state:
+            self.taken = state["step"] - self.skipped
