@@ -75,7 +75,7 @@ def test_image_files_of_every_mode_fit_every_model(folder, shape, value_range):
 
 def test_another_size_is_resized_and_said(folder, caplog):
     assert load_images([folder / "a.png"], (1, 8, 8), (0.0, 1.0)).shape == (1, 1, 8, 8)
-    assert "5×6 and was resized to the model's 8×8" in caplog.text
+    assert "is 6x5 (height x width) and was resized to the model's 8x8" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "missing.png", ".hidden.png"])
