@@ -31,7 +31,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 class _Lenient(GenerateJsonSchema):
     """Takes what JSON Schema cannot say to be anything: a default that is an object, a type of a plugin's own."""
 
-    ignored_warning_kinds = frozenset({"skipped-choice", "non-serializable-default"})
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 # as pydantic annotates it
 
     def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
         return {}
@@ -73,9 +73,7 @@ def kinds(interface: str, registry: Registry) -> list[type[BaseModel]]:
         if name in clashes:
             continue
         cls = registry.get(interface, name)
-        kind: Any = (Literal[name], ...)
-        title = f"{interface} {name}"
-        found.append(create_model(title, __base__=options_model(cls), __doc__=_summary(cls), kind=kind))
+        found.append(_tagged(f"{interface} {name}", options_model(cls), "kind", name, _summary(cls)))
     return found
 
 
@@ -87,6 +85,12 @@ def _as_written(name: str, field: FieldInfo, registry: Registry) -> Any:
     required = field.default is None and field.validate_default
     table: Any = _either(models) if models else dict[str, Any]
     return (table, ... if required else Field(default=None))
+
+
+def _tagged(title: str, options: type[BaseModel], tag: str, name: str, summary: str | None = None) -> type[BaseModel]:
+    """Options as a table that also names whose they are."""
+    fields: dict[str, Any] = {tag: (Literal[name], ...)}
+    return create_model(title, __base__=options, __doc__=summary or options.__doc__, **fields)
 
 
 def _either(models: list[type[BaseModel]]) -> Any:
@@ -101,9 +105,7 @@ def _holds_spec(field: FieldInfo) -> bool:
 def _weighting(name: str, field: FieldInfo) -> Any:
     if name == "match":
         return (field.annotation, field) if not field.metadata else (Annotated[float, Field(ge=0)], ...)
-    rules = _either(
-        [create_model(rule, __base__=model, __doc__=model.__doc__, rule=(Literal[rule], ...)) for rule, model in RULES.items()]
-    )
+    rules = _either([_tagged(rule, model, "rule", rule) for rule, model in RULES.items()])
     weight = Annotated[float, Field(ge=0)]
     return (rules | list[weight] | weight, Field(default=None))
 
