@@ -20,13 +20,13 @@ myst_heading_anchors = 3
 templates_path: list[str] = []
 
 
+_LINK = re.compile(r"(?<!!)\[`?([^\]`]+)`?\]\(\.\./([^)#]+)[^)]*\)")
+
+
 def _outside(app: object, name: str, content: list[str]) -> None:
-    """Names what lies outside the documents instead of linking to it, for the site does not hold it."""
-    content[0] = (
-        re.sub(r"(?<!!)\[`?([^\]`]+)`?\]\((?:\.\./)+((?!\w+\.md)[^)#]+)[^)]*\)", r"`\2`", content[0])
-        if "/" not in name
-        else content[0]
-    )
+    """Names what lies outside the documents instead of linking to it, for the site does not hold it; but it has the changelog."""
+    if "/" not in name:
+        content[0] = _LINK.sub(r"`\2`", content[0].replace("](../CHANGELOG.md)", "](changelog.md)"))
 
 
 def setup(app: object) -> None:
