@@ -33,7 +33,7 @@ from owae.run.folder import CHECKPOINTS, LOCK
 BETWEEN = 5  # steps from one checkpoint to the next
 MOST = 6  # checkpoints that a cycle waits for, at most
 STEPS_AN_EPOCH = 16
-PATIENCE = 180.0  # seconds without progress after which a training counts as hung
+PATIENCE = 600.0  # seconds without progress after which a training counts as hung
 
 CONFIG = """
 [data]
