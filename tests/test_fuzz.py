@@ -112,7 +112,7 @@ def test_a_config_works_or_is_refused_with_its_place(folder: Path, registry: Any
         write(config, folder / "fuzzed.toml")
         assert _run(["check", str(folder / "fuzzed.toml")]) == 0
 
-    @fuzz(60)
+    @fuzz(25)
     @given(mistaken(configs))
     def tell(config: dict[str, Any]) -> None:
         _told(config, folder, registry, capsys)
