@@ -292,6 +292,10 @@ class Phase(Component):
     def prepare(self, stack: Any, data: DataSource) -> None:
         """Measures, once, before the first step, what the extended stack needs to know of the training examples: its buffers."""
 
+    def examples(self, data: DataSource) -> DataSource:
+        """What this training learns from: the training examples, or those of a source of the same shape and range made from them."""
+        return data
+
     def options(self) -> Mapping[str, Any]:
         """The keys of [train] that this training has in place of the first one's."""
         return {}
