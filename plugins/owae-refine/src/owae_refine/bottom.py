@@ -82,9 +82,9 @@ class Bottom(Phase):
 
     def extend(self, stack: Stack) -> Stack:
         stack.requires_grad_(False)
-        bottom, *deeper = stack.levels
-        layer = Redecoded(bottom.layer, self._decoder(bottom.layer), jitter=self.jitter)
-        levels = [Level(layer, cost=L1()), *(Level(Resting(level.layer)) for level in deeper)]
+        bottom, *deeper = stack.layers
+        layer = Redecoded(bottom, self._decoder(bottom), jitter=self.jitter)
+        levels = [Level(layer, cost=L1()), *(Level(Resting(each)) for each in deeper)]
         weights = [0.0] * stack.matched_level  # what is above z_1 is computed for the log alone
         return Stack(levels, divergence=stack.divergence, weights=weights, prior=stack.prior, matched_level=stack.matched_level)
 
