@@ -1,9 +1,9 @@
 """One training step of the paper's ten-level CelebA model: its time and the memory that it takes.
 
 The model, optimiser and batch size are `examples/celeba.toml`'s, or another config's, whole; the images are random bytes of the right
-shape, for neither time nor memory depends on what they show. A step is all of it: reading the batch, objective, gradients, Adam. The first step
-allocates and is not counted. Processor time is that of all threads together: on a machine that others use too, it says more than the
-clock. Memory is the largest resident size of this process, or on a GPU what torch reserved.
+shape, for neither time nor memory depends on what they show. A step is all of it: reading the batch, objective, gradients, Adam. The
+first step allocates and is not counted. Processor time is that of all threads together: on a machine that others use too, it says more
+than the clock. Memory is the largest resident size of this process, or on a GPU what torch reserved.
 
     python benchmarks/celeba_step.py [--steps 3] [--batch-size 64] [--device cpu] [--config examples/celeba_deep.toml]
 """
