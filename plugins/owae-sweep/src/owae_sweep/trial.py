@@ -111,7 +111,7 @@ def _logged(folder: Path) -> dict[str, float]:
 
 
 def _evaluated(run: Run) -> dict[str, float]:
-    from owae.evaluation.scores import evaluate
+    from owae_report.evaluation.scores import evaluate
 
     return dict(_flat(evaluate(run.model, run.source("train"), run.source("test")).to_dict()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from owae.cli.tables import print_line, print_table
-from owae.evaluation.scores import Evaluation, LevelScores, Matching
+from owae_report.evaluation.scores import Evaluation, LevelScores, Matching
 
 
 def print_scores(result: Evaluation) -> None:

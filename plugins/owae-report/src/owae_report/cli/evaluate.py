@@ -20,10 +20,10 @@ def command(
     moved: Moved = None,
 ) -> None:
     """Measure every level on held-out data: error, nearest-neighbour accuracy, spread, and the divergence from the prior."""
-    from owae.cli.scores import print_scores
     from owae.cli.tables import print_json
-    from owae.evaluation.scores import evaluate
     from owae.run.opened import open_run
+    from owae_report.cli.scores import print_scores
+    from owae_report.evaluation.scores import evaluate
 
     with quiet_stdout():
         opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from owae.data.sources import examples
 from owae.errors import DataError, TrainingError
-from owae.evaluation.neighbours import Neighbours
-from owae.evaluation.noise_floor import noise_floor
 from owae.files import json_ready
 from owae.interfaces import DataSource, Shape
 from owae.model.inference import evaluating
+from owae.model.noise_floor import noise_floor
 from owae.model.stack import Stack
 from owae.numerics import full_precision
+from owae_report.evaluation.neighbours import Neighbours
 
 # A dense divergence takes time and memory in n².
 MOST_MATCHED = 2000
