@@ -32,11 +32,12 @@ def load_images(paths: Sequence[Path], shape: Shape, value_range: tuple[float, f
     if not drawable(shape):
         raise DataError(f"the model's data have shape {shape}; image files fit (H, W), or (C, H, W) with 1, 3 or 4 channels")
     low, high = value_range
-    images = np.stack([_load(path, shape) for path in _files(paths)])
+    images = np.stack([_load(path, shape) for path in image_files(paths)])
     return torch.from_numpy(images).float().mul_((high - low) / 255).add_(low)
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Lists picture files, and those in folders, sorted by name."""
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     files: list[Path] = []
     for path in paths:
