@@ -38,6 +38,7 @@ class Run:
     Attributes:
         folder: Where it is.
         config: The effective config it was trained with.
+        registry: The components that its config names.
         shape: The shape of one example.
         value_range: The range of the examples' values.
         phases: The phases of training that are behind the model, after the first.
@@ -50,7 +51,7 @@ class Run:
         checkpoint: Literal["newest", "best", "first"] = "newest",
         overrides: Iterable[str] = (),
     ) -> None:
-        self.folder, self._registry, self._checkpoint = folder, registry, checkpoint
+        self.folder, self.registry, self._checkpoint = folder, registry, checkpoint
         if checkpoint not in ("newest", "best", "first"):
             raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest', 'best' and 'first' would work")
         if not (folder / CONFIG).is_file() or not (folder / INFO).is_file():
@@ -100,9 +101,9 @@ class Run:
         Raises:
             TrainingError: There is none, or it does not fit the config.
         """
-        stack = build_stack(self.config, self._registry, self.shape, self.value_range)
+        stack = build_stack(self.config, self.registry, self.shape, self.value_range)
         for name in self.phases:
-            stack = self.config.phases[name].create(self._registry).extend(stack)
+            stack = self.config.phases[name].create(self.registry).extend(stack)
         load_model(stack, self._state, averaged=True)
         return stack.eval()
 
@@ -123,7 +124,7 @@ class Run:
             DataError: They are missing, or the place that was set for them has others.
         """
         try:
-            source = build_source(self.config, self._registry, split)
+            source = build_source(self.config, self.registry, split)
         except DataError as error:
             places = sorted(locations(self.config))
             moved = f"; if the data have moved, --set data.{places[0]}=… says where they are" if places else ""

@@ -6,9 +6,9 @@ import itertools
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -61,6 +61,8 @@ class Opened:
     value_range: tuple[float, float] = (0.0, 1.0)
     step: int = 12
     epoch: int = 3
+    config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(data=SimpleNamespace(kind="tensor", options={})))
+    registry: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(get=lambda interface, name: TensorSource))
 
     def source(self, split: str) -> TensorSource:
         return self.sources[split]

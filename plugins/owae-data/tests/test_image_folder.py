@@ -1,4 +1,4 @@
-"""What `image-folder` makes of every kind of picture, folder and damage."""
+"""What `image-folder` makes of every kind of picture and folder."""
 
 from __future__ import annotations
 
@@ -105,12 +105,21 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
         Image.new("L", (3, 3), i).save(tmp_path / f"class {i % 3}" / "more" / f"{i}.png")
     for split in SPLITS:
         source = ImageFolder(split, path=tmp_path, holdout=0.25)
-        assert source.classes == ["class 0", "class 1", "class 2"]
+        assert source.class_names == ("class 0", "class 1", "class 2")
         assert source.labels is not None
         assert torch.equal(source.batch(torch.arange(len(source)))[:, 0, 0, 0].long() % 3, source.labels)
         assert set(source.labels.tolist()) == {0, 1, 2}
-    Image.new("L", (3, 3)).save(tmp_path / "outside.png")
-    assert ImageFolder("train", path=tmp_path).labels is None
+
+
+def test_pictures_beside_the_classes_leave_none_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("cats/1", "cats/2", "dogs/3", "dogs/4"):
+        _save(tmp_path / f"{name}.png", 4, 4)
+    (tmp_path / "broken.png").write_text("no picture")  # what is left out is not beside them
+    assert ImageFolder("train", path=tmp_path, skip_broken=True).class_names == ("cats", "dogs")
+    _save(tmp_path / "outside.png", 4, 4)
+    source = ImageFolder("train", path=tmp_path, skip_broken=True)
+    assert (source.labels, source.class_names) == (None, None)
+    assert "outside of the folders cats, dogs, so these are not taken for classes" in caplog.text
 
 
 def test_folders_train_and_test_are_the_splits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -125,7 +134,7 @@ def test_folders_train_and_test_are_the_splits(tmp_path: Path, caplog: pytest.Lo
     assert train.labels is not None
     assert test.labels is not None
     assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [0, 2])
-    assert "1 pictures outside" in caplog.text
+    assert "1 pictures outside 'train', 'test' are passed over: '7.png'" in caplog.text
 
 
 def test_relative_paths_start_at_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,49 +157,6 @@ def test_useless_paths_are_named(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     with pytest.raises(DataError, match="no pictures in 'test'"):
         ImageFolder("train", path=tmp_path)
-
-
-# --- damage ---
-
-
-def _damage(folder: Path, good: int = 20) -> list[str]:
-    names = []
-    for suffix in ("png", "jpg", "bmp", "gif", "tif", "webp"):
-        for i in range(good):
-            _save(folder / f"good{i}.{suffix}", 40, 30, 3)
-        whole = (folder / f"good0.{suffix}").read_bytes()
-        (folder / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
-        (folder / f"page.{suffix}").write_text("<!DOCTYPE html>")
-        (folder / f"empty.{suffix}").touch()
-        names += [f"cut.{suffix}", f"page.{suffix}", f"empty.{suffix}"]
-    return names
-
-
-@pytest.mark.parametrize("large", [False, True])
-def test_broken_files_are_named_or_left_out(
-    tmp_path: Path, large: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    if large:
-        monkeypatch.setattr(base, "LARGE", 100)
-    broken = _damage(tmp_path, 2)
-    for split in SPLITS:
-        with pytest.raises(DataError, match="skip_broken = true") as caught:
-            ImageFolder(split, path=tmp_path)
-        text = str(caught.value)
-        assert "18 of 30" in text
-        assert sum(name in text for name in broken) == 10
-        assert "and 8 more" in text
-    assert len(_whole(tmp_path, skip_broken=True)) == 12
-    assert "left out" in caplog.text
-    kept = ImageFolder("train", path=tmp_path, skip_broken=True)
-    with pytest.raises(DataError, match="18 of 30"):
-        ImageFolder("test", path=tmp_path)
-    assert len(kept) == 11
-    for name in tmp_path.iterdir():
-        if "good" in name.name:
-            name.unlink()
-    with pytest.raises(DataError, match="18 of 18"):
-        ImageFolder("train", path=tmp_path, skip_broken=True)
 
 
 # --- the decoded file ---

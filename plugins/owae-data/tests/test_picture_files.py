@@ -11,7 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from owae_data.pictures import Form, read, survey
+from owae import DataError
+from owae.data.sources import examples
+from owae_data.image_folder import ImageFolder
+from owae_data.pictures import Form, as_event, read, survey
 
 
 def _read(folder: Path, name: str, picture: Image.Image, **options: Any) -> torch.Tensor:
@@ -117,3 +120,52 @@ def test_pixels_without_an_agreed_white_are_refused(tmp_path: Path) -> None:
     for values in (RAMP.astype(np.float32), RAMP.astype(np.int32) * 1_000_000):
         with pytest.raises(ValueError, match="agreed white"):
             _read(tmp_path, "x.tif", Image.fromarray(values))
+
+
+# --- a user's own files ---
+
+OPTIONS: list[dict[str, Any]] = [
+    {"size": (16, 20)},
+    {"crop": (12, 10)},
+    {"crop": (12, 10), "size": (8, 8), "channels": 1},
+    {"crop": (14, 14), "background": "black", "channels": 3},
+    {"size": (9, 9), "background": "black", "value_range": (-1.0, 1.0)},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_training_picture_given_by_hand_is_the_example_that_was_trained_on(tmp_path: Path, options: dict[str, Any]) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    wide = np.concatenate([WHEEL, WHEEL[:, ::-1]], 1)
+    Image.fromarray(wide).save(tmp_path / "turned.jpg", exif=turned)
+    Image.fromarray(wide[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    Image.fromarray(np.dstack([wide, wide[..., 1]])).save(tmp_path / "alpha.png")
+    Image.merge("LA", [Image.fromarray(wide[..., 0]), Image.fromarray(wide[..., 2])]).save(tmp_path / "grey-alpha.png")
+    Image.fromarray(wide).quantize(16).save(tmp_path / "palette.gif", transparency=3)
+    Image.fromarray(wide).convert("CMYK").save(tmp_path / "inks.tif")
+    defaults = {"channels": None, "size": None, "crop": None, "background": "white"}
+    for split in ("train", "test"):
+        source = ImageFolder(split, path=tmp_path, **options)
+        form = ImageFolder.form(**{**defaults, **options})
+        trained = examples(source, torch.arange(len(source)))
+        for name, example in zip(source._names, trained, strict=True):
+            own = torch.from_numpy(as_event(tmp_path / name, form, source.shape).copy())
+            assert torch.equal(own, source[source._names.index(name)]), name
+            low, high = source.value_range
+            assert torch.allclose(own * ((high - low) / 255) + low, example, atol=1e-6)
+
+
+def test_a_picture_that_was_cropped_before_is_taken_whole_and_a_smaller_one_refused(tmp_path: Path) -> None:
+    Image.fromarray(WHEEL).save(tmp_path / "x.png")
+    taken = as_event(tmp_path / "x.png", Form(crop=(20, 20), size=(16, 16)), (3, 16, 16))
+    assert np.array_equal(taken, WHEEL.transpose(2, 0, 1))
+    with pytest.raises(DataError, match=r"x\.png cannot be read as a picture: 16x16 is smaller than the crop 20x20"):
+        as_event(tmp_path / "x.png", Form(crop=(20, 20), size=(8, 8)), (3, 8, 8))
+
+
+def test_what_shows_through_is_the_users_choice(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (0, 0, 0, 128)).save(tmp_path / "x.png")
+    assert set(read(tmp_path / "x.png", Form(3, background="black")).flatten().tolist()) == {0}
+    kept = as_event(tmp_path / "x.png", Form(), (4, 4, 4))
+    assert kept[:, 0, 0].tolist() == [0, 0, 0, 128]

@@ -79,29 +79,6 @@ def test_damaged_idx_files_are_named(tmp_path: Path) -> None:
         Mnist("test", root=tmp_path, verify=False)
 
 
-# --- SVHN ---
-
-
-@pytest.mark.parametrize(("parts", "names"), [("train", ["train"]), ("extra", ["extra"]), ("both", ["train", "extra"])])
-def test_svhn_is_read_from_mat_files(tmp_path: Path, parts: Any, names: list[str]) -> None:
-    made = write_svhn(tmp_path / "svhn")
-    for split, wanted in (("train", names), ("test", ["test"])):
-        source: Any = Svhn(split, root=tmp_path, parts=parts, verify=False)  # pyright: ignore[reportArgumentType] # one of the two
-        assert np.array_equal(_all(source).numpy(), np.concatenate([made[name][0] for name in wanted]))
-        assert np.array_equal(source.labels.numpy(), np.concatenate([made[name][1] for name in wanted]))
-        assert source.shape == (3, 32, 32)
-
-
-def test_damaged_mat_files_are_named(tmp_path: Path) -> None:
-    write_svhn(tmp_path)
-    path = tmp_path / "test_32x32.mat"
-    for data, said in [(path.read_bytes()[:3000], "cannot be read"), (b"<html>" * 100, "a web page"), (b"", "cannot be read")]:
-        path.write_bytes(data)
-        with pytest.raises(DataError, match=said) as caught:
-            Svhn("test", root=tmp_path, verify=False)
-        assert str(path) in str(caught.value)
-
-
 # --- CelebA ---
 
 
@@ -117,6 +94,7 @@ def test_celeba_is_cropped_resized_and_split_officially(tmp_path: Path, archive:
     assert test.labels is not None
     assert train.labels.tolist() == [0, 1] * 8
     assert test.labels.tolist() == [0, 1] * 3
+    assert test.class_names == ("not Smiling", "Smiling")
     for source in (train, test):
         spread = _all(source)[:, :, 2:-2, 2:-2].float().flatten(2).std(2)
         assert spread.max() < 2  # the middle alone: its colour, without the black around

@@ -30,14 +30,21 @@ def test_examples_are_chosen_from_equal_stretches(n, length, seed):
         assert i * length // n <= place < (i + 1) * length // n
 
 
+def test_examples_without_a_class_come_last():
+    labels = torch.tensor([-1] * 50 + [1] * 3 + [0] * 2)
+    assert labels[representative(7, len(labels), labels)].tolist() == [0, 0, 1, 1, 1, -1, -1]
+    nowhere = torch.full((9,), -1)
+    assert torch.equal(representative(3, 9, nowhere), representative(3, 9))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_examples_are_chosen_from_every_class(seed):
-    labels = torch.tensor([5] * 50 + [-3] * 40 + [9] * 2 + [7] * 30)
+    labels = torch.tensor([5] * 50 + [3] * 40 + [9] * 2 + [7] * 30)
     chosen = labels[representative(12, len(labels), labels, seed)]
     assert chosen.tolist() == sorted(chosen.tolist())
-    counts = {label: (chosen == label).sum().item() for label in (-3, 5, 7, 9)}
+    counts = {label: (chosen == label).sum().item() for label in (3, 5, 7, 9)}
     assert counts[9] == 2
-    assert all(counts[label] in (3, 4) for label in (-3, 5, 7))
+    assert all(counts[label] in (3, 4) for label in (3, 5, 7))
     assert len(set(representative(999, len(labels), labels, seed).tolist())) == len(labels)
 
 
@@ -75,7 +82,7 @@ def test_image_files_of_every_mode_fit_every_model(folder, shape, value_range):
 
 def test_another_size_is_resized_and_said(folder, caplog):
     assert load_images([folder / "a.png"], (1, 8, 8), (0.0, 1.0)).shape == (1, 1, 8, 8)
-    assert "5×6 and was resized to the model's 8×8" in caplog.text
+    assert "is 6x5 (height x width) and was resized to the model's 8x8" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "missing.png", ".hidden.png"])

@@ -140,6 +140,24 @@ def test_points_are_drawn_for_any_number_of_classes_and_levels(classes: int, pan
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 10 * max(1, min(classes, 10))
 
 
+def test_classes_are_called_by_their_names_and_what_has_none_by_that():
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    labels = np.arange(40) % 4 - 1
+    names = ("1", "10", "$2$ and a name longer than a legend takes")
+    with styled(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = scatter([Panel(Projection(points), labels, names=names), Panel(Projection(points), labels)])
+        rendered(figure, "png")
+        (legend,) = figure.legends
+        shown = [text.get_text() for text in legend.get_texts()]
+        # One panel has names and the other has not.
+        assert sorted(shown) == sorted(["0", "1", "10", "2", "$2$ and a name longer t…", "no class"])
+        assert {text.get_text() for text in figure.axes[0].texts} == {"1", "10", "$2$ and a name longer t…"}
+        assert {text.get_text() for text in figure.axes[1].texts} == {"0", "1", "2"}
+        none = scatter([Panel(Projection(points), np.full(40, -1), names=names)])
+        assert not none.legends
+
+
 @pytest.mark.parametrize("points", [np.zeros((20, 2)), np.zeros((20, 1)), np.zeros((1, 2)), np.arange(9.0)[:, None]])
 def test_clouds_without_extent_are_drawn(points: np.ndarray):
     with styled(), warnings.catch_warnings():

@@ -23,6 +23,8 @@ from owae_data.layouts import Layout, channel_axis, channels_first
 from owae_data.scales import KINDS, Scale, blocks, finite_range, scale_for
 from owae_data.splits import hold_out
 
+log = logging.getLogger(__name__)
+
 Key = str | Literal[False] | None  # the name of an array; False for none, None to find it
 
 
@@ -140,12 +142,21 @@ def _labels(file: ArrayFile, key: str, count: int, place: str) -> Int[Tensor, " 
     array = file.read(key)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    if array.ndim == 1 and array.dtype.kind == "f" and bool((array == np.floor(array)).all()):
+        array = array.astype(np.int64)  # as numpy.savetxt and MATLAB leave whole numbers
     if array.ndim != 1 or array.dtype.kind not in "iub" or len(array) != count:
         raise DataError(
             f"{file.place(key)} has shape {array.shape} and dtype {array.dtype}, but labels are one whole number for each of the "
             f"{count} examples of {place}; labels = false leaves them out"
         )
-    return torch.from_numpy(array.astype(np.int64))
+    labels = array.astype(np.int64)
+    if labels.size and labels.min() < -1:
+        raise DataError(f"{file.place(key)} holds labels from {labels.min()}; classes are numbered from 0, and -1 stands for none")
+    if (labels == -1).any():
+        log.warning(
+            "%s: %d of %d examples are labelled -1, which stands for no class", file.place(key), (labels == -1).sum(), count
+        )
+    return torch.from_numpy(labels)
 
 
 def _test_key(file: ArrayFile, train_key: str, asked: str | None, *, same_file: bool) -> str | None:

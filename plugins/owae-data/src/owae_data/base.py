@@ -42,7 +42,7 @@ class StoredSource(DataSource):
     Args:
         examples: The rows, uint8 or whatever `convert` takes; may be mapped from a file.
         rows: The rows that are this source's examples, in order; all by default.
-        labels: One class for each example (not for each row of `examples`).
+        labels: One class for each example (not for each row of `examples`); -1 for none.
         value_range: Bounds of the examples; what 0 and 255 stand for where they are uint8.
         convert: Turns gathered rows into float32 examples; by default they are handed out as they are stored.
     """
@@ -85,7 +85,7 @@ class StoredSource(DataSource):
         return digest.hexdigest()
 
     def __repr__(self) -> str:
-        kinds = "" if self.labels is None else f", {len(self.labels.unique())} classes"
+        kinds = "" if self.labels is None else f", {len(self.labels[self.labels >= 0].unique())} classes"
         return f"{type(self).__name__}({len(self)} examples of shape {self.shape} within {self.value_range}{kinds})"
 
 

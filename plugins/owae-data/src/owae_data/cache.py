@@ -23,7 +23,7 @@ from owae_data import base
 
 ROOT = "OWAE_DATA"  # environment variable: the folder, instead of the user's cache folder
 
-VERSION = 1  # of the decoders: another number makes all decoded files anew
+VERSION = 2  # of the decoders: another number makes all decoded files anew
 
 Block = UInt8[np.ndarray, "B ..."]
 
@@ -52,11 +52,14 @@ def writable_root(root: Path | None) -> Path:
 
 
 def fingerprint(files: Iterable[tuple[str, Path]]) -> str:
-    """Hashes files by name, size and time of change, to tell an edited set from the one that was decoded."""
+    """Hashes files by name, size and time of change, to tell an edited set from the one that was decoded; missing ones by name."""
     digest = hashlib.sha256()
     for name, path in files:
-        stat = path.stat()
-        digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        try:
+            stat = path.stat()
+            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode(errors="surrogateescape"))
+        except OSError:  # a link that leads nowhere
+            digest.update(f"{name}\0\0\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -94,10 +97,21 @@ class Decoder:
         """Decodes all rows into one tensor."""
         rows = torch.empty(self.shape, dtype=torch.uint8)
         at = 0
-        for block in self.blocks():
-            rows[at : at + len(block)] = torch.from_numpy(block)
+        for block in self.checked():
+            rows[at : at + len(block)] = torch.from_numpy(np.ascontiguousarray(block))
             at += len(block)
         return rows
+
+    def checked(self) -> Iterator[Block]:
+        """Yields the rows, and holds them to the dtype and the shape that was promised: what is written has no other check."""
+        at = 0
+        for block in self.blocks():
+            at += len(block)
+            if block.dtype != np.uint8 or block.shape[1:] != self.shape[1:] or at > self.shape[0]:
+                raise TypeError(f"decoded to {block.dtype} {block.shape}, rows up to {at}; bytes {self.shape} were promised")
+            yield block
+        if at != self.shape[0]:
+            raise TypeError(f"decoded {at} rows; {self.shape[0]} were promised")
 
 
 class ArrayCache:
@@ -161,7 +175,7 @@ class ArrayCache:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": decoder.shape})
-                for block in decoder.blocks():
+                for block in decoder.checked():
                     file.write(np.ascontiguousarray(block).data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -69,11 +69,11 @@ class CelebA(StoredSource):
     ) -> None:
         files = PublicFiles(self.name, root, download=download, verify=verify)
         pictures, archive = _pictures(files)
-        paths = [(name, pictures.open(name)) for name in pictures.names] if archive is None else [(ARCHIVE.name, archive.path)]
+        paths = [(ARCHIVE.name, archive.path)] if archive else [(name, Path(pictures.place, name)) for name in pictures.names]
         cached = files.cache(paths, size=list(size), crop=list(crop))
         if archive is not None and not cached.path.is_file():
             files.check(archive)
-        form = Form(3, (size[0], size[1]), (crop[0], crop[1]))
+        form = self.form(size=size, crop=crop)
         # Kept, since the other split finds it decoded as long as it lives.
         self._album = decode(pictures, form, cached, skip_broken=skip_broken, keep=True)
 
@@ -81,7 +81,13 @@ class CelebA(StoredSource):
         stems = [Path(pictures.names[row]).stem for row in good.tolist()]
         own = _split(files, stems, split, holdout)
         labels = None if attribute is None else _attribute(files, [stems[row] for row in own.tolist()], attribute)
+        self.class_names = None if attribute is None else (f"not {attribute}", attribute)
         super().__init__(self._album.examples, rows=good[own], labels=labels, value_range=value_range)
+
+    @classmethod
+    def form(cls, *, size: Extent, crop: Extent, **options: Any) -> Form:
+        """How pictures are read under these options."""
+        return Form(3, (size[0], size[1]), (crop[0], crop[1]))
 
     @classmethod
     def declared_shape(cls, *, size: Extent, **options: Any) -> Shape:
@@ -96,7 +102,7 @@ def _pictures(files: PublicFiles) -> tuple[Pictures, LocalFile | None]:
             names = picture_names(place, below=below)
             if names:
                 log.info("%d of CelebA's 202599 pictures found in %s", len(names), place)
-                return Pictures(names, place.joinpath, str(place)), None
+                return Pictures.of_folder(place, names), None
     found = files.find(ARCHIVE)
     if found is None:
         found = files.fetch(ARCHIVE, otherwise=f", or put the pictures into the folder {files.home / FOLDER}")

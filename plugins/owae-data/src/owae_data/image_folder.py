@@ -6,7 +6,7 @@ import hashlib
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Int
@@ -17,6 +17,7 @@ from owae_data.base import Extent, Fraction, StoredSource, ValueRange
 from owae_data.cache import ArrayCache, data_root, fingerprint
 from owae_data.picture_sets import Pictures, decode, picture_names
 from owae_data.pictures import SUFFIXES, Form
+from owae_data.split_folders import find_splits
 from owae_data.splits import hold_out
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,11 @@ log = logging.getLogger(__name__)
 class ImageFolder(StoredSource):
     """The PNG, JPEG, BMP, GIF, TIFF and WebP pictures in a folder and its sub-folders, (C, H, W).
 
-    Folders `train` and `test` in it are the splits; otherwise a part is held out. If every picture is in a sub-folder (of the
-    splits, where there are any) and there are at least two of those, they are its classes, numbered by their sorted names. Hidden
-    files and folders are passed over. How modes, depths, transparency and orientation are read stands in `owae_data.pictures`.
+    Folders in it that are named as splits usually are, in any case (train, training; val, valid, validation, dev; test, testing), are
+    the splits; what is named so by half is refused (`owae_data.split_folders`). Without such folders a part is held out. If every
+    picture is in a sub-folder (of the splits, where there are any) and there are at least two of those, they are its classes, numbered
+    by their sorted names. Hidden files and folders are passed over. How modes, depths, transparency and orientation are read stands in
+    `owae_data.pictures`.
 
     The pictures are decoded into memory. Beyond 2 GiB they are decoded once into a file in the data folder (`OWAE_DATA`, by default
     the user's cache folder), which is mapped.
@@ -37,12 +40,11 @@ class ImageFolder(StoredSource):
         channels: 1 for grey, 3 for RGB; by default 1 if all pictures are grey, else 3.
         size: Height and width to resize to, antialiased and without regard to the aspect; by default their own, which must agree.
         crop: Height and width of the middle part to keep before resizing.
-        holdout: The share to hold out for testing, at least one picture, where there are no folders `train` and `test`.
+        background: What shows through where pictures are transparent.
+        splits: Whether folders are splits where they are named so; false takes all folders for classes.
+        holdout: The share to hold out for testing, at least one picture, where there are no splits.
         skip_broken: Leave pictures that cannot be read out, with a warning, instead of refusing them.
         value_range: What black and white stand for.
-
-    Attributes:
-        classes: Names of the classes, or None.
     """
 
     name = "image-folder"
@@ -56,6 +58,8 @@ class ImageFolder(StoredSource):
         channels: Literal[1, 3] | None = None,
         size: Extent | None = None,
         crop: Extent | None = None,
+        background: Literal["white", "black"] = "white",
+        splits: bool = True,
         holdout: Fraction = 0.1,
         skip_broken: bool = False,
         value_range: ValueRange = (0.0, 1.0),
@@ -67,26 +71,45 @@ class ImageFolder(StoredSource):
         names = picture_names(folder)
         if not names:
             raise DataError(f"{folder} has no pictures in it; looked for {', '.join(sorted(SUFFIXES))}, not for hidden files")
-        parts = _splits(folder, names)
+        parts = find_splits(folder, names) if splits else None
         if parts is not None:
-            names = [*parts["train"], *parts["test"]]
-        self.classes, labels = _classes([name.split("/")[0 if parts is None else 1 :] for name in names])
-        form = Form(channels, size and (size[0], size[1]), crop and (crop[0], crop[1]))
+            names = [name for part in ("train", "test") for name in names if name.startswith(f"{parts[part]}/")]
+        form = self.form(channels=channels, size=size, crop=crop, background=background)
         key = {**asdict(form), "folder": str(folder), "files": fingerprint((name, folder / name) for name in names)}
         cached = ArrayCache(data_root(), self.name, key)
         # Kept, since the other split finds it decoded as long as it lives.
-        self._album = decode(Pictures(names, folder.joinpath, str(folder)), form, cached, skip_broken=skip_broken)
+        self._album = decode(Pictures.of_folder(folder, names), form, cached, skip_broken=skip_broken)
 
         good = self._album.good.nonzero()[:, 0]
+        found = [names[row] for row in good.tolist()]
+        classes, labels = _classes([name.split("/")[0 if parts is None else 1 :] for name in found])
+        if classes is not None and labels is None and split == "train":
+            log.warning(
+                "%s: pictures outside of the folders %s, so these are not taken for classes", folder, ", ".join(classes[:10])
+            )
         if parts is None:
-            rows = good[hold_out(len(good), holdout, None if labels is None else labels[good])[split]]
+            own = hold_out(len(good), holdout, labels)[split]
         else:
-            rows = good[(good < len(parts["train"])) == (split == "train")]
-        if not len(rows):
+            own = torch.tensor([name.startswith(f"{parts[split]}/") for name in found]).nonzero()[:, 0]
+        if not len(own):
             raise DataError(f"{folder}: no picture of the {split} split can be read")
-        labels = None if labels is None else labels[rows]
-        super().__init__(self._album.examples, rows=rows, labels=labels, value_range=value_range)
-        self._folder, self._names = folder, [names[row] for row in rows.tolist()]
+        own_labels = None if labels is None else labels[own]
+        super().__init__(self._album.examples, rows=good[own], labels=own_labels, value_range=value_range)
+        self.class_names = None if labels is None else classes
+        self._folder, self._names = folder, [found[row] for row in own.tolist()]
+
+    @classmethod
+    def form(
+        cls,
+        *,
+        channels: Literal[1, 3] | None,
+        size: Extent | None,
+        crop: Extent | None,
+        background: Literal["white", "black"],
+        **options: Any,
+    ) -> Form:
+        """How pictures are read under these options."""
+        return Form(channels, size and (size[0], size[1]), crop and (crop[0], crop[1]), background)
 
     def fingerprint(self) -> str:
         """A hash of the files' names and sizes, and of what is in 32 of them: no other version of a decoder changes that."""
@@ -94,29 +117,20 @@ class ImageFolder(StoredSource):
         digest = hashlib.sha256()
         for i, name in enumerate(self._names):
             path = self._folder / name
-            digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+            digest.update(f"{name}\0{path.stat().st_size}\0".encode(errors="surrogateescape"))
             digest.update(b"" if i % step else path.read_bytes())
         return digest.hexdigest()
 
 
-def _splits(folder: Path, names: list[str]) -> dict[str, list[str]] | None:
-    """The names in the folders `train` and `test`, or None where there are no such two."""
-    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
-        return None
-    parts = {part: [name for name in names if name.startswith(f"{part}/")] for part in ("train", "test")}
-    for part, found in parts.items():
-        if not found:
-            raise DataError(f"{folder} has folders 'train' and 'test', but there are no pictures in '{part}'")
-    others = len(names) - sum(map(len, parts.values()))
-    if others:
-        log.warning("%s: %d pictures outside 'train' and 'test' are passed over", folder, others)
-    return parts
+def _classes(paths: list[list[str]]) -> tuple[tuple[str, ...] | None, Int[Tensor, " N"] | None]:
+    """Names of the classes, and the class of each picture, from paths below the split; None if there are not two folders at least.
 
-
-def _classes(paths: list[list[str]]) -> tuple[list[str] | None, Int[Tensor, " N"] | None]:
-    """Names of the classes, and the class of each picture, from paths below the split; None if there are not two at least."""
-    classes = sorted({path[0] for path in paths})
-    if len(classes) < 2 or any(len(path) == 1 for path in paths):
+    Where there are, but also pictures beside them, the names come without numbers.
+    """
+    classes = tuple(sorted({path[0] for path in paths if len(path) > 1}))
+    if len(classes) < 2:
         return None, None
+    if any(len(path) == 1 for path in paths):
+        return classes, None
     number = {name: index for index, name in enumerate(classes)}
     return classes, torch.tensor([number[path[0]] for path in paths])

@@ -22,7 +22,7 @@ from torch import Tensor
 from owae.errors import DataError
 from owae_data import base
 from owae_data.cache import ArrayCache, Block, Decoder
-from owae_data.pictures import SUFFIXES, Form, Source, read, survey
+from owae_data.pictures import SUFFIXES, Form, Source, read, regular, survey
 from owae_data.progress import progress
 
 RUN = 512  # pictures decoded between two writes
@@ -45,27 +45,46 @@ class Pictures:
     open: Callable[[str], Source]
     place: str
 
+    @classmethod
+    def of_folder(cls, folder: Path, names: list[str]) -> Pictures:
+        """Those that lie in a folder under these names, relative to it."""
+        return cls(names, lambda name: regular(folder / name), str(folder))
+
 
 def picture_names(folder: Path, *, below: bool = True) -> list[str]:
     """Lists the picture files in a folder, by their suffix, as sorted paths relative to it with forward slashes; none that is hidden.
 
+    A link that leads nowhere and has no suffix is among them: it may have been one to a folder of pictures, which are missing now.
+
     Args:
         folder: Where to look; nothing is found where there is none.
         below: Whether to look into sub-folders, links to folders included.
+
+    Raises:
+        DataError: A folder in it cannot be listed.
     """
     return sorted(path.relative_to(folder).as_posix() for path in _walk(folder, below))
 
 
 def _walk(folder: Path, below: bool) -> Iterator[Path]:
     seen: set[str] = set()
-    for at, folders, files in os.walk(folder, followlinks=True):
+    for at, folders, files in os.walk(folder, onerror=_unlisted, followlinks=True):
         real = os.path.realpath(at)
         if real in seen:  # a link that leads back
             folders.clear()
             continue
         seen.add(real)
         folders[:] = [name for name in folders if below and not name.startswith(".")]
-        yield from (Path(at, name) for name in files if is_picture(name))
+        yield from (Path(at, name) for name in files if is_picture(name) or _leads_nowhere(Path(at, name)))
+
+
+def _unlisted(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise DataError(f"the folder {error.filename} cannot be listed ({error.strerror})") from error
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return not path.suffix and not path.name.startswith(".") and path.is_symlink() and not path.exists()
 
 
 def is_picture(name: str) -> bool:

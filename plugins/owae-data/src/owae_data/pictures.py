@@ -1,28 +1,39 @@
 """Reads a picture file as bytes, whatever its format, mode, depth or orientation.
 
 - Orientation: as EXIF says.
-- Transparency (an alpha channel, a palette's or a colour key): composited on white.
+- Transparency (an alpha channel, a palette's or a colour key): composited on white, or on black.
 - 16 bits a channel: scaled to 8, 65535 to 255. CMYK and YCbCr: converted to RGB without a colour profile.
 - Animations and multi-page files: the first picture.
 - A picture counts as grey if its file says so: its mode is grey, or its palette holds nothing but greys.
 
 Floating-point and true 32-bit pictures have no agreed white, so they are refused like broken files.
+
+This is the one reader: sources read their files by it, and `as_event` reads a user's own files as the training examples were read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import os
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from owae.errors import DataError
+from owae.interfaces import Shape
 
 Source = Any  # what PIL.Image.open takes: a path or a binary stream
 
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by the number of channels
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,14 +41,23 @@ class Form:
     """Describes what every picture of a set is made into.
 
     Attributes:
-        channels: 1 for grey, 3 for RGB; None for what the pictures are.
+        channels: 1 for grey, 3 for RGB, 4 for RGB with its alpha; None for grey or RGB, as the pictures are.
         size: Height and width to resize to; None for their own.
         crop: Height and width of the middle part to keep, before resizing; None for all.
+        background: What shows through where a picture is transparent; its alpha is kept where that is a channel.
     """
 
-    channels: Literal[1, 3] | None = None
+    channels: Literal[1, 3, 4] | None = None
     size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
+    background: Literal["white", "black"] = "white"
+
+
+def regular(path: Path) -> Path:
+    """Returns a path that leads to a file; `ValueError` for a dangling link, and for what could block, such as a named pipe."""
+    if not path.is_file():
+        raise ValueError("a link that leads nowhere" if path.is_symlink() else "no regular file")
+    return path
 
 
 def survey(source: Source, form: Form) -> tuple[int, int, int]:
@@ -57,8 +77,7 @@ def survey(source: Source, form: Form) -> tuple[int, int, int]:
             height, width = width, height
     if form.crop is None:
         return channels, height, width
-    if height < form.crop[0] or width < form.crop[1]:
-        raise ValueError(f"{height}x{width} is smaller than the crop {form.crop[0]}x{form.crop[1]}")
+    _check_crop(height, width, form.crop)
     return channels, *form.crop
 
 
@@ -72,9 +91,11 @@ def read(source: Source, form: Form) -> UInt8[np.ndarray, "C H W"]:
     """
     with Image.open(source, formats=_formats()) as opened:
         opened.load()
-        picture = _eight_bit(ImageOps.exif_transpose(opened)).convert("L" if form.channels == 1 else "RGB")
+        picture = _eight_bit(ImageOps.exif_transpose(opened), None if form.channels == 4 else form.background)
+        picture = picture.convert(MODES[form.channels or 3])
     if form.crop is not None:
         height, width = form.crop
+        _check_crop(picture.height, picture.width, form.crop)
         left, top = (picture.width - width) // 2, (picture.height - height) // 2
         picture = picture.crop((left, top, left + width, top + height))
     if form.size is not None and (picture.height, picture.width) != form.size:
@@ -82,6 +103,42 @@ def read(source: Source, form: Form) -> UInt8[np.ndarray, "C H W"]:
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(picture)
     return pixels[None] if form.channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def as_event(path: Path, form: Form, shape: Shape) -> UInt8[np.ndarray, "*x"]:
+    """Reads a user's own picture file as a training example of this form and shape would have been read.
+
+    Where the form names no size, pictures had one of their own: another one is resized, which is logged. A picture that has the
+    model's size and is smaller than the crop was cropped before, and is taken whole.
+
+    Args:
+        path: The file.
+        form: How the training examples were made.
+        shape: Theirs: (H, W), or (C, H, W) with 1, 3 or 4 channels.
+
+    Raises:
+        DataError: It cannot be read as a picture, or is smaller than the crop.
+    """
+    height, width = size = (shape[-2], shape[-1])
+    channels = 1 if len(shape) == 2 else shape[0]
+    try:
+        found = survey(regular(path), replace(form, channels=3, size=None, crop=None))[1:]
+        if form.crop is not None and found == size and (found[0] < form.crop[0] or found[1] < form.crop[1]):
+            form = replace(form, crop=None)
+        elif form.size is None and (form.crop or found) != size:
+            log.warning("%s is %dx%d (height x width) and was resized to the model's %dx%d", path, *found, height, width)
+        pixels = read(path, replace(form, channels=channels, size=size))
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is no picture of a known format; {', '.join(FORMATS)} would work") from error
+    except Exception as error:  # a damaged file can lead Pillow into any error
+        what = "does not exist" if not os.path.lexists(path) else f"cannot be read as a picture: {error or type(error).__name__}"
+        raise DataError(f"{path} {what}") from error
+    return pixels.reshape(shape)
+
+
+def _check_crop(height: int, width: int, crop: tuple[int, int]) -> None:
+    if height < crop[0] or width < crop[1]:
+        raise ValueError(f"{height}x{width} is smaller than the crop {crop[0]}x{crop[1]}")
 
 
 @cache
@@ -97,7 +154,8 @@ def _is_grey(picture: Image.Image) -> bool:
     return picture.mode in ("1", "L", "LA", "La", "F") or picture.mode.startswith("I")
 
 
-def _eight_bit(picture: Image.Image) -> Image.Image:
+def _eight_bit(picture: Image.Image, background: str | None) -> Image.Image:
+    """The picture with 8 bits a channel, on a background unless that is None."""
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no agreed white; save it with 8 or 16 bits a channel, or use arrays")
     if picture.mode.startswith("I"):
@@ -107,5 +165,5 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
         return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
     if picture.has_transparency_data:
         pixels = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels)
+        return pixels if background is None else Image.alpha_composite(Image.new("RGBA", pixels.size, background), pixels)
     return picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from owae.errors import DataError
 from owae.interfaces import Shape
 from owae_data.base import StoredSource, ValueRange
 from owae_data.cache import Block, Decoder
@@ -56,9 +56,7 @@ class Svhn(StoredSource):
         files = PublicFiles(self.name, root, "SVHN", download=download, verify=verify)
         found = [files.fetch(_official(part)) for part in wanted]
         examples = files.convert(*found, decoder=lambda: _decoder(found))
-        labels = np.concatenate([_variable(file, "y").ravel() for file in found]).astype(np.int64)
-        if len(labels) != len(examples):
-            raise DataError(f"{', '.join(str(file.path) for file in found)}: {len(labels)} labels for {len(examples)} images")
+        labels = np.concatenate([_labels(file) for file in found])
         super().__init__(examples, labels=torch.from_numpy(labels % 10), value_range=value_range)  # the files say 10 for 0
 
     @classmethod
@@ -75,6 +73,9 @@ def _official(part: str) -> OfficialFile:
 def _decoder(files: Sequence[LocalFile]) -> Decoder:
     shapes = [_shape(file) for file in files]
     height, width, channels, _ = shapes[0]
+    for file, shape in zip(files, shapes, strict=True):
+        if shape[:3] != shapes[0][:3]:
+            raise file.error(f"has images of shape {shape[:3]}, {files[0].path.name} of shape {shapes[0][:3]}")
     return Decoder((sum(shape[3] for shape in shapes), channels, height, width), lambda: _blocks(files))
 
 
@@ -84,8 +85,8 @@ def _shape(file: LocalFile) -> tuple[int, ...]:
     try:
         shapes = {name: shape for name, shape, _ in whosmat(file.path)}
         shape = shapes.get("X", ())
-        if "y" not in shapes or len(shape) != 4 or shape[2] != 3:
-            raise ValueError(f"holds arrays {shapes}, not 'X' of shape (32, 32, 3, N) and 'y'")
+        if len(shape) != 4 or shape[2] != 3 or 0 in shape or math.prod(shapes.get("y", ())) != shape[3]:
+            raise ValueError(f"holds arrays {shapes}, not 'X' of shape (32, 32, 3, N) and 'y' with a label for each image")
     except Exception as error:  # a damaged file fails in many ways
         raise file.error(f"cannot be read ({error})") from error
     return shape
@@ -104,4 +105,28 @@ def _blocks(files: Sequence[LocalFile]) -> Iterator[Block]:
     for file in files:
         images = _variable(file, "X")
         for at in range(0, images.shape[3], RUN):
-            yield images[..., at : at + RUN].transpose(3, 2, 0, 1)
+            yield _whole(file, "X", images[..., at : at + RUN], 0, 255).astype(np.uint8).transpose(3, 2, 0, 1)
+
+
+def _labels(file: LocalFile) -> np.ndarray:
+    """One class for each image of a file, as the file numbers them: 1…10, where 10 is the digit 0."""
+    shape = _shape(file)
+    labels = _whole(file, "y", _variable(file, "y").ravel(), 1, 10)
+    if len(labels) != shape[3]:
+        raise file.error(f"has {len(labels)} labels for {shape[3]} images")
+    return labels.astype(np.int64)
+
+
+def _whole(file: LocalFile, name: str, array: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Returns an array as it is if it holds whole numbers within these bounds, whatever its type."""
+    if array.dtype == np.uint8 and (low, high) == (0, 255):
+        return array
+    wanted = f"whole numbers {low}…{high} are wanted"
+    if array.dtype.kind not in "iuf":
+        raise file.error(f"has '{name}' of type {array.dtype}; {wanted}")
+    least, most = array.min(), array.max()  # NaN wins over any number
+    fractions = array.dtype.kind == "f" and not (array == np.floor(array)).all()
+    scaled = array.dtype.kind == "f" and 0 < most <= 1 < high - low  # black and white alone, as fractions of white
+    if not (low <= least and most <= high) or fractions or scaled:
+        raise file.error(f"has '{name}' from {least:g} to {most:g}{', with fractions' if fractions else ''}; {wanted}")
+    return array

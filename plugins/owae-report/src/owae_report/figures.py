@@ -108,7 +108,7 @@ def _raw(subjects: Sequence[Subject]) -> Figure:
             if codes.shape[1] <= 2:
                 axes = f"$z_{{{level}}}[0]$", f"$z_{{{level}}}[1]$" if codes.shape[1] == 2 else ""
                 title = _title(subject, subjects)
-                panels.append(Panel(raw(codes), subject.labels, title, axes=axes, plain=True))
+                panels.append(Panel(raw(codes), subject.labels, title, axes=axes, plain=True, names=subject.names))
     if not panels:
         which = "no level" if len(subjects) == 1 else "neither deepest level"
         raise NotDrawableError(f"{which} has one or two dimensions, so that its codes could be drawn as they are")
@@ -138,10 +138,10 @@ def _projected(subjects: Sequence[Subject], project: Callable[[Subject, int], Pr
             if projection.share is None and not projection.points.any():
                 held = "all codes alike"
             if len(subjects) == 1:
-                panels.append(Panel(projection, subject.labels, what, held))
+                panels.append(Panel(projection, subject.labels, what, held, names=subject.names))
             else:
                 note = f"{what}, {held}" if held else what
-                panels.append(Panel(projection, subject.labels, subject.title, note, plain=True))
+                panels.append(Panel(projection, subject.labels, subject.title, note, plain=True, names=subject.names))
     return scatter(panels, subjects[0].options.seed)
 
 

@@ -1,36 +1,47 @@
-"""A user's own image files as events of a model."""
+"""A user's own image files as events of a model: read as its training examples were."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps
 from torch import Tensor
 
+from owae.data.sources import as_floats
 from owae.errors import DataError
 from owae.interfaces import Shape
+from owae_data.picture_sets import is_picture
+from owae_data.pictures import Form, as_event
 from owae_report.pixels import drawable
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from owae.run.opened import Run
 
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+_AS_THEY_ARE = Form()
 
 
-def load_images(paths: Sequence[Path], shape: Shape, value_range: tuple[float, float]) -> Float[Tensor, "n *x"]:
+def load_images(
+    paths: Sequence[Path], shape: Shape, value_range: tuple[float, float], form: Form = _AS_THEY_ARE
+) -> Float[Tensor, "n *x"]:
     """Image files, and those in folders (sorted by name), as events of a shape, mapped onto a value range.
 
-    Another number of channels is converted, another size resized, with a warning.
+    Args:
+        paths: The files and folders.
+        shape: The model's, (H, W) or (C, H, W).
+        value_range: What 0 and 255 stand for.
+        form: How the training examples were read; see `training_form`.
 
     Raises:
         DataError: A file is missing or no image, a folder holds none, or events of that shape are not images.
     """
     if not drawable(shape):
         raise DataError(f"the model's data have shape {shape}; image files fit (H, W), or (C, H, W) with 1, 3 or 4 channels")
+<<<<<<< HEAD
     low, high = value_range
     images = np.stack([_load(path, shape) for path in image_files(paths)])
     return torch.from_numpy(images).float().mul_((high - low) / 255).add_(low)
@@ -39,32 +50,30 @@ def load_images(paths: Sequence[Path], shape: Shape, value_range: tuple[float, f
 def image_files(paths: Sequence[Path]) -> list[Path]:
     """Lists picture files, and those in folders, sorted by name."""
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+=======
+    images = np.stack([as_event(path, form, shape) for path in _files(paths)])
+    return as_floats(torch.from_numpy(images), value_range)
+
+
+def training_form(run: Run) -> Form:
+    """How the source that a run was trained on reads pictures, by the options in the run's config.
+
+    A source that reads pictures has a class method `form(**options)` that says so; where there is none, a picture is read as it is.
+    """
+    source = run.registry.get("data", run.config.data.kind)
+    form = getattr(source, "form", None)
+    return Form() if form is None else form(**dict(run.config.data.options))
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+>>>>>>> main
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in known and not p.name.startswith("."))
+            inside = sorted(one for one in path.iterdir() if is_picture(one.name))
             if not inside:
                 raise DataError(f"{path} holds no image files")
             files += inside
         else:
             files.append(path)
     return files
-
-
-def _load(path: Path, shape: Shape) -> np.ndarray:
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
-    if image.mode.startswith("I"):
-        # Pillow cuts 16-bit grey off at 255 where it should scale.
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-    image = image.convert("L" if len(shape) == 2 else _MODES[shape[0]])
-    height, width = shape[-2:]
-    if image.size != (width, height):
-        logger.warning("%s is %d×%d and was resized to the model's %d×%d", path, image.width, image.height, width, height)
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    pixels = np.asarray(image)
-    return pixels.reshape(shape) if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from owae_report.embeddings import Projection, densest
-from owae_report.style import FAINT, INK, NEUTRAL, PAGE, SMALL, TEXT, colours, new_figure
+from owae_report.style import FAINT, INK, NEUTRAL, NO_CLASS, PAGE, SMALL, TEXT, colours, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,8 @@ _TITLE, _NOTE, _TICKS, _LEGEND_ROW = 0.2, 0.18, 0.34, 0.17
 
 _IN_A_ROW = 5
 _NAMED, _LISTED = 20, 40  # classes named in the panels, and in the legend
+_LONGEST = 24  # letters of a class's name
+_NONE = "no class"
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,12 @@ class Panel:
 
     Attributes:
         projection: The points.
-        labels: Their classes, or None.
+        labels: Their classes, or None; below 0 where a point has none.
         title: Above it.
         note: Below it.
         axes: Names of both axes, where coordinates mean something; ticks are drawn then.
         plain: Whether the title is a name, in which no sign sets mathematics.
+        names: What the classes are called; their numbers unless given.
     """
 
     projection: Projection
@@ -45,6 +48,12 @@ class Panel:
     note: str = ""
     axes: tuple[str, str] | None = None
     plain: bool = False
+    names: Sequence[str] | None = None
+
+    def name(self, label: int) -> str:
+        """What a class is called, shortened where that is long."""
+        name = str(label) if self.names is None or label >= len(self.names) else self.names[label]
+        return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
@@ -66,18 +75,22 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
     title = _TITLE if any(panel.title for panel in panels) else 0.0
     across, upward = ticks + _GAP, title + note + ticks
     side = min(_PANEL, (PAGE - 2 * _EDGE + _GAP) / columns - across)
-    classes = sorted({int(label) for panel in panels if panel.labels is not None for label in panel.labels})
+    # By number, then by name: two runs may call one number otherwise.
+    found = {(int(one), panel.name(int(one))) for panel in panels if panel.labels is not None for one in np.unique(panel.labels)}
+    classes = list(dict.fromkeys(name for label, name in sorted(found) if label >= 0))
+    palette: dict[str, Any] = dict(zip(classes, colours(len(classes)), strict=True))
+    some_without = any(label < 0 for label, _ in found) and classes
     width = 2 * _EDGE + columns * (side + across) - _GAP
     # A marker, the name and the space after it.
-    entry = 0.19 + 0.06 * max((len(str(each)) for each in classes), default=1)
-    in_a_row = max(1, min(len(classes), int(width / entry)))
-    legend_rows = math.ceil(len(classes) / in_a_row) if 0 < len(classes) <= _LISTED else int(bool(classes))
+    listed = [*classes, _NONE] if some_without else classes
+    entry = 0.19 + 0.06 * max(map(len, listed), default=1)
+    in_a_row = max(1, min(len(listed), int(width / entry)))
+    legend_rows = math.ceil(len(listed) / in_a_row) if 0 < len(classes) <= _LISTED else int(bool(classes))
     foot = _EDGE + _LEGEND_ROW * legend_rows
     height = _EDGE + rows * (side + upward + _GAP) - _GAP + foot
     figure = new_figure(width, height)
     # Coordinates that mean something are seen around 0 and on one scale.
     reach = 1.08 * max((float(np.abs(panel.projection.points).max()) for panel in panels if panel.axes), default=0.0)
-    palette = dict(zip(classes, colours(len(classes)), strict=True))
     for index, panel in enumerate(panels):
         row, column = divmod(index, columns)
         left = _EDGE + column * (side + across) + ticks
@@ -86,12 +99,15 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
         _draw(axes, panel, palette, side, seed)
         if panel.axes and reach > 0:
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-    if classes:
-        _legend(figure, palette, in_a_row, foot / height)
+    if len(classes) > _LISTED:
+        text = f"{len(classes)} classes, {classes[0]} … {classes[-1]}, coloured in their order"
+        figure.text(0.5, foot / height / 2, text, ha="center", va="center", size=SMALL, color=FAINT, parse_math=False)
+    elif classes:
+        _legend(figure, palette | ({_NONE: NO_CLASS} if some_without else {}), in_a_row, foot / height)
     return figure
 
 
-def _draw(axes: Axes, panel: Panel, palette: dict[int, Float[np.ndarray, "3"]], side: float, seed: int) -> None:
+def _draw(axes: Axes, panel: Panel, palette: dict[str, Any], side: float, seed: int) -> None:
     generator = np.random.default_rng(seed)
     points = panel.projection.points
     if points.shape[1] == 1:
@@ -99,7 +115,10 @@ def _draw(axes: Axes, panel: Panel, palette: dict[int, Float[np.ndarray, "3"]], 
         points = np.column_stack([points[:, 0], generator.uniform(-1, 1, len(points)) * 0.25 * max(np.ptp(points), 1e-12)])
     order = generator.permutation(len(points))
     size = float(np.clip(side**2 * 1300 / len(points), 1.2, 9.0))
-    colour = NEUTRAL if panel.labels is None else np.array([palette[int(label)] for label in panel.labels[order]])
+    colour: Any = NEUTRAL
+    if panel.labels is not None and palette:
+        order = order[np.argsort(panel.labels[order] >= 0, kind="stable")]  # points without a class lie below
+        colour = [palette[panel.name(int(one))] if one >= 0 else NO_CLASS for one in panel.labels[order]]
     axes.scatter(points[order, 0], points[order, 1], s=size, c=colour, linewidths=0, alpha=0.75)
     axes.set_title(panel.title, pad=3, size=TEXT, parse_math=not panel.plain)
     axes.set_aspect("equal", adjustable="datalim")
@@ -115,31 +134,29 @@ def _draw(axes: Axes, panel: Panel, palette: dict[int, Float[np.ndarray, "3"]], 
         if panel.projection.points.shape[1] == 1:
             axes.set(yticks=[])
     if panel.labels is not None and len(palette) <= _NAMED:
-        _name_classes(axes, points, panel.labels)
+        _name_classes(axes, points, panel)
 
 
-def _name_classes(axes: Axes, points: Float[np.ndarray, "n 2"], labels: Int[np.ndarray, " n"]) -> None:
+def _name_classes(axes: Axes, points: Float[np.ndarray, "n 2"], panel: Panel) -> None:
     """Names in the panel, so that a class is found without colours too."""
     from matplotlib.patheffects import withStroke
 
-    present = [int(each) for each in np.unique(labels)]
+    labels = np.asarray(panel.labels)
+    present = [int(each) for each in np.unique(labels) if each >= 0]
     for each, (x, y) in zip(present, densest(points, labels, present), strict=True):
         halo = [withStroke(linewidth=1.6, foreground="white")]
-        axes.text(x, y, str(each), size=SMALL, weight="bold", color=INK, ha="center", va="center", path_effects=halo)
+        style = {"size": SMALL, "weight": "bold", "color": INK, "ha": "center", "va": "center", "parse_math": False}
+        axes.text(x, y, panel.name(each), path_effects=halo, **style)
 
 
-def _legend(figure: Figure, palette: dict[int, Float[np.ndarray, "3"]], in_a_row: int, foot: float) -> None:
+def _legend(figure: Figure, palette: dict[str, Any], in_a_row: int, foot: float) -> None:
     from matplotlib.lines import Line2D
 
-    if len(palette) > _LISTED:
-        text = f"{len(palette)} classes, {min(palette)} … {max(palette)}, coloured in their order"
-        figure.text(0.5, foot / 2, text, ha="center", va="center", size=SMALL, color=FAINT)
-        return
-    handles = [Line2D([], [], color=colour, marker="o", markersize=4, linestyle="") for colour in map(tuple, palette.values())]
-    names = [str(each) for each in palette]
+    handles = [Line2D([], [], color=colour, marker="o", markersize=4, linestyle="") for colour in palette.values()]
+    names = list(palette)
     # Legends are filled column by column, and read row by row.
     by_column = [place for column in range(in_a_row) for place in range(column, len(names), in_a_row)]
-    figure.legend(
+    legend = figure.legend(
         [handles[place] for place in by_column],
         [names[place] for place in by_column],
         loc="center",
@@ -153,3 +170,5 @@ def _legend(figure: Figure, palette: dict[int, Float[np.ndarray, "3"]], in_a_row
         columnspacing=0.7,
         labelspacing=0.25,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may have a dollar in it

@@ -21,7 +21,8 @@ DPI = 300
 COLUMN, PAGE, PAGE_HEIGHT = 3.25, 6.75, 9.0  # inches: one column of two, both, and what a page holds above a caption
 TEXT, SMALL = 9.0, 8.0  # points
 INK, FAINT = "#1a1a1a", "#8c8c8c"
-NEUTRAL = "#3b6ea5"  # points without a class
+NEUTRAL = "#3b6ea5"  # points where there are no classes
+NO_CLASS = "#c4c4c4"  # a point without a class among others that have one
 FORMATS = ("png", "pdf")
 
 # Ten colours told apart in common colour blindness and by their lightness (Petroff 2021, arXiv:2107.02270), in the author's order.

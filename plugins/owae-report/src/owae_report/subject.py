@@ -148,8 +148,13 @@ class Subject:
 
     @property
     def labels(self) -> Int[np.ndarray, " n"] | None:
-        """The classes of the examples that `codes` are of."""
+        """The classes of the examples that `codes` are of; below 0 for an example without one."""
         return None if self.source.labels is None else self.source.labels.cpu()[self._embedded].numpy()
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """What the classes are called, where they have names."""
+        return self.source.class_names
 
     def _examples(self, places: Tensor) -> Tensor:
         return examples(self.source, places)

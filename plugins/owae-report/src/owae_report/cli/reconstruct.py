@@ -40,7 +40,7 @@ def command(
     from owae_report.choice import representative
     from owae_report.cli.output import figure_path, require_drawable, write_figure, write_separately
     from owae_report.events import reconstructions
-    from owae_report.load import load_images
+    from owae_report.load import load_images, training_form
     from owae_report.pixels import to_pixels
 
     opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
@@ -48,7 +48,7 @@ def command(
     if separate is not None:
         require_drawable(opened.shape, "--separate")
     if images:
-        x = load_images(images, opened.shape, opened.value_range)
+        x = load_images(images, opened.shape, opened.value_range, training_form(opened))
     else:
         source = opened.source(split.value)
         if len(source) < number:
