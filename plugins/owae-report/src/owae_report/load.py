@@ -41,17 +41,7 @@ def load_images(
     """
     if not drawable(shape):
         raise DataError(f"the model's data have shape {shape}; image files fit (H, W), or (C, H, W) with 1, 3 or 4 channels")
-<<<<<<< HEAD
-    low, high = value_range
-    images = np.stack([_load(path, shape) for path in image_files(paths)])
-    return torch.from_numpy(images).float().mul_((high - low) / 255).add_(low)
-
-
-def image_files(paths: Sequence[Path]) -> list[Path]:
-    """Lists picture files, and those in folders, sorted by name."""
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-=======
-    images = np.stack([as_event(path, form, shape) for path in _files(paths)])
+    images = np.stack([as_event(path, form, shape) for path in image_files(paths)])
     return as_floats(torch.from_numpy(images), value_range)
 
 
@@ -65,8 +55,8 @@ def training_form(run: Run) -> Form:
     return Form() if form is None else form(**dict(run.config.data.options))
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
->>>>>>> main
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Lists picture files, and those in folders, sorted by name."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():

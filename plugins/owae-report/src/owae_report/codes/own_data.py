@@ -14,7 +14,8 @@ from owae.errors import DataError, InputError
 from owae.files import expanded
 from owae.interfaces import DataSource, Shape
 from owae.run.opened import Run
-from owae_report.load import image_files, load_images
+from owae_data.pictures import Form
+from owae_report.load import image_files, load_images, training_form
 
 SPLITS = ("train", "test")
 _EXAMPLES = ("x", "images", "data", "x_test", "x_train", "features", "samples")
@@ -34,11 +35,11 @@ def own_data(run: Run, data: str) -> DataSource:
         raise DataError(f"found no {path}; 'train', 'test', a picture, a folder of pictures, a .npy or a .npz file would work")
     if path.suffix.lower() in (".npy", ".npz"):
         return ArrayFile(path, run.shape, run.value_range)
-    return PictureFiles(image_files([path]), run.shape, run.value_range)
+    return PictureFiles(image_files([path]), run.shape, run.value_range, training_form(run))
 
 
 class PictureFiles(DataSource):
-    """Reads picture files when they are asked for, as `owae reconstruct --images` does.
+    """Reads picture files when they are asked for, in the form that the training examples were read in.
 
     Attributes:
         ids: The files' names.
@@ -46,8 +47,8 @@ class PictureFiles(DataSource):
 
     name = "own-pictures"
 
-    def __init__(self, paths: Sequence[Path], shape: Shape, value_range: tuple[float, float], /) -> None:
-        self._paths = list(paths)
+    def __init__(self, paths: Sequence[Path], shape: Shape, value_range: tuple[float, float], form: Form, /) -> None:
+        self._paths, self._form = list(paths), form
         self.shape, self.value_range = tuple(shape), value_range
         self.ids = [path.name for path in self._paths]
 
@@ -55,7 +56,7 @@ class PictureFiles(DataSource):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        return load_images([self._paths[index]], self.shape, self.value_range)[0]
+        return load_images([self._paths[index]], self.shape, self.value_range, self._form)[0]
 
 
 class ArrayFile(DataSource):
