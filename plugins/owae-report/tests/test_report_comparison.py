@@ -28,7 +28,9 @@ def test_a_best_is_marked_where_it_is_clear_and_nowhere_else():
     results = {"a": result(10, 0.9, 1.0), "b": result(12, 0.89, 2.0), "c": result(11, 0.5, 2.0)}
     rows, warnings = compare(results, {name: [name] for name in results})
     assert cells(rows, "kid by pixels").best == "a"
-    assert cells(rows, "kid by pixels").cells["a"].error == pytest.approx(0.05)
+    cell = cells(rows, "kid by pixels").cells["a"]
+    assert cell is not None
+    assert cell.error == pytest.approx(0.05)
     assert cells(rows, "z_1 accuracy").best is None, "0.9 and 0.89 of 400 are alike"
     assert cells(rows, "z_1 squared error").best is None, "one run each has no error"
     assert cells(rows, "z_1 share").best is None
@@ -39,6 +41,7 @@ def test_seeds_of_a_config_are_averaged_with_their_standard_error():
     results = {"a": result(10, 0.9, 1), "b": result(12, 0.9, 3), "c": result(20, 0.9, 9), "d": result(20.2, 0.9, 9.2)}
     rows, _ = compare(results, {"a": ["a", "b"], "c": ["c", "d"]})
     cell = cells(rows, "z_1 squared error").cells["a"]
+    assert cell is not None
     assert (cell.value, cell.error) == pytest.approx((11, 1))
     assert cells(rows, "z_1 squared error").best == "a"
 

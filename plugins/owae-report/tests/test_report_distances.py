@@ -66,7 +66,8 @@ def test_kernel_distance_of_subsets_is_near_that_of_all(features):
 
 def test_precision_and_recall_are_those_of_torch_fidelity(features):
     x, y = features
-    precision, recall = distances.precision_recall(x, distances.Manifold(y, 3))
+    found = distances.neighbourhoods(x, distances.Manifold(y))
+    precision, recall = found["precision"], found["recall"]
     theirs = peer("torch_fidelity.metric_prc").prc_features_to_metric(
         x, y, prc_neighborhood=3, prc_batch_size=50, save_cpu_ram=False, verbose=False
     )
@@ -75,14 +76,15 @@ def test_precision_and_recall_are_those_of_torch_fidelity(features):
     assert 0.3 < precision < 1
 
 
-def test_density_and_coverage_are_the_counts_of_the_paper(features):
+def test_density_and_coverage_are_the_counts_of_the_paper(features, monkeypatch):
     x, y = (each.double().numpy() for each in features)
     apart = np.linalg.norm(y[:, None] - y[None], axis=-1)
     radii = np.sort(apart, axis=1)[:, 5]
     inside = np.linalg.norm(x[:, None] - y[None], axis=-1) <= radii
-    density, coverage = distances.density_coverage(features[0], distances.Manifold(features[1], 5))
-    assert density == pytest.approx(inside.sum() / (5 * len(x)), abs=1e-4)
-    assert coverage == pytest.approx(inside.any(0).mean(), abs=1e-4)
+    monkeypatch.setattr(distances, "_BLOCK", 37)
+    found = distances.neighbourhoods(features[0], distances.Manifold(features[1]))
+    assert found["density"] == pytest.approx(inside.sum() / (5 * len(x)), abs=1e-4)
+    assert found["coverage"] == pytest.approx(inside.any(0).mean(), abs=1e-4)
 
 
 def test_sliced_wasserstein_of_a_shift_is_known():
@@ -108,7 +110,7 @@ def test_nearest_in_blocks_is_the_nearest_of_all(k, monkeypatch):
     [
         lambda one: distances.Moments.of(one),
         lambda one: distances.kernel_distance(one, one),
-        lambda one: distances.Manifold(one, 3),
+        lambda one: distances.Manifold(one),
     ],
 )
 def test_too_few_vectors_are_refused_by_their_number(call):

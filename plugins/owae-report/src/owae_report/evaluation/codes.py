@@ -13,7 +13,7 @@ from torch import Tensor
 
 from owae_report.evaluation.neighbours import Neighbours
 
-MOST_PROBED = 10_000  # training examples that a probe is fitted to
+MOST_PROBED = 5000  # training examples that a probe is fitted to
 MOST_TWONN = 2000
 ACTIVE = 0.01  # share of a coordinate's variance that its mean must carry to be called active
 

@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_BLOCK = 1000  # rows compared with all others at once
+_BLOCK = 500  # rows compared with all others at once
 SUBSET = 1000  # the usual size of a subset for KID
 PROJECTIONS = 256
+_PRECISION_K, _DENSITY_K = 3, 5
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def kernel_distance(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], subset: int = SUBSET, subsets: int = 20, seed: int = 0
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], subset: int = SUBSET, subsets: int = 10, seed: int = 0
 ) -> float:
     """Computes KID: the unbiased squared MMD by the kernel `(a·b/d + 1)³`, mean over random subsets (Bińkowski et al. 2018).
 
@@ -109,48 +110,53 @@ def sliced_wasserstein(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], project
 
 
 class Manifold:
-    """A set of feature vectors with the distance of each to its k-th nearest other, for precision, recall, density and coverage.
+    """A set of feature vectors with the distances of each to its 3rd and 5th nearest other.
 
     Args:
-        features: (n, d).
-        k: Neighbours; n must exceed it.
+        features: (n, d) with n at least 6.
     """
 
-    def __init__(self, features: Float[Tensor, "n d"], k: int) -> None:
-        if len(features) <= k:
-            raise ValueError(f"found {len(features)} feature vectors; {k} neighbours need more than {k}")
-        self.features, self.k = features.float(), k
-        self.radii = nearest(self.features, self.features, k + 1)[0][:, k]  # the first neighbour is the vector itself
-
-    def holds(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """Counts, for every vector, in how many of the balls around this set's vectors it lies."""
-        rows = [(_distances(block, self.features) <= self.radii).sum(1) for block in x.float().split(_BLOCK)]
-        return torch.cat(rows).float()
-
-    def covered(self, x: Float[Tensor, "n d"]) -> float:
-        """Returns the share of this set's balls that hold at least one of the vectors."""
-        return float((nearest(self.features, x.float(), 1)[0][:, 0] <= self.radii).float().mean())
+    def __init__(self, features: Float[Tensor, "n d"]) -> None:
+        if len(features) <= _DENSITY_K:
+            raise ValueError(
+                f"found {len(features)} feature vectors; the {_DENSITY_K}th nearest other needs more than {_DENSITY_K}"
+            )
+        self.features = features.float()
+        apart = nearest(self.features, self.features, _DENSITY_K + 1)[0]  # the first neighbour is the vector itself
+        self.near, self.far = apart[:, _PRECISION_K], apart[:, _DENSITY_K]
 
 
-def precision_recall(x: Float[Tensor, "n d"], held_out: Manifold) -> tuple[float, float]:
-    """Computes the share of samples in the balls of held-out examples and the reverse (Kynkäänniemi et al. 2019), k that of `held_out`."""
-    precision = float((held_out.holds(x) > 0).float().mean())
-    recall = float((Manifold(x, held_out.k).holds(held_out.features) > 0).float().mean())
-    return precision, recall
+def neighbourhoods(x: Float[Tensor, "n d"], held_out: Manifold) -> dict[str, float]:
+    """Computes by nearest neighbours, in one pass over the distances, how samples and held-out examples lie among each other.
 
-
-def density_coverage(x: Float[Tensor, "n d"], held_out: Manifold) -> tuple[float, float]:
-    """Computes density, which can exceed 1, and coverage (Naeem et al. 2020), with k that of `held_out`."""
-    return float(held_out.holds(x).mean()) / held_out.k, held_out.covered(x)
+    Returns:
+        `precision` and `recall`, the share of samples in the balls of held-out examples and the reverse, k = 3 (Kynkäänniemi et al. 2019);
+        `density`, which can exceed 1, and `coverage`, k = 5 (Naeem et al. 2020).
+    """
+    own = Manifold(x)
+    m = len(held_out.features)
+    precise, balls = 0, 0
+    recalled, covered = torch.zeros(m, dtype=torch.bool), torch.zeros(m, dtype=torch.bool)
+    centre = held_out.features.mean(0)
+    others = held_out.features - centre
+    for rows, radii in zip((own.features - centre).split(_BLOCK), own.near.split(_BLOCK), strict=True):
+        apart = torch.cdist(rows, others)
+        precise += int((apart <= held_out.near).any(1).sum())
+        recalled |= (apart <= radii[:, None]).any(0)
+        inside = apart <= held_out.far
+        balls += int(inside.sum())
+        covered |= inside.any(0)
+    return {
+        "precision": precise / len(x),
+        "recall": float(recalled.float().mean()),
+        "density": balls / (_DENSITY_K * len(x)),
+        "coverage": float(covered.float().mean()),
+    }
 
 
 def nearest(x: Float[Tensor, "n d"], among: Float[Tensor, "m d"], k: int = 1) -> tuple[Tensor, Tensor]:
     """Finds the k nearest of `among` to every row of `x` by Euclidean distance: distances and places, (n, k) each, nearest first."""
-    found: list[Any] = [_distances(block, among).topk(k, largest=False) for block in x.split(_BLOCK)]
+    centre = among.mean(0)  # far from the origin, distances by products have few digits
+    among = among - centre
+    found: list[Any] = [torch.cdist(block - centre, among).topk(k, largest=False) for block in x.split(_BLOCK)]
     return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])
-
-
-def _distances(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean distances, (n, m); of few coordinates or rows exactly, else by products about a common centre."""
-    centre = y.mean(0)
-    return torch.cdist(x - centre, y - centre)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from owae_report.evaluation.distances import nearest
 
-MOST = 2000  # samples and held-out examples
+MOST = 1000  # samples and held-out examples
 MOST_TRAIN = 100_000
 
 

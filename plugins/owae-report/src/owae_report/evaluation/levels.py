@@ -46,7 +46,7 @@ class Codes:
 
 
 def encoded(stack: Stack, train: DataSource, test: DataSource, batch_size: int) -> Codes:
-    """Encodes up to 10,000 examples of each set, fewer where codes are large, evenly spread."""
+    """Encodes up to 5,000 examples of each set, fewer where codes are large, evenly spread."""
     largest = max(math.prod(layer.latent_shape) for layer in stack.layers)
     most = max(100, min(MOST_PROBED, _NUMBERS // largest))
     rows, test_rows = evenly(len(train), most), evenly(len(test), most)

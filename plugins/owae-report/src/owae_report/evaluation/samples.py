@@ -25,10 +25,9 @@ from owae_report.evaluation.distances import (
     SUBSET,
     Manifold,
     Moments,
-    density_coverage,
     frechet,
     kernel_distance,
-    precision_recall,
+    neighbourhoods,
     sliced_wasserstein,
 )
 from owae_report.evaluation.extractors import Extractor, FileFeatures, evenly, features_of, is_picture, read_blocks, unit_scale
@@ -79,9 +78,9 @@ class Reference:
         """Returns their moments, computed once."""
         return self._once("moments", lambda: Moments.of(self.features))
 
-    def manifold(self, k: int) -> Manifold:
+    def manifold(self) -> Manifold:
         """Returns their balls, computed once."""
-        return self._once(k, lambda: Manifold(self.features, k))
+        return self._once("manifold", lambda: Manifold(self.features))
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._made:
@@ -95,8 +94,7 @@ def measure(features: Tensor, reference: Reference) -> dict[str, float | str]:
     for names, compute in (
         (("kid",), lambda: (kernel_distance(features, reference.features),)),
         (("frechet",), lambda: (frechet(features, reference.moments()),)),
-        (("precision", "recall"), lambda: precision_recall(features, reference.manifold(3))),
-        (("density", "coverage"), lambda: density_coverage(features, reference.manifold(5))),
+        (("precision", "recall", "density", "coverage"), lambda: neighbourhoods(features, reference.manifold()).values()),
         (("sliced",), lambda: (sliced_wasserstein(features, reference.features),)),
     ):
         try:
