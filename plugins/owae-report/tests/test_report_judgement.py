@@ -19,11 +19,6 @@ from owae_report.evaluation.samples import judge as judge_samples
 from owae_report.evaluation.whole import Options, judge
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("OWAE_DATA", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def blobs(n: int, seed: int, classes: int = 3, span: tuple[float, float] = (0.0, 1.0)) -> TensorSource:
     """Pictures of as many kinds as there are classes, a little noisy."""
     generator = torch.Generator().manual_seed(seed)
