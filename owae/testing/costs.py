@@ -13,6 +13,7 @@ from owae.distributions import Dirac, Gaussian
 from owae.interfaces import Cost, Regulariser, Shape
 from owae.testing.laws import (
     Case,
+    Report,
     gradients,
     require_close,
     require_finite,
@@ -43,7 +44,9 @@ class _CostCase(Case[Cost]):
         }
 
 
-def check_cost(cost: Cost, *, shape: Shape = (2, 4, 4), device: str = "cpu", expectation: bool = True) -> None:
+def check_cost(
+    cost: Cost, *, shape: Shape = (2, 4, 4), device: str = "cpu", expectation: bool = True, report: Report | None = None
+) -> None:
     """Check a cost against the laws of its interface.
 
     Args:
@@ -51,11 +54,12 @@ def check_cost(cost: Cost, *, shape: Shape = (2, 4, 4), device: str = "cpu", exp
         shape: Shape of the events to try it on.
         device: Where to try it.
         expectation: Whether `expected` is the mean of `forward` over draws. False for one that reads the decoder's density instead.
+        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
 
     Raises:
         AssertionError: It breaks a law.
     """
-    run(cost, Cost, COST_LAWS, _CostCase(cost, tuple(shape), device, expectation))
+    run(cost, Cost, COST_LAWS, _CostCase(cost, tuple(shape), device, expectation), report)
 
 
 def _cost_rows(case: _CostCase) -> None:
@@ -103,7 +107,7 @@ def _cost_gradients(case: _CostCase) -> None:
 
 
 def _cost_neutrality(case: _CostCase) -> None:
-    """Memory layout does not matter, nothing is written to, the gradient mode stays, one seed gives one value."""
+    """Memory layout does not matter, nothing is written to, the gradient mode stays, one seed gives one value, and none is set."""
     x, p = case.events(BATCH), case.gaussian()
     for what, call in case.ways().items():
         require_neutral(what, call, x, p.mean, p.variance)
@@ -118,18 +122,19 @@ def _cost_state(case: _CostCase) -> None:
 COST_LAWS = (_cost_rows, _cost_neutrality, _cost_independence, _cost_expectation, _cost_gradients, _cost_state)
 
 
-def check_regulariser(regulariser: Regulariser, *, shape: Shape = (4,), device: str = "cpu") -> None:
+def check_regulariser(regulariser: Regulariser, *, shape: Shape = (4,), device: str = "cpu", report: Report | None = None) -> None:
     """Check a regulariser against the laws of its interface.
 
     Args:
         regulariser: The instance.
         shape: Shape of the events to try it on.
         device: Where to try it.
+        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
 
     Raises:
         AssertionError: It breaks a law.
     """
-    run(regulariser, Regulariser, PENALTY_LAWS, Case(regulariser, tuple(shape), device))
+    run(regulariser, Regulariser, PENALTY_LAWS, Case(regulariser, tuple(shape), device), report)
 
 
 def _output(case: Case[Regulariser], dtype: torch.dtype = torch.float32) -> Tensor:
@@ -166,6 +171,12 @@ def _penalty_gradients(case: Case[Regulariser]) -> None:
     require_true_gradients(lambda output: case.subject(Gaussian.from_network(output)), output, rtol=1e-4)
 
 
+def _penalty_neutrality(case: Case[Regulariser]) -> None:
+    """Memory layout does not matter, nothing is written to, the gradient mode stays, one seed gives one value, and none is set."""
+    q = Gaussian.from_network(_output(case))
+    require_neutral("the penalty", lambda mean, variance: case.subject(Gaussian(mean, variance)), q.mean, q.variance)
+
+
 def _penalty_dirac(case: Case[Regulariser]) -> None:
     """A deterministic encoder gives a number a row, or a ValueError that says why it cannot."""
     try:
@@ -175,4 +186,4 @@ def _penalty_dirac(case: Case[Regulariser]) -> None:
     require_form("the penalty on a Dirac", value, (BATCH,), torch.float32)
 
 
-PENALTY_LAWS = (_penalty_rows, _penalty_extremes, _penalty_gradients, _penalty_dirac)
+PENALTY_LAWS = (_penalty_rows, _penalty_extremes, _penalty_gradients, _penalty_neutrality, _penalty_dirac)

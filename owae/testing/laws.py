@@ -46,8 +46,21 @@ class Made(Case[Callable[[], Module]], Generic[Module]):
             return self.subject().to(self.device).train(training)
 
 
-def run(subject: object, interface: type[Component], laws: Sequence[Callable[[AnyCase], None]], case: AnyCase) -> None:
+Report = Callable[[str, str], None]
+"""What is told of each law: the law, and what was found where it is broken, else nothing."""
+
+
+def run(
+    subject: object,
+    interface: type[Component],
+    laws: Sequence[Callable[[AnyCase], None]],
+    case: AnyCase,
+    report: Report | None = None,
+) -> None:
     """Put a case to every law, each under the same seed; the first law, that of all components, to the subject's class.
+
+    Args:
+        report: What to tell of every law, kept or broken, in place of raising the first breach.
 
     Raises:
         AssertionError: The subject does not implement the interface; or the first breach: the subject, the law (its docstring),
@@ -61,8 +74,13 @@ def run(subject: object, interface: type[Component], laws: Sequence[Callable[[An
             with seeded(SEED), torch.enable_grad():
                 law(tried)
         except Exception as error:
-            found = error if isinstance(error, AssertionError) else f"it raised {type(error).__name__}: {error}"
-            raise AssertionError(f"{name} breaks a law: {inspect.getdoc(law)}\n  found: {found}") from error
+            found = str(error) if isinstance(error, AssertionError) else f"it raised {type(error).__name__}: {error}"
+            if report is None:
+                raise AssertionError(f"{name} breaks a law: {inspect.getdoc(law)}\n  found: {found}") from error
+        else:
+            found = ""
+        if report is not None:
+            report(inspect.getdoc(law) or "", found)
 
 
 def _registrable(cls: Any) -> None:
@@ -136,8 +154,20 @@ def require_true_gradients(function: Callable[..., Tensor], *inputs: Tensor, rto
         require(close, f"the gradient says a slope of {told:.6g}, differences say {slope:.6g}")
 
 
+def require_unseeded(what: str, call: Callable[[], object]) -> None:
+    """A call leaves torch's global generator unseeded: after another seed it is in another state."""
+    states = []
+    for seed in (WITHIN, WITHIN + 1):
+        with seeded(seed):
+            call()
+            states.append(torch.get_rng_state())
+    found = f"{what} reseeds torch's global generator, and with it all later draws; draw without a seed, or from a torch.Generator"
+    require(not torch.equal(*states), found)
+
+
 def require_neutral(what: str, call: Callable[..., Tensor], *inputs: Tensor, rtol: float = 1e-4, atol: float = 1e-6) -> None:
     """A call changes neither its inputs nor the gradient mode, and depends on the inputs' values and torch's seed alone."""
+    require_unseeded(what, lambda: call(*inputs))
     call = seeded()(call)
     inputs = tuple(tensor.detach().requires_grad_() for tensor in inputs)
     before = [tensor.detach().clone() for tensor in inputs]

@@ -12,6 +12,7 @@ from owae.distributions import Distribution
 from owae.interfaces import LatentLayer, Shape
 from owae.testing.laws import (
     Made,
+    Report,
     gradients,
     require,
     require_close,
@@ -36,7 +37,9 @@ class _Case(Made[LatentLayer]):
         }
 
 
-def check_layer(layer: Callable[..., LatentLayer], /, in_shape: Shape, *, device: str = "cpu", **options: Any) -> None:
+def check_layer(
+    layer: Callable[..., LatentLayer], /, in_shape: Shape, *, device: str = "cpu", report: Report | None = None, **options: Any
+) -> None:
     """Check a layer against the laws of its interface.
 
     Args:
@@ -44,12 +47,13 @@ def check_layer(layer: Callable[..., LatentLayer], /, in_shape: Shape, *, device
         in_shape: Shape of one event below.
         device: Where to try it.
         options: The class's options.
+        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
 
     Raises:
         AssertionError: It breaks a law.
     """
     case = _Case(lambda: layer(tuple(in_shape), **options), tuple(in_shape), device)
-    run(case.made(), LatentLayer, LAWS, case)
+    run(case.made(), LatentLayer, LAWS, case, report)
 
 
 def _shapes(case: _Case) -> None:

@@ -8,10 +8,24 @@ from typing import Any
 import torch
 
 from owae.interfaces import Prior, Shape
-from owae.testing.laws import Made, gradients, require, require_equal, require_finite, require_form, require_round_trip, run, seeded
+from owae.testing.laws import (
+    Made,
+    Report,
+    gradients,
+    require,
+    require_equal,
+    require_finite,
+    require_form,
+    require_round_trip,
+    require_unseeded,
+    run,
+    seeded,
+)
 
 
-def check_prior(prior: Callable[..., Prior], /, shape: Shape = (4,), *, device: str = "cpu", **options: Any) -> None:
+def check_prior(
+    prior: Callable[..., Prior], /, shape: Shape = (4,), *, device: str = "cpu", report: Report | None = None, **options: Any
+) -> None:
     """Check a prior against the laws of its interface.
 
     Args:
@@ -19,12 +33,13 @@ def check_prior(prior: Callable[..., Prior], /, shape: Shape = (4,), *, device: 
         shape: Shape of the events to try it on.
         device: Where to try it.
         options: The class's options.
+        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
 
     Raises:
         AssertionError: It breaks a law.
     """
     case = Made(lambda: prior(tuple(shape), **options), tuple(shape), device)
-    run(case.made(), Prior, LAWS, case)
+    run(case.made(), Prior, LAWS, case, report)
 
 
 def _shape(case: Made[Prior]) -> None:
@@ -56,8 +71,9 @@ def _gradients(case: Made[Prior]) -> None:
 
 
 def _seed(case: Made[Prior]) -> None:
-    """Its randomness is torch's: one seed, one draw; and a state without pickle makes another instance its equal."""
+    """Its randomness is torch's: one seed, one draw, and none is set; and a state without pickle makes another instance its equal."""
     prior = case.made()
+    require_unseeded("sample(5)", lambda: prior.sample(5))
     with seeded():
         draw = prior.sample(5)
     with seeded():

@@ -198,9 +198,12 @@ def submit(
             f"--warning: {resources.warning} s before its end is before a job of {total} minutes starts; --warning {30 * total} would work"
         )
     if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
-        raise TrainingError("there is no sbatch and srun here: submit from a machine of the cluster, or run the jobs on this one with --local")
+        raise TrainingError(
+            "there is no sbatch and srun here: submit from a machine of the cluster, or run the jobs on this one with --local"
+        )
     arguments, folder = commands(config, overrides, out=out, jobs=jobs, storage=storage, name=name, resources=resources)
     import submitit
+    from submitit.core.utils import FailedJobError
 
     limit = {f"{cluster}_max_num_timeout": resources.turns}
     executor = submitit.AutoExecutor(folder.with_name(f"{folder.name}-jobs"), cluster=cluster, **limit)
@@ -224,5 +227,5 @@ def submit(
     executor.update_parameters(**{option: value for option, value in asked.items() if value is not None})
     try:
         return [executor.submit(Job(each)) for each in arguments]
-    except (submitit.core.utils.FailedJobError, OSError) as error:
+    except (FailedJobError, OSError) as error:
         raise TrainingError(f"the job could not be submitted: {error}") from error

@@ -1,26 +1,11 @@
-"""`owae plugins`: what is installed, whose it is, and whether it can be used."""
+"""What is installed, whose it is, and whether it can be used."""
 
 from __future__ import annotations
 
-from typing import Annotated
 
-import typer
-
-
-def command(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
-    """List components and commands: name, kind, distribution, version, status."""
-    from owae.cli.tables import print_json, print_table
-    from owae.registry.discovery import ONLY, wanted
-
-    rows = [*_components(), *_commands()]
-    if as_json:
-        print_json(rows)
-    else:
-        headings = ("name", "kind", "distribution", "version", "status")
-        print_table(headings, [[row[heading] for heading in headings] for row in rows])
-    names = wanted()
-    if names is not None:
-        typer.echo(f"{ONLY} restricts plugins to: {', '.join(sorted(names)) or 'none'}", err=True)
+def rows() -> list[dict[str, str]]:
+    """Components, failures and commands, each with its name, kind, distribution, version and status."""
+    return [*_components(), *_commands()]
 
 
 def _components() -> list[dict[str, str]]:

@@ -1,0 +1,5 @@
+"""Trains the tiny stack."""
+
+from fixtures import make, registry
+
+__all__ = ["make", "registry"]
