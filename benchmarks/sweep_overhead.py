@@ -2,8 +2,8 @@
 
     python benchmarks/sweep_overhead.py [--points 6]
 
-Both sides run in this process, alternating, so that torch and owae are imported once and a busy machine slows both alike. The sweep's side is
-all that a worker does: reading and checking the space, the database, claiming, telling. Ends in seconds a trial.
+Both sides run in this process, alternating, so that torch and owae are imported once and a busy machine slows both alike. The
+sweep's side is all that a worker does: reading and checking the space, the database, claiming, telling.
 """
 
 from __future__ import annotations
