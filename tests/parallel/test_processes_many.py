@@ -79,6 +79,28 @@ def test_a_run_goes_on_to_the_bit_and_with_another_number_of_devices(tmp_path: P
     assert all(np.isfinite(line["loss"]) for line in after)
 
 
+def test_torchrun_starts_again_what_died_and_ends_with_the_bits_of_an_uninterrupted_training(tmp_path: Path):
+    """One of two is killed within an epoch, after the first checkpoint."""
+    for name in ("straight", "killed"):
+        (tmp_path / name).mkdir()
+        tiny.config(tmp_path / name, epochs=40, checkpoint_every=1)
+    straight = by_two(tmp_path / "straight")
+    restarting = (*TORCHRUN[:3], "--max-restarts", "1", *TORCHRUN[3:])
+    process = start(tmp_path / "killed", "--resume", launcher=restarting)
+    folder = tmp_path / "killed" / "run"
+    reached = wait_for_checkpoint(tmp_path / "killed", process)
+    while not (seen := lines(folder)) or seen[-1]["step"] <= reached or seen[-1]["step"] % 4 == 0:
+        assert process.poll() is None, process.communicate()
+    os.kill(next(pid for pid in training(tmp_path / "killed") if pid != process.pid), signal.SIGKILL)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "going on after step" in err
+    assert lines(folder) == straight
+    ours, theirs = (open_run(tmp_path / name / "run").model.state_dict() for name in ("straight", "killed"))
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_one_process_stops_all_at_one_step(tmp_path: Path, number: signal.Signals):
     process = start(tmp_path, *TWO)

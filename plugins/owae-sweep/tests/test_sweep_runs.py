@@ -13,15 +13,16 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sweeps import GRID, owae, write_config
 
 from owae import Config, Registry
 from owae.errors import TrainingError
 from owae.run.opened import open_run
 from owae.run.train import train
-from owae_sweep.search import DIED, SURPLUS, Search, default_storage, open_study
-from owae_sweep.show import draw, summary, tables
+from owae_sweep.pictures import draw
+from owae_sweep.search import DIED, SURPLUS, Search, default_storage, opened
+from owae_sweep.show import summary, tables
 from owae_sweep.space import read
 from owae_sweep.start import start
 from owae_sweep.worker import work
@@ -36,9 +37,20 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds
         time.sleep(0.05)
 
 
+def under_way(folder: Path) -> list[FrozenTrial]:
+    if not (folder / "sweep.json").exists():
+        return []
+    try:
+        with opened(folder) as (study, _):
+            running = study.get_trials(states=(TrialState.RUNNING,))
+    except TrainingError:  # it is being made
+        return []
+    return [trial for trial in running if "worker" in trial.user_attrs]
+
+
 def finished_once(folder: Path) -> bool:
-    study, sweep = open_study(folder)
-    complete = [json.dumps(trial.params) for trial in study.get_trials(states=(TrialState.COMPLETE,))]
+    with opened(folder) as (study, sweep):
+        complete = [json.dumps(trial.params) for trial in study.get_trials(states=(TrialState.COMPLETE,))]
     return len(complete) == len(set(complete)) == sweep.count
 
 
@@ -72,7 +84,7 @@ def test_it_is_told_best_first_with_its_error(done: Path):
     assert row["mean"][0] == pytest.approx(sum(row["values"][0]) / 2)
     assert row["deviation"][0] > 0
     assert "±" in "\n".join(tables(found))
-    assert [path.name for path in draw(done)] == ["heat-map.png", "parallel-coordinates.png", "importances.png"]
+    assert [path.name for path in draw(done)] == ["heat-map.png", "parallel-coordinates.png", "importances.png", "samples.png"]
 
 
 def test_a_finished_sweep_is_taken_up_without_training_and_another_space_refused(done: Path, tmp_path: Path):
@@ -183,24 +195,25 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, request: p
     """One of two is killed with SIGKILL while it trains: every point is finished once, the killed one tried again."""
     storage = [] if database == "sqlite" else ["--storage", request.getfixturevalue("postgresql"), "--name", "killed"]
     folder = tmp_path / "sweep"
-    process = owae("sweep", write_config(tmp_path, epochs=20), "--out", folder, "--workers", "2", "--heartbeat", "2", *storage)
+    config = write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3, 4]"), epochs=15)
+    process = owae("sweep", config, "--out", folder, "--workers", "2", "--heartbeat", "2", *storage)
+    victims: list[FrozenTrial] = []
 
-    def under_way() -> list[optuna.trial.FrozenTrial]:
-        if not (folder / "sweep.json").exists():
-            return []
-        try:
-            running = open_study(folder)[0].get_trials(states=(TrialState.RUNNING,))
-        except (TrainingError, KeyError):  # it is being made
-            return []
-        return [trial for trial in running if "worker" in trial.user_attrs]
+    def killed() -> bool:
+        for trial in under_way(folder):
+            if list(folder.glob("runs/*/metrics.jsonl")):
+                os.kill(int(trial.user_attrs["worker"].split(":")[1]), signal.SIGKILL)
+                victims.append(trial)
+                return True
+        return False
 
-    until(lambda: len(under_way()) > 0, process)
-    victim = under_way()[0]
-    os.kill(int(victim.user_attrs["worker"].split(":")[1]), signal.SIGKILL)
+    until(killed, process)
     told = process.communicate(timeout=240)[1]
     assert process.returncode == 0, told
     assert finished_once(folder)
-    trials = open_study(folder)[0].get_trials()
+    with opened(folder) as (study, _):
+        trials = study.get_trials()
+    (victim,) = victims
     assert trials[victim.number].state in (TrialState.FAIL, TrialState.COMPLETE)
     assert any(DIED in trial.user_attrs for trial in trials) or trials[victim.number].state is TrialState.COMPLETE
 
@@ -208,12 +221,15 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, request: p
 @pytest.mark.slow
 def test_a_worker_elsewhere_that_dies_is_noticed_by_its_heartbeat(tmp_path: Path):
     """A lone worker is killed, with nobody to watch it; another that joins takes its point again."""
-    config, folder = write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3]"), epochs=200), tmp_path / "sweep"
+    config, folder = (
+        write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3]").replace("[0.1, 1.0]", "[1.0]"), epochs=100),
+        tmp_path / "sweep",
+    )
     alone = owae("sweep", config, "--out", folder, "--heartbeat", "1")
     until(lambda: bool(list(folder.glob("runs/*/metrics.jsonl"))), alone)
     alone.kill()
     alone.communicate()
-    assert open_study(folder)[0].get_trials(states=(TrialState.RUNNING,))
+    assert under_way(folder)
     start(config, out=folder, resume=True, heartbeat=1)
     assert finished_once(folder)
 
@@ -229,4 +245,8 @@ def test_two_workers_share_a_postgresql_server(tmp_path: Path, postgresql: str):
     told = process.communicate(timeout=400)[1]
     assert process.returncode == 0, told
     assert finished_once(folder)
-    assert len({run for row in summary(folder)["trials"] for run in row["runs"]}) == 25
+    found = summary(folder)["trials"]
+    assert len({run for row in found for run in row["runs"]}) == len(found) == 25
+    with opened(folder) as (study, _):
+        trained = [trial for trial in study.get_trials() if trial.user_attrs.get("runs")]
+    assert len(trained) == 25

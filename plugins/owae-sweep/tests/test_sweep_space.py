@@ -119,3 +119,17 @@ def test_a_range_draws_within_its_bounds():
 def test_points_are_equal_only_where_they_are():
     sweep = Sweep.model_validate({"parameters": {"a": [1, 1.0001]}, "metric": "m", "direction": "minimize"})
     assert len({str(point) for point in sweep.points()}) == 2
+
+
+def test_the_example_is_the_papers_grid_and_its_small_sibling_the_corners(registry: Registry):
+    """25 pairs; w_i = λ_rec^i / d_i, w_5 = λ_match."""
+    examples = Path(__file__).parents[3] / "examples"
+    sweep, base = read(examples / "mnist_grid.toml", [], registry)
+    assert [tuple(point.values()) for point in sweep.points()] == [
+        (rec, match) for rec in (0.01, 0.05, 0.1, 0.5, 1.0) for match in (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    ]
+    assert sweep.cautions()
+    weights = base.at({"weights.reconstruction.base": 0.5, "weights.match": 0.01}, 0).to_dict()["weights"]
+    assert weights == {"reconstruction": {"rule": "power", "base": 0.5, "per_dimension": True}, "match": 0.01}
+    small, _ = read(examples / "smoke" / "mnist_grid.toml", [], registry)
+    assert [tuple(point.values()) for point in small.points()] == [(0.01, 1e-4), (0.01, 1.0), (1.0, 1e-4), (1.0, 1.0)]

@@ -79,12 +79,15 @@ def run(
 def show(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A sweep's folder.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    plots: Annotated[bool, typer.Option(help="Draw heat map, parallel coordinates and importances into the folder.")] = True,
+    plots: Annotated[
+        bool, typer.Option(help="Draw heat map, parallel coordinates, importances and samples into the folder.")
+    ] = True,
     live: Annotated[bool, typer.Option("--live", help="Keep the table up to date until the sweep ends.")] = False,
 ) -> None:
     """Tell what a sweep has found so far: the points, best first, with their errors over seeds; and draw it."""
     with quiet_stdout():
-        from owae_sweep.show import draw, summary, tables, watch
+        from owae_sweep.pictures import draw
+        from owae_sweep.show import summary, tables, watch
 
         if live and not as_json and sys.stdout.isatty():
             watch(folder)

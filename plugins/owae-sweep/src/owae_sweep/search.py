@@ -21,7 +21,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from owae.errors import OwaeError, TrainingError
+from owae.errors import TrainingError
 from owae_sweep.space import Point, Sweep, key
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,10 @@ class Search:
             raise TrainingError(
                 f"{_shown(storage)} holds a sweep '{name}' of another config or space; choose another folder with --out, or another --name"
             )
+
+    def close(self) -> None:
+        """Closes the connections to the database."""
+        self._storage.engine.dispose()
 
     def fill(self) -> None:
         """Puts waiting trials for the points that nobody has finished, has under way or is to take: at every start, and after a death."""
@@ -163,22 +167,30 @@ def default_storage(folder: Path) -> str:
     return f"sqlite:///{(folder / 'sweep.db').absolute()}"
 
 
-def open_study(folder: Path) -> tuple[optuna.Study, Sweep]:
-    """Opens the study of a sweep's folder to read.
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[tuple[optuna.Study, Sweep]]:
+    """Opens the study of a sweep's folder to read, within the block.
 
     Raises:
         TrainingError: It is no sweep's folder.
     """
+    storage = None
     try:
-        said = json.loads((folder / "sweep.json").read_text())
-        study = optuna.load_study(study_name=said["name"], storage=said["storage"])
-        return study, Sweep.model_validate(study.user_attrs["sweep"])
-    except FileNotFoundError as error:
-        raise TrainingError(
-            f"{folder} is no sweep's folder: it has no sweep.json; `owae sweep CONFIG --out {folder}` makes one"
-        ) from error
-    except (OSError, ValueError, KeyError, SQLAlchemyError, OwaeError) as error:
-        raise TrainingError(f"the sweep in {folder} cannot be opened: {str(error).splitlines()[0]}") from error
+        try:
+            said = json.loads((folder / "sweep.json").read_text())
+            storage = RDBStorage(said["storage"])
+            study = optuna.load_study(study_name=said["name"], storage=storage)
+            sweep = Sweep.model_validate(study.user_attrs["sweep"])
+        except FileNotFoundError as error:
+            raise TrainingError(
+                f"{folder} is no sweep's folder: it has no sweep.json; `owae sweep CONFIG --out {folder}` makes one"
+            ) from error
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SQLAlchemyError) as error:
+            raise TrainingError(f"the sweep in {folder} cannot be opened: {str(error).splitlines()[0]}") from error
+        yield study, sweep
+    finally:
+        if storage is not None:
+            storage.engine.dispose()
 
 
 def _sampler(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:

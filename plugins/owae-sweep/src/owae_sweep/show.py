@@ -1,17 +1,17 @@
-"""Tells and draws what a sweep has found: a table, a heat map, parallel coordinates, importances."""
+"""Tells what a sweep has found as a table or as plain values."""
 
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from owae_sweep.search import ENDED, SURPLUS, Search, open_study
-from owae_sweep.space import Range, Sweep, key, label
+from owae_sweep.search import ENDED, SURPLUS, Search, opened
+from owae_sweep.space import Sweep, key
 
 STATES = {
     TrialState.COMPLETE: "finished",
@@ -28,7 +28,11 @@ def summary(folder: Path) -> dict[str, Any]:
     Raises:
         TrainingError: It is no sweep's folder.
     """
-    study, sweep = open_study(folder)
+    with opened(folder) as (study, sweep):
+        return _summary(folder, study, sweep)
+
+
+def _summary(folder: Path, study: optuna.Study, sweep: Sweep) -> dict[str, Any]:
     by_point: dict[str, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False):
         if SURPLUS not in trial.user_attrs:
@@ -100,91 +104,3 @@ def watch(folder: Path) -> None:
             if not any(row["state"] in ("waiting", "running") for row in found["trials"]):
                 return
             time.sleep(2)
-
-
-def draw(folder: Path) -> list[Path]:
-    """Draws what can be drawn of the finished points into the folder and returns the files.
-
-    A heat map needs two parameters, the others a finished point for each parameter and one more.
-    """
-    study, sweep = open_study(folder)
-    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
-    if len(trials) < 2:
-        return []
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    drawn = []
-    if len(sweep.parameters) == 2:
-        for i in range(len(sweep.metric)):
-            figure = _heat_map(sweep, trials, i)
-            drawn.append(folder / (f"heat-map-{i + 1}.png" if len(sweep.metric) > 1 else "heat-map.png"))
-            figure.savefig(drawn[-1], dpi=150)
-            plt.close(figure)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Optuna calls its matplotlib plots experimental
-        from optuna.visualization import matplotlib as plots
-
-        for name, plot in (("parallel-coordinates", plots.plot_parallel_coordinate), ("importances", plots.plot_param_importances)):
-            if len(trials) <= len(sweep.parameters) or len(sweep.parameters) < 2:
-                continue
-            try:
-                axes = plot(study, target=_first_value, target_name=next(iter(sweep.metric)))
-            except (ValueError, RuntimeError):  # all values are equal: nothing is more important than another
-                continue
-            drawn.append(folder / f"{name}.png")
-            plt.figure(axes.figure.number)  # pyright: ignore[reportAttributeAccessIssue] # it is a whole figure
-            plt.savefig(drawn[-1], dpi=150, bbox_inches="tight")
-            plt.close()
-    return drawn
-
-
-def _first_value(trial: FrozenTrial) -> float:
-    return next(iter(trial.values))
-
-
-def _heat_map(sweep: Sweep, trials: list[FrozenTrial], metric: int) -> Any:
-    """Draws a metric over two parameters: a grid as cells with mean and s.d., sampled points as dots."""
-    from matplotlib import pyplot as plt
-
-    (across, columns), (up, rows) = sweep.parameters.items()
-    figure, axes = plt.subplots(figsize=(7.2, 5.2), layout="constrained")
-    if isinstance(columns, Range) or isinstance(rows, Range):
-        dots = axes.scatter(
-            [trial.params[across] for trial in trials],
-            [trial.params[up] for trial in trials],
-            c=[trial.values[metric] for trial in trials],
-            cmap="viridis",
-            s=60,
-        )
-        for set_scale, values in ((axes.set_xscale, columns), (axes.set_yscale, rows)):
-            if isinstance(values, Range) and values.log:
-                set_scale("log")
-        figure.colorbar(dots, label=sweep.metric[metric])
-    else:
-        x, y = (list(map(_shown, values)) for values in (columns, rows))
-        cells = [[float("nan")] * len(x) for _ in y]
-        said: dict[tuple[int, int], str] = {}
-        for trial in trials:
-            i, j = y.index(_shown(trial.params[up])), x.index(_shown(trial.params[across]))
-            cells[i][j] = trial.values[metric]
-            deviation = (trial.user_attrs.get("deviations") or [None] * (metric + 1))[metric]
-            said[i, j] = f"{cells[i][j]:.3g}" + ("" if deviation is None else f"\n± {deviation:.1g}")
-        image = axes.imshow(cells, origin="lower", aspect="auto", cmap="viridis")
-        known = [value for row in cells for value in row if value == value]
-        middle = (min(known) + max(known)) / 2
-        for (i, j), text in said.items():
-            axes.text(j, i, text, ha="center", va="center", fontsize=8, color="black" if cells[i][j] > middle else "white")
-        axes.set_xticks(range(len(x)), x)
-        axes.set_yticks(range(len(y)), y)
-        figure.colorbar(image, label=sweep.metric[metric])
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    return figure
-
-
-def _shown(value: Any) -> str:
-    given = label(value)
-    return f"{given:g}" if isinstance(given, float) else str(given)

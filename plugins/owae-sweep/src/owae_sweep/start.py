@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Sequence
@@ -69,11 +70,12 @@ def start(
     except OSError as error:
         raise TrainingError(f"the sweep's folder {folder} cannot be made or written: {error}") from error
     search = Search(sweep, url, called, description, heartbeat=heartbeat, index=index)
-    search.fill()
-    if workers == 1:
-        work(sweep, base, search, folder)
-    else:
-        arguments = ["sweep", "run", str(config), "--out", str(folder), "--storage", url, "--name", called, "--resume"]
-        arguments += ["--heartbeat", str(heartbeat), *(part for text in overrides for part in ("--set", text))]
-        watch(arguments, workers, search)
+    with contextlib.closing(search):
+        search.fill()
+        if workers == 1:
+            work(sweep, base, search, folder)
+        else:
+            arguments = ["sweep", "run", str(config), "--out", str(folder), "--storage", url, "--name", called, "--resume"]
+            arguments += ["--heartbeat", str(heartbeat), *(part for text in overrides for part in ("--set", text))]
+            watch(arguments, workers, search)
     return folder

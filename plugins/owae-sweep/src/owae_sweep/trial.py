@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,12 @@ def run_folder(folder: Path, labels: Mapping[str, Any], seed: int) -> Path:
     return folder / "runs" / f"{name}-seed{seed}"
 
 
-def run_point(sweep: Sweep, base: Base, folder: Path, point: Point, trial: optuna.Trial) -> list[float]:
+def run_point(
+    sweep: Sweep, base: Base, folder: Path, point: Point, trial: optuna.Trial, check: Callable[[], None] = lambda: None
+) -> list[float]:
     """Trains a point with every seed and returns the mean of each metric; single values and standard deviations go into the trial.
+
+    `check` is called before each seed and may raise InterruptionError.
 
     Raises:
         TrainingError: A training failed, or a metric is not there or not finite.
@@ -49,6 +53,7 @@ def run_point(sweep: Sweep, base: Base, folder: Path, point: Point, trial: optun
     by_metric: list[list[float]] = []
     folders = []
     for seed in sweep.seeds:
+        check()
         out = run_folder(folder, sweep.labels(point), seed)
         folders.append(str(out.relative_to(folder)))
         values.append(_measured(sweep, base, out, point, seed, trial))

@@ -16,7 +16,8 @@ import optuna
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from owae.errors import InterruptionError, OwaeError, TrainingError
+from owae.errors import STOP_SIGNALS, InterruptionError, OwaeError, TrainingError
+from owae.run.signals import Interrupts
 from owae_sweep.search import ENDED, INTERRUPTED, Search
 from owae_sweep.space import Base, Sweep
 from owae_sweep.trial import PrunedError, run_point
@@ -34,6 +35,16 @@ def work(sweep: Sweep, base: Base, search: Search, folder: Path) -> None:
         InterruptionError: A signal; the point under way is put back, and its run folder goes on from where it stopped.
         TrainingError: The database was lost.
     """
+    with Interrupts() as interrupts:
+        _work(sweep, base, search, folder, interrupts)
+
+
+def _stop_if(interrupts: Interrupts) -> None:
+    if interrupts.received:
+        raise InterruptionError("the sweep was stopped by a signal; --resume goes on", interrupts.received)
+
+
+def _work(sweep: Sweep, base: Base, search: Search, folder: Path, interrupts: Interrupts) -> None:
     interrupted: list[InterruptionError] = []
     taken: list[int] = []
 
@@ -45,7 +56,7 @@ def work(sweep: Sweep, base: Base, search: Search, folder: Path) -> None:
         shown = ", ".join(f"{name} = {value}" for name, value in sweep.labels(point).items())
         logger.info("point %d: %s", trial.number, shown)
         try:
-            values = run_point(sweep, base, folder, point, trial)
+            values = run_point(sweep, base, folder, point, trial, lambda: _stop_if(interrupts))
         except PrunedError as error:
             logger.info("point %d %s", trial.number, error)
             raise optuna.TrialPruned(str(error)) from error
@@ -63,6 +74,7 @@ def work(sweep: Sweep, base: Base, search: Search, folder: Path) -> None:
 
     try:
         while True:
+            _stop_if(interrupts)
             search.fill()
             if not search.left():
                 if not search.trials(TrialState.RUNNING):
@@ -138,8 +150,9 @@ def _finished(search: Search) -> int:
 
 @contextlib.contextmanager
 def _signals(received: list[int]) -> Iterator[None]:
-    """Notes SIGINT and SIGTERM in a list within the block."""
-    before = {number: signal.signal(number, lambda n, _: received.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Notes the signals that stop a training in a list within the block; what is ignored stays so."""
+    handled = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda n, _: received.append(n)) for number in handled}
     try:
         yield
     finally:
