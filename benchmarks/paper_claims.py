@@ -31,10 +31,10 @@ from torch import Tensor
 
 from owae import Config, Registry, Stack
 from owae.data.sources import examples
-from owae.evaluation.scores import evaluate
 from owae.interfaces import DataSource
 from owae.model.inference import evaluating
 from owae.run.train import train
+from owae_report.evaluation.scores import evaluate
 from owae_report.events import draw_samples
 from owae_report.figures import draw
 from owae_report.pixels import write
