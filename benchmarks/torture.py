@@ -261,7 +261,7 @@ def main() -> None:
         for failure in outcome.failures:
             sys.stdout.write(f"{failure}\n")
         moments = ", ".join(f"{count} {moment}" for moment, count in outcome.moments.most_common())
-        same = "equal to the bit" if not outcome.failures else "NOT equal"
+        same = "equal to the bit" if not outcome.failures else "not as it should be: see above"
         sys.stdout.write(f"survived {outcome.survived} / {outcome.cycles} (killed while: {moments}); at the end {same}\n")
     sys.exit(bool(outcome.failures))
 

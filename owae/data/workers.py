@@ -6,8 +6,11 @@ source is pickled into them, and a program's own lines must stand under `if __na
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -92,6 +95,7 @@ class Workers:
             persistent_workers=True,
             pin_memory=self.pinned,
             multiprocessing_context=self.start_method,
+            worker_init_fn=_end_with_the_parent,
             generator=torch.Generator(),  # its own, so that training draws the same numbers with workers and without
         )
 
@@ -106,6 +110,21 @@ class Workers:
             ) from error
         if of_main and not hasattr(sys.modules["__main__"], "__file__"):
             raise DataError(f"{what}: {_MAIN}, {_NONE}")
+
+
+def _end_with_the_parent(_: int) -> None:
+    """Ends this worker as soon as the process that started it is gone.
+
+    torch's own watch compares the parent with the one at the worker's start, and waits for ever where that was killed before.
+    """
+    parent = multiprocessing.parent_process()
+
+    def end() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _advice(death: str) -> str:

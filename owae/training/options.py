@@ -17,8 +17,9 @@ _RESUMABLE = "may differ between a run and its continuation"
 # Marks options that leave the mathematics of the steps already taken as it was.
 Resumable = Annotated[Value, _RESUMABLE]
 
-Natural = Annotated[int, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+_MOST = 2**53  # what torch and floats can count to
+Natural = Annotated[int, Field(ge=0, le=_MOST)]
+Count = Annotated[int, Field(ge=1, le=_MOST)]
 
 
 class Best(BaseModel, frozen=True):
@@ -112,7 +113,7 @@ class Options(BaseModel, frozen=True):
     model_config = STRICT
 
     epochs: Resumable[Count] = 100
-    batch_size: Annotated[int, AfterValidator(_at_least_two)] = 128
+    batch_size: Annotated[int, Field(le=_MOST), AfterValidator(_at_least_two)] = 128
     accumulate: Count = 1
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Resumable[Annotated[str, AfterValidator(_device)]] = "auto"

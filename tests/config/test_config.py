@@ -51,6 +51,7 @@ MISTAKES: list[tuple[str, Any, str, list[str]]] = [
     ("train.epochs", True, "", ["True", "integer"]),
     ("train.epochs", "3", "", ["'3'", "integer"]),
     ("train.clip_gradients", math.inf, "", ["inf", "finite"]),
+    ("train.batch_size", 2**63, "", ["9223372036854775808", "less than or equal to"]),
     ("train.batch_size", 1, "", ["1", "at least 2", "batch norm"]),
     ("train.device", "gpu", "", ["'gpu'", "cuda"]),
     ("train", 3, "", ["found 3", "[train]"]),

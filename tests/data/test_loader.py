@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from multiprocessing import resource_tracker
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ import tiny
 import torch
 from torch import Tensor
 
+from owae.data import workers
 from owae.data.loader import Loader, resident
 from owae.data.sources import Subset, TensorSource, as_floats
 from owae.data.workers import Workers
@@ -247,3 +250,13 @@ def test_a_device_gets_the_batches_of_the_cpu(device: torch.device, monkeypatch:
     here, there = Loader(source, 64), Loader(source, 64, device=device)
     for a, b in zip(here.epoch(1, 2), there.epoch(1, 2), strict=True):
         assert torch.equal(a, b.cpu())
+
+
+def test_a_worker_ends_when_its_parent_has(monkeypatch: pytest.MonkeyPatch):
+    died, codes = threading.Event(), queue.Queue()
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: SimpleNamespace(join=died.wait))
+    monkeypatch.setattr("os._exit", codes.put)
+    workers._end_with_the_parent(0)
+    assert codes.empty()
+    died.set()
+    assert codes.get(timeout=30) == 1

@@ -277,3 +277,17 @@ def test_arrays_of_one_value_have_a_range(value: float, rescale: bool) -> None:
     scale = scale_for({array.dtype}, (value, value), (value, value), (-1.0, 1.0), rescale=rescale, place="x")
     assert scale.value_range[0] < scale.value_range[1]
     assert scale(torch.from_numpy(array)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.array([0.0, np.inf, 1.0, 2.0]), "dtype float64"),
+        (np.array([0, 1, 2, 2**64 - 1], np.uint64), "labels from 0 to 18446744073709551615"),
+        (np.array([0, 1, -2, 1]), "labels from -2 to 1"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: np.ndarray, words: str) -> None:
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 3)), y=labels)
+    with pytest.raises(DataError, match=words):
+        Arrays("train", path=tmp_path / "x.npz")

@@ -142,16 +142,18 @@ def _labels(file: ArrayFile, key: str, count: int, place: str) -> Int[Tensor, " 
     array = file.read(key)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim == 1 and array.dtype.kind == "f" and bool((array == np.floor(array)).all()):
-        array = array.astype(np.int64)  # as numpy.savetxt and MATLAB leave whole numbers
+    if array.ndim == 1 and array.dtype.kind == "f" and bool((np.isfinite(array) & (array == np.floor(array))).all()):
+        array = array.clip(-(2.0**53), 2.0**53).astype(np.int64)  # as numpy.savetxt and MATLAB leave whole numbers
     if array.ndim != 1 or array.dtype.kind not in "iub" or len(array) != count:
         raise DataError(
             f"{file.place(key)} has shape {array.shape} and dtype {array.dtype}, but labels are one whole number for each of the "
             f"{count} examples of {place}; labels = false leaves them out"
         )
+    if array.size and not (array.min() >= -1 and array.max() < 2**31):
+        raise DataError(
+            f"{file.place(key)} holds labels from {array.min()} to {array.max()}; classes are numbered from 0, and -1 stands for none"
+        )
     labels = array.astype(np.int64)
-    if labels.size and labels.min() < -1:
-        raise DataError(f"{file.place(key)} holds labels from {labels.min()}; classes are numbered from 0, and -1 stands for none")
     if (labels == -1).any():
         log.warning(
             "%s: %d of %d examples are labelled -1, which stands for no class", file.place(key), (labels == -1).sum(), count
