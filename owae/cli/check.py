@@ -56,6 +56,7 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
         built = build(config, registry)
         stack, train = built.stack, built.train
         data |= {"shape": list(train.shape), "value_range": list(train.value_range), "train": len(train), "test": len(built.test)}
+        data["class_names"] = None if train.class_names is None else list(train.class_names)
     else:
         low, high = getattr(config.data.options, "value_range", (0.0, 1.0))
         value_range = (low, high)
@@ -122,6 +123,8 @@ def _print(found: dict[str, Any]) -> None:
     low, high = data["value_range"]
     counts = f", {data['train']:,} to train on and {data['test']:,} to test on" if "train" in data else " (not opened)"
     print_line(f"data: {data['kind']}{counts}, {_shape(data['shape'])} in [{low:g}, {high:g}]")
+    if names := data.get("class_names"):
+        print_line(f"classes: {', '.join(names[:20])}{f' and {len(names) - 20} more' if len(names) > 20 else ''}")
     print_line()
     headings = {
         "level": lambda level: str(level["level"]),

@@ -117,6 +117,15 @@ def _labels(case: _Case) -> None:
                 tuple(labels.shape) == (len(source),), f"{split} labels have shape {tuple(labels.shape)} for {len(source)} examples"
             )
             require(not labels.is_floating_point(), f"{split} labels have dtype {labels.dtype}; classes are integers")
+            require(
+                bool((labels >= -1).all()), f"{split} labels go down to {labels.min()}; classes start at 0, and -1 stands for none"
+            )
+        names = source.class_names
+        if names is not None:
+            most = -1 if labels is None else int(labels.max())
+            require(isinstance(names, tuple) and all(isinstance(name, str) for name in names), f"{split} class_names are {names!r}")
+            require(most < len(names), f"{split} labels go up to {most}, but there are names for {len(names)} classes")
+    require(len({source.class_names for source in case.splits().values()}) == 1, "the splits call their classes differently")
 
 
 def _determinism(case: _Case) -> None:

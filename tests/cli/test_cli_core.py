@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import tiny
 from installed import MAIN, environ, install, owae
+from PIL import Image
 
 from owae import Config, Registry
 from owae.cli import main
@@ -239,6 +240,18 @@ def test_check_says_in_json_what_would_train(run, tmp_path: Path) -> None:
     assert found["parameters"] == sum(parameter.numel() for parameter in stack.parameters())
     assert (found["data"]["train"] + found["data"]["test"], found["data"]["shape"]) == (64, [1, 8, 8])
     assert "ancestral" in run("check", str(config), "--set", "matched_level=1", "--set", "weights.reconstruction=[]")[1]
+
+
+def test_check_names_the_classes(run, tmp_path: Path) -> None:
+    for value, name in enumerate(["1", "10", "2"] * 3):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.new("L", (8, 8), value).save(tmp_path / name / f"{value}.png")
+    config = tiny.config(tmp_path)
+    config.write_text(config.read_text().replace('kind = "arrays"\npath = "images.npz"', 'kind = "image-folder"\npath = "."'))
+    code, out, said = run("check", str(config))
+    assert code == 0, said
+    assert "classes: 1, 10, 2\n" in out
+    assert json.loads(run("check", str(config), "--json")[1])["data"]["class_names"] == ["1", "10", "2"]
 
 
 def test_check_with_a_shape_leaves_the_data_alone(run, tmp_path: Path) -> None:

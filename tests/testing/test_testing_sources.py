@@ -191,6 +191,27 @@ class FloatLabels(Numbers):
         self.labels = self.labels.float()
 
 
+class NegativeLabels(Numbers):
+    def __init__(self, split, /) -> None:
+        super().__init__(split)
+        assert self.labels is not None
+        self.labels = self.labels - 2
+
+
+class FewNames(Numbers):
+    class_names = ("none", "one")
+
+
+class ListedNames(Numbers):
+    class_names = ["none", "one", "two"]  # noqa: RUF012 # pyright: ignore[reportAssignmentType] # as a careless author may
+
+
+class OtherNames(Numbers):
+    def __init__(self, split, /) -> None:
+        super().__init__(split)
+        self.class_names = ("a", "b", split)
+
+
 class Shuffles(Numbers):
     def keep(self, pictures, cut, split):
         return super().keep(pictures, cut, split)[torch.randperm(cut if split == "train" else len(pictures) - cut)]
@@ -222,6 +243,10 @@ class Leaks(Numbers):
         (Endless, "IndexError"),
         (FewLabels, "labels have shape"),
         (FloatLabels, "classes are integers"),
+        (NegativeLabels, "labels go down to -2"),
+        (FewNames, "labels go up to 2, but there are names for 2 classes"),
+        (ListedNames, "class_names are"),
+        (OtherNames, "call their classes differently"),
         (Shuffles, "whatever the seed of the program"),
         (Stamped, "another fingerprint each time"),
         (Leaks, "No test example is a training example"),

@@ -14,6 +14,7 @@ from owae import DataError
 from owae_data import base
 from owae_data.arrays import Arrays
 from owae_data.layouts import channel_axis
+from owae_data.scales import scale_for
 
 RNG = np.random.default_rng(0)
 
@@ -267,3 +268,12 @@ def test_what_was_done_is_said_once_for_both_splits(tmp_path: Path, caplog: pyte
     with caplog.at_level(logging.INFO):
         _whole(path)
     assert caplog.text.count("is mapped on") == 1
+
+
+@pytest.mark.parametrize("value", [-(2.0**63), 1e30, -1e30, 5.0, 0.0])
+@pytest.mark.parametrize("rescale", [True, False])
+def test_arrays_of_one_value_have_a_range(value: float, rescale: bool) -> None:
+    array = np.full((4, 3), value)
+    scale = scale_for({array.dtype}, (value, value), (value, value), (-1.0, 1.0), rescale=rescale, place="x")
+    assert scale.value_range[0] < scale.value_range[1]
+    assert scale(torch.from_numpy(array)).isfinite().all()
