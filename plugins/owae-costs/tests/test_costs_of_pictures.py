@@ -19,9 +19,7 @@ from owae_costs.ssim import Ssim
 
 
 @pytest.mark.slow  # each takes ten thousand draws
-@pytest.mark.parametrize(
-    ("cost", "shape"), [(Huber(delta=0.7), (2, 3)), (Bernoulli(), (5,)), (Ssim(), (2, 6, 5))], ids=repr
-)
+@pytest.mark.parametrize(("cost", "shape"), [(Huber(delta=0.7), (2, 3)), (Bernoulli(), (5,)), (Ssim(), (2, 6, 5))], ids=repr)
 def test_contract(cost, shape):
     check_cost(cost, shape=shape)
 
