@@ -4,7 +4,7 @@ BIN := .venv/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 STAMP := .venv/.installed
 
-.PHONY: setup demo test lint types bench claims docs clean
+.PHONY: setup demo test lint types bench claims docs site dist release clean
 
 setup: $(STAMP)
 
@@ -60,5 +60,17 @@ claims: setup
 docs: setup
 	$(BIN)/python -m pytest -q -m "" docs README.md tests/test_docs.py
 
+# The documentation site, in build/site, with warnings as errors.
+site: setup
+	$(BIN)/python tools/site.py
+
+# Wheels and sdists of all distributions in dist/, checked, and installed from there into a clean environment; LOWEST=1 also with the
+# lowest versions of the dependencies. Downloads PyTorch.
+dist: setup
+	PYTHON=$(CURDIR)/$(BIN)/python tools/dist.sh
+
+release: setup
+	tools/release.sh
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs build dist

@@ -1,11 +1,11 @@
 """One training step of the paper's ten-level CelebA model: its time and the memory that it takes.
 
-The model, optimiser and batch size are `examples/celeba.toml`'s, whole; the images are random bytes of the right shape, for neither
-time nor memory depends on what they show. A step is all of it: reading the batch, objective, gradients, Adam. The first step
-allocates and is not counted. Processor time is that of all threads together: on a machine that others use too, it says more than the
-clock. Memory is the largest resident size of this process, or on a GPU what torch reserved.
+The model, optimiser and batch size are `examples/celeba.toml`'s, or another config's, whole; the images are random bytes of the right
+shape, for neither time nor memory depends on what they show. A step is all of it: reading the batch, objective, gradients, Adam. The
+first step allocates and is not counted. Processor time is that of all threads together: on a machine that others use too, it says more
+than the clock. Memory is the largest resident size of this process, or on a GPU what torch reserved.
 
-    python benchmarks/celeba_step.py [--steps 3] [--batch-size 64] [--device cpu]
+    python benchmarks/celeba_step.py [--steps 3] [--batch-size 64] [--device cpu] [--config examples/celeba_deep.toml]
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps to measure, after the first")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--config", type=Path, default=CONFIG, help="a config of such images, as examples/celeba_deep.toml")
     arguments = parser.parse_args()
     if arguments.steps < 1:
         parser.error(f"argument --steps: found {arguments.steps}; at least 1 must be measured")
 
     registry = Registry.discover()
-    config = Config.load(CONFIG, registry, [f"train.batch_size={arguments.batch_size}"])
+    config = Config.load(arguments.config, registry, [f"train.batch_size={arguments.batch_size}"])
     stack = build_stack(config, registry, SHAPE, RANGE)
     parameters = sum(parameter.numel() for parameter in stack.parameters())
     torch.manual_seed(0)

@@ -13,8 +13,8 @@ import logging
 from pathlib import Path
 
 from owae import Config, Registry
-from owae.evaluation.scores import evaluate
 from owae.run.train import train
+from owae_report.evaluation.scores import evaluate
 
 CONFIG = Path(__file__).parents[1] / "examples" / "mnist_deep.toml"
 LEVELS = range(5)

@@ -1,8 +1,9 @@
 """The paper's claims, measured on 5,000 real MNIST digits: the same networks, data and budget under each objective.
 
 StackedWAE as printed (costs in the latents, without and with the log-variance penalty) and with costs in data space, the plain
-WAE of Eq. 8 over the same hierarchy, and the Markov hierarchical VAE. Each model and seed is trained into a run folder, which is
-taken up again if it is there. The tables show means ± standard deviations over the seeds, and end with one sentence a claim.
+WAE of Eq. 8 over the same hierarchy, and the Markov hierarchical VAE; then, by their samples alone, the stack in data space refined
+and models without a hierarchy, whose bottom decoder is that of [bottom]. Each model and seed is trained into a run folder, which is taken
+up again if it is there. The tables show means ± standard deviations over the seeds; the first ones end with one sentence a claim.
 
     python benchmarks/paper_claims.py [--epochs 120] [--seeds 0 1 2] [--out runs/claims]
 """
@@ -23,15 +24,17 @@ from claims.measures import codes_of, grid_classes, linear_probe, roughness, sha
 from claims.models import WAE, configs
 from claims.quality import Classifier, accuracy, frechet, pixel_mmd, pixel_sliced, train_classifier
 from claims.refit import with_fitted_encoders
+from claims.samples import Judge
+from claims.sharp import judged, print_judged
 from claims.tables import print_tables
 from torch import Tensor
 
 from owae import Config, Registry, Stack
 from owae.data.sources import examples
-from owae.evaluation.scores import evaluate
 from owae.interfaces import DataSource
 from owae.model.inference import evaluating
 from owae.run.train import train
+from owae_report.evaluation.scores import evaluate
 from owae_report.events import draw_samples
 from owae_report.figures import draw
 from owae_report.pixels import write
@@ -128,16 +131,24 @@ def main() -> None:
         "pixel sliced": pixel_sliced(x[torch.arange(0, 4000, 4)], held_out),
         "roughness": roughness(held_out),
     }
+
+    def folder_of(name: str, seed: int) -> Path:
+        return arguments.out / f"{''.join(c if c.isalnum() else '-' for c in name.lower()).strip('-')}-{seed}"
+
     results: dict[str, list[dict[str, Any]]] = {}
     for seed in arguments.seeds:
         for name, values in configs(seed, arguments.epochs, arguments.wae_match).items():
             if arguments.models and not name.startswith(tuple(arguments.models)):
                 continue
-            folder = arguments.out / f"{''.join(c if c.isalnum() else '-' for c in name.lower()).strip('-')}-{seed}"
-            results.setdefault(name, []).append(run(name, values, digits, registry, folder))
+            results.setdefault(name, []).append(run(name, values, digits, registry, folder_of(name, seed)))
             print(f"{name}, seed {seed}: trained and measured after {time.perf_counter() - started:.0f} s in all", flush=True)
     print_tables(results, floor)
     judge(results, floor)
+    by_classifiers, samples = Judge.of(x, train_set.labels, held_out), {}
+    for seed in arguments.seeds:
+        for name, scores in judged([*results], folder_of, seed, arguments.epochs, by_classifiers, registry).items():
+            samples.setdefault(name, []).append(scores)
+    print_judged(samples, by_classifiers.floor())
     print(f"{time.perf_counter() - started:.0f} s in all, {torch.get_num_threads()} threads")
 
 

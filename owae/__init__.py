@@ -76,9 +76,14 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'owae' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"owae.{_HOME[name]}"), name)
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"owae.{_HOME[name]}"), name)
+    else:
+        from owae.registry.extensions import extension
+
+        value = None if name.startswith("_") else extension(name)
+        if value is None:
+            raise AttributeError(f"module 'owae' has no attribute '{name}'")
     globals()[name] = value
     return value
 

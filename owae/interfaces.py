@@ -18,14 +18,13 @@ A whole plugin, a divergence by the distance of the means:
     def owae_components():
         return [MeanDistance]
 
-Declare its module in `pyproject.toml` under `[project.entry-points.owae]`, and
-`divergence = { kind = "mean-distance", scale = 2.0 }`
+Declare its module in `pyproject.toml` under `[project.entry-points.owae]`, and `divergence = { kind = "mean-distance", scale = 2.0 }`
 works in every config.
 
 Shapes: `B` batch, `*x` the event below a level, `*z` the event above it. The constructor is the schema: what the engine
-supplies stands before the `/`; what a config supplies are keyword arguments after it, whose annotations are checked.
-Classes are abstract or final. Methods with a body here are correct defaults, to be overridden where something better
-is known (a closed form, a batch read at once), under the law in their docstring; `owae.testing` checks that law.
+supplies stands before the `/`; what a config supplies are keyword arguments after it, whose annotations are checked. Classes are
+abstract or final. Methods with a body here are correct defaults, to be overridden where something better is known (a closed form, a batch
+read at once), under the law in their docstring; `owae.testing` checks that law.
 """
 
 from __future__ import annotations
@@ -218,8 +217,7 @@ class DataSource(Component):
     def declared_shape(cls, **options: Any) -> Shape | None:
         """The examples' shape where the options alone decide it, or None.
 
-        Law: what it gives is the `shape` of the source that is made with these options, defaults filled in. `owae check` then leaves the
-        data alone, which may need a long download.
+        Law: it is the `shape` of the source made with these options and the defaults. `owae check` then leaves the data alone.
         """
         return None
 
@@ -230,8 +228,7 @@ class DataSource(Component):
     def fingerprint(self) -> str:
         """A text that tells these examples from others, for a run to find its data changed; a hash of 32 of them unless overridden.
 
-        Law: the same of the same examples, whenever they are opened and wherever they lie; another of others, as far as that is seen in
-        less time than reading them takes.
+        Law: the same of the same, whenever opened and wherever they lie; another of others, as far as is seen faster than by reading all.
         """
         rows = torch.linspace(0, len(self) - 1, min(32, len(self)), dtype=torch.float64).round().long()
         return hashlib.sha256(self.batch(rows).cpu().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
@@ -260,8 +257,7 @@ class Observer(Component):
     def epoch_ended(self, epoch: int, *, last: bool) -> Mapping[str, Picture]:
         """Called after each epoch, counted from 1, and said to be the last if training ends with it.
 
-        Returns:
-            Pictures that it has drawn, by name; every observer is handed them.
+        Returns pictures that it has drawn, by name; every observer is handed them.
         """
         return {}
 
@@ -291,6 +287,10 @@ class Phase(Component):
 
     def prepare(self, stack: Any, data: DataSource) -> None:
         """Measures, once, before the first step, what the extended stack needs to know of the training examples: its buffers."""
+
+    def examples(self, data: DataSource) -> DataSource:
+        """What this training learns from: the training examples, or those of a source of the same shape and range made from them."""
+        return data
 
     def options(self) -> Mapping[str, Any]:
         """The keys of [train] that this training has in place of the first one's."""

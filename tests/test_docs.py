@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_readmes_training_runs(capsys: pytest.CaptureFixture[str]):
+def test_training_from_python_runs(capsys: pytest.CaptureFixture[str]):
     names: dict = {}
-    exec(blocks(README, "python")[0], names)
+    exec(blocks((ROOT / "docs" / "from-python.md").read_text(), "python")[0], names)
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert names["images"].shape == (16, 1, 8, 8)
     assert [code.shape for code in names["codes"]] == [(512, 8), (512, 2)]
@@ -31,7 +32,7 @@ def test_the_readmes_training_runs(capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_readmes_divergence_is_one():
-    block = blocks(README, "python")[1]
+    block = blocks(README, "python")[0]
     names: dict = {}
     exec(block, names)
     (cls,) = names["owae_components"]()
@@ -51,13 +52,11 @@ def test_links_lead_somewhere():
 
 
 def test_the_table_of_examples_is_whole():
-    listed = set(re.findall(r"\(examples/(\w+\.toml)\)", README))
+    listed = set(re.findall(r"\(\.\./examples/(\w+\.toml)\)", (ROOT / "docs" / "examples.md").read_text()))
     assert listed == {path.name for path in (ROOT / "examples").glob("*.toml")}
 
 
 def test_every_command_and_hook_is_documented():
-    import tomllib
-
     text = (ROOT / "docs" / "cli.md").read_text()
     for path in (ROOT / "pyproject.toml", *(ROOT / "plugins").glob("*/pyproject.toml")):
         project = tomllib.loads(path.read_text())["project"]
@@ -68,7 +67,7 @@ def test_every_command_and_hook_is_documented():
 
 def test_python_in_the_documents_runs():
     for path in DOCUMENTS:
-        for block in blocks(path.read_text(), "python") if path.name != "README.md" else ():
+        for block in blocks(path.read_text(), "python") if path.name not in ("README.md", "from-python.md") else ():
             exec(compile(block, str(path), "exec"), {})  # compiled, so that a traceback names the document
 
 
@@ -76,6 +75,11 @@ def test_the_config_of_the_documents_trains(tmp_path: Path, registry: Registry):
     (config,) = blocks((ROOT / "docs" / "config.md").read_text(), "toml")
     (tmp_path / "documented.toml").write_text(config)
     assert train(Config.load(tmp_path / "documented.toml", registry), registry, out=tmp_path / "run").epoch == 2
+
+
+def test_the_readmes_config_is_one(registry: Registry):
+    values = tomllib.loads(blocks(README, "toml")[0])
+    assert len(Config.from_dict(values, registry, folder="/").levels) == 2
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)

@@ -41,6 +41,7 @@ CELEBA = [
     ("3×3", 128, "none", (8, 8, 4), 256),
     ("3×3", 128, "down/up", (4, 4, 8), 128),
 ]
+DEEP = ("svhn_deep", "celeba_deep")
 TABLES = {"svhn": SVHN, "celeba": CELEBA}
 
 # z_i's dimension, widths of the two hidden layers
@@ -189,7 +190,7 @@ def test_the_hierarchical_vae_has_all_terms_of_the_bound(check: Check) -> None:
     assert (found["divergence"]["divergence"], found["stacked"]) == ("cross-entropy", 5)
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", PAPER + DEEP)
 def test_the_small_sibling_is_the_same_model(name: str) -> None:
     whole, small = (tomllib.loads((folder / f"{name}.toml").read_text()) for folder in (EXAMPLES, SMOKE))
     assert small["data"] == whole["data"] | {"root": "data", "download": False, "verify": False}
@@ -203,7 +204,7 @@ def test_the_small_sibling_is_the_same_model(name: str) -> None:
     assert {**small, "data": None} == {**whole, "data": None}
 
 
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", PAPER + DEEP)
 def test_the_header_says_whose_each_choice_is(name: str) -> None:
     for path in (EXAMPLES / f"{name}.toml", SMOKE / f"{name}.toml"):
         header = path.read_text().partition("\n\n")[0].splitlines()

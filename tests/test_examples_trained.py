@@ -94,7 +94,7 @@ def test_a_small_sibling_trains_and_every_command_looks_at_it(name: str, run: Ru
     code, out, err = run("reconstruct", folder, "-n", 1, "--out", tmp_path / "one.png")
     assert (code, out) == (0, f"{tmp_path / 'one.png'}\n"), err
 
-    code, out, err = run("evaluate", folder, "--json", "--neighbours", 3)
+    code, out, err = run("evaluate", folder, "--json", "--quick", "--neighbours", 3)
     assert code == 0, err
     found = json.loads(out)
     assert len(found["levels"]) == PAPER[name]
@@ -237,7 +237,7 @@ def test_seventeen_pictures_in_batches_of_eight_under_a_top_of_one_pixel(one_pix
         code, out, err = run("reconstruct", tmp_path / "run", "--out", tmp_path / "one.png", *arguments)
         assert (code, out) == (0, f"{tmp_path / 'one.png'}\n"), err
     assert run("sample", tmp_path / "run", "-n", 1)[0] == 0
-    assert run("evaluate", tmp_path / "run", "--batch-size", 1)[0] == 0
+    assert run("evaluate", tmp_path / "run", "--quick", "--batch-size", 1)[0] == 0
 
 
 def test_batches_of_one_are_refused_before_there_is_a_run(one_pixel: Path, run: Run, tmp_path: Path) -> None:

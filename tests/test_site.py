@@ -67,11 +67,6 @@ def test_every_toml_in_the_documents_loads() -> None:
             tomllib.loads(block)
 
 
-def test_every_document_is_in_the_contents() -> None:
-    listed = set(re.findall(r"^([\w/]+)$", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE))
-    assert {path.stem for path in DOCUMENTS} - {"index"} <= listed
-
-
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     built = subprocess.run(
@@ -81,9 +76,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert built.stdout.strip() == str(tmp_path / "site" / "index.html")
     for page in ("index.html", "searchindex.js", "generated/components/divergence-mmd.html", "generated/keys.html"):
         assert (tmp_path / "site" / page).is_file()
-    links = re.findall(r'(?:src|href)="(https?:[^"]+)"', (tmp_path / "site" / "search.html").read_text())
-    assert not [
-        link
-        for link in links
-        if not link.startswith("https://github.com/pradyunsg/furo") and "pradyunsg" not in link and "sphinx" not in link
-    ]
+    # Whatever a page loads comes with the site: it is read, and searched, without a network.
+    loaded = re.findall(r'<(?:script|link|img)[^>]* (?:src|href)="([^"]+)"', (tmp_path / "site" / "search.html").read_text())
+    assert loaded
+    assert not [address for address in loaded if "://" in address]

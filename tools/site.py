@@ -21,6 +21,13 @@ def stage(folder: Path) -> None:
     """Puts the documents and the generated pages into a folder."""
     shutil.copytree(ROOT / "docs", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     shutil.copy(ROOT / "CHANGELOG.md", folder / "changelog.md")
+    index = folder / "index.md"
+    listed = set(index.read_text(encoding="utf-8").split())
+    rest = sorted({path.stem for path in folder.glob("*.md")} - listed - {"index"})
+    if rest:  # a document that the index does not place is in the contents all the same
+        entries = "\n".join(rest)
+        with index.open("a", encoding="utf-8") as file:
+            file.write(f"\n```{{toctree}}\n:hidden:\n:caption: More\n\n{entries}\n```\n")
     for place, text in pages(Registry.discover()).items():
         path = folder / "generated" / place
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is measured of a trained stack beside `owae.evaluation.scores`: probes, what decoding uses of the deepest level, smoothness."""
+"""What is measured of a trained stack beside `evaluate`: probes, what decoding uses of the deepest level, smoothness."""
 
 from __future__ import annotations
 

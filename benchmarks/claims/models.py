@@ -16,12 +16,13 @@ STACKED, STACKED_LOGVAR, DEEP, WAE, HVAE = (
     "WAE (Eq. 8)",
     "HVAE",
 )
+BATCH = 125  # divides the 4,000: at 128 every epoch ends in a batch of 32, which batch norm and deep levels pay for
 
 
 def configs(seed: int, epochs: int, wae_match: float) -> dict[str, dict[str, Any]]:
     """By model, a config as TOML values: mnist_deep.toml's data, networks, optimiser and schedule, each with its own objective."""
     deep = _read("mnist_deep")
-    deep["train"] |= {"seed": seed, "epochs": epochs, "pictures_every": 0, "checkpoint_every": 50}
+    deep["train"] |= {"seed": seed, "epochs": epochs, "batch_size": BATCH, "pictures_every": 0, "checkpoint_every": 50}
     plain = copy.deepcopy(deep)
     for level in plain["levels"]:
         level.pop("space", None)

@@ -30,6 +30,7 @@ from owae.interfaces import Divergence, LatentLayer, Prior, Shape
 from owae.model.context import PLAIN, Context
 from owae.model.costs import level_costs
 from owae.model.defaults import Ancestral, StandardNormal
+from owae.model.html import html_table
 from owae.model.level import CostSpace, CostTarget, Level
 from owae.model.objective import Objective, products
 from owae.numerics import ArrayLike, as_tensor, at_least, check_events, check_values, full_precision, unchecked
@@ -110,6 +111,9 @@ class Stack(nn.Module):
     def matched_prior(self) -> Prior:
         """The prior on the matched level: the deepest one's, or, where deeper levels follow, the ancestral one (Eq. 7)."""
         return self._prior(PLAIN)
+
+    def _repr_html_(self) -> str:
+        return html_table(self.levels, self.weights, self.matched_level)
 
     def forward(self, x: ArrayLike, *, data: Tensor | None = None, context: Context = PLAIN) -> Objective:
         """Evaluates Eq. 14 at data.

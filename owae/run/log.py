@@ -11,9 +11,9 @@ from typing import Any
 
 from owae.config.build import Built
 from owae.config.config import Config
-from owae.evaluation.noise_floor import NoiseFloor, noise_floor
 from owae.files import json_ready
 from owae.interfaces import Observer
+from owae.model.noise_floor import NoiseFloor, noise_floor
 from owae.run.folder import METRICS, jsonable, writing
 from owae.run.metrics import Metrics
 from owae.run.observers import Observers, Training

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from owae.evaluation.noise_floor import NoiseFloor
 from owae.files import json_ready, write_durably
+from owae.model.noise_floor import NoiseFloor
 from owae.training.loop import Fit, Step
 
 

@@ -23,6 +23,7 @@ from owae.config.config import Config
 from owae.errors import DataError, TrainingError
 from owae.interfaces import DataSource, Shape
 from owae.model.stack import Stack
+from owae.registry.extensions import bound
 from owae.registry.registry import Registry
 from owae.run import checkpoint as checkpoints
 from owae.run.folder import CHECKPOINTS, CONFIG, INFO, differences, read_info
@@ -70,6 +71,10 @@ class Run:
             self.value_range: tuple[float, float] = tuple(self._data["value_range"])
         except (KeyError, TypeError) as error:
             raise TrainingError(f"{folder / INFO} is damaged: {error}") from error
+
+    def __getattr__(self, name: str) -> Any:
+        """Looks up what plugins add to a run, as owae-report does `figures` and `evaluate`."""
+        return bound(self, name)
 
     def __repr__(self) -> str:
         return f"Run('{self.folder}')"

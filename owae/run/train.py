@@ -85,7 +85,8 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
                 logger.info("%s: a further phase of training, in %s", name, folder / name)
                 further, built = _extended(before, folder / name, config, built, phase, fabric)
                 before = folder / name
-                steps = _train(before, further, built, fabric, interrupts, observers, after=steps)
+                taught = replace(built, train=phase.examples(built.train))
+                steps = _train(before, further, taught, fabric, interrupts, observers, after=steps)
             with peers():
                 fabric.barrier()  # for what the first still draws and writes
         leave(fabric)

@@ -284,7 +284,7 @@ def test_paths_on_the_command_line_are_expanded(run, tmp_path: Path, monkeypatch
     code, out, err = run("train", "$SCRATCH/tiny.toml", "--out", "$NOWHERE/run")
     assert (code, out) == (2, "")
     assert "found '$NOWHERE/run', but the environment variable NOWHERE is not set" in err
-    assert run("evaluate", "~/run")[0] == 0
+    assert run("evaluate", "~/run", "--quick")[0] == 0
 
 
 def test_python_runs_owae_as_a_module() -> None:

@@ -36,3 +36,9 @@ def colours(tmp_path_factory, registry):
     """Colour images that are higher than wide."""
     images = np.random.default_rng(0).integers(0, 256, (64, 12, 8, 3), dtype=np.uint8)
     return trained(tmp_path_factory.mktemp("colours"), registry, images=images, name="colours")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Keeps classifiers out of the user's cache."""
+    monkeypatch.setenv("OWAE_DATA", str(tmp_path_factory.getbasetemp() / "cache"))

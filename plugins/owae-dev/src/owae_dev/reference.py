@@ -7,7 +7,8 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -84,7 +85,7 @@ def component(entry: Entry) -> str:
         f"# {entry.name}",
         f"*{entry.interface}, from {entry.distribution} {entry.version}; in a config: {PLACES[entry.interface]}*",
     ]
-    parts.append(_markdown(entry.cls.__doc__, leave=("Args", "Attributes")))
+    parts.append(_markdown(entry.cls.__doc__, leave=("Args", "Attributes", "Raises")))
     options = options_model(entry.cls)
     texts = _sections(entry.cls.__doc__).get("Args", {}) | _sections(entry.cls.__init__.__doc__).get("Args", {})
     if options.model_fields:
@@ -189,12 +190,24 @@ def _described(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _type(field: FieldInfo) -> str:
-    annotation: Any = field.annotation
-    text = annotation.__name__ if isinstance(annotation, type) and not getattr(annotation, "__args__", ()) else str(annotation)
-    text = re.sub(r"Annotated\[([^,\[\]]+(?:\[[^\]]*\])?), .*?\)\]", r"\1", text)
-    text = re.sub(r"\b(?:[a-z_]\w*\.)+(\w)", r"\1", text).replace("NoneType", "None")
     bounds = [f"{sign} {getattr(limit, key)}" for limit in field.metadata for key, sign in _BOUNDS.items() if hasattr(limit, key)]
-    return _cut(" ".join([text, *bounds]), 120)
+    return _cut(" ".join([_named(field.annotation), *bounds]), 120)
+
+
+def _named(annotation: Any) -> str:
+    """An annotation as text: without modules, and an `Annotated` as what it annotates."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is None or annotation is type(None):
+        return "None"
+    if origin is Annotated:
+        return _named(arguments[0])
+    if origin is Literal:
+        return " | ".join(map(repr, arguments))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_named, arguments))
+    name = getattr(origin or annotation, "__name__", str(annotation))
+    inner = ", ".join("…" if argument is Ellipsis else _named(argument) for argument in arguments)
+    return f"{name}[{inner}]" if inner else name
 
 
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}

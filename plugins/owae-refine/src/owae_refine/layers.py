@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from owae.distributions import Distribution, at_least_float32
+from owae.distributions import Dirac, Distribution, at_least_float32
 from owae.interfaces import Cost, LatentLayer, Shape
+from owae.restoring import generators_kept
 from owae_refine.networks import NoisyConvolutions, NoisyPerceptron
 from owae_refine.whitening import Whitening
 
@@ -77,6 +78,42 @@ class Frozen(LatentLayer):
 
     def point(self, z: Float[Tensor, "B *z"]) -> Float[Tensor, "B *x"]:
         return self.layer.point(z)
+
+
+class Resting(Frozen):
+    """A frozen layer whose decoder, while others are trained, gives its point, so that nothing is drawn for a cost without a gradient."""
+
+    name = "resting"
+
+    def decode(self, z: Float[Tensor, "B *z"]) -> Distribution:
+        return Dirac(self.layer.point(z)) if self.training else self.layer.decode(z)
+
+
+class Redecoded(Frozen):
+    """A trained bottom layer with another decoder beside its own: samples show the new one's, reconstructions the trained one's.
+
+    The decoders of deeper levels were trained through the old one, whose errors they make up for, so `point` stays it.
+
+    Args:
+        layer: The trained layer; taken over, not copied.
+        decoder: A layer that decodes flat standardised codes (B, d); its encoder is never run.
+        jitter: Standard deviation of noise that training adds to the standardised code.
+    """
+
+    name = "redecoded"
+
+    def __init__(self, layer: LatentLayer, decoder: LatentLayer, /, *, jitter: float = 0.03) -> None:
+        super().__init__(layer)
+        self.draws_data = True
+        self.jitter = jitter
+        self.code = Whitening(self.latent_shape[0])
+        self.new_decoder = decoder
+
+    def decode(self, z: Float[Tensor, "B *z"]) -> Distribution:
+        code = self.code(at_least_float32(z))
+        if self.training:
+            code = code + self.jitter * torch.randn_like(code)
+        return self.new_decoder.decode(code.flatten(1))
 
 
 class Refined(Frozen):
@@ -169,4 +206,6 @@ class _Mapped:
 
     @property
     def variance(self) -> Tensor:
-        raise NotImplementedError("the variance of a rotated distribution needs its covariances; draw from it")
+        """That of draws, for a rotated distribution's follows from covariances, which p does not have."""
+        with generators_kept():
+            return torch.stack([self.rsample() for _ in range(MOMENTS)]).var(0)

@@ -25,12 +25,11 @@ from owae.model.inference import evaluating
 from owae.model.stack import Level
 from owae_refine.energy import EnergyScore
 from owae_refine.layers import Frozen, Refined, Standardised
+from owae_refine.whitening import rows_to_measure
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
-
-ROWS, NUMBERS = 10_000, 2**26  # that statistics are measured on, at most
 
 
 class Refine(Phase):
@@ -112,14 +111,11 @@ class Refine(Phase):
 
     def prepare(self, stack: Stack, data: DataSource) -> None:
         """Measures the statistics of codes and of residuals, on codes drawn for at most 10,000 examples."""
-        largest = max(torch.Size(layer.in_shape).numel() for layer in stack.layers)
-        count = min(len(data), ROWS, max(1, NUMBERS // largest))
-        rows = torch.linspace(0, len(data) - 1, count).round().long().split(256)
         measured: dict[LatentLayer, list[list[torch.Tensor]]] = {
             layer: [[], []] for layer in stack.layers if isinstance(layer, Refined)
         }
         with evaluating(stack) as device:
-            for indices in rows:
+            for indices in rows_to_measure(data, stack.layers):
                 z = examples(data, indices, device)
                 for layer in stack.layers:
                     code = layer.encode(z).rsample()
@@ -147,10 +143,14 @@ def refine(stack: Stack, data: object, *, seed: int = 0, device: str = "auto", *
     Raises:
         ConfigError, DataError, TrainingError: As `Refine` and `owae.fit` say.
     """
-    phase = Refine(**options)
+    return train_phase(Refine(**options), stack, data, seed, device)
+
+
+def train_phase(phase: Phase, stack: Stack, data: object, seed: int, device: str) -> Stack:
+    """Trains a phase on a copy of a trained stack and returns what it made of it, in evaluation mode."""
     source = as_source(data, tuple(stack.layers[0].in_shape))
-    refined = phase.extend(copy.deepcopy(stack))
-    phase.prepare(refined, source)
-    for _ in fit(refined, source, seed=seed, device=device, **phase.options()):
+    extended = phase.extend(copy.deepcopy(stack))
+    phase.prepare(extended, source)
+    for _ in fit(extended, phase.examples(source), seed=seed, device=device, **phase.options()):
         pass
-    return refined.eval()
+    return extended.eval()

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from owae.interfaces import DataSource, LatentLayer
+
 SMALLEST = 1e-5  # of the largest variance: directions with less are taken to have that, so that no noise is blown up
+ROWS, NUMBERS = 10_000, 2**26  # that statistics are measured on, at most
+
+
+def rows_to_measure(data: DataSource, layers: Iterable[LatentLayer]) -> Sequence[Tensor]:
+    """Returns indices of at most 10,000 examples, spread over the data, in batches; fewer where a layer's events are large."""
+    largest = max(math.prod(layer.in_shape) for layer in layers)
+    count = min(len(data), ROWS, max(1, NUMBERS // largest))
+    return torch.linspace(0, len(data) - 1, count).round().long().split(256)
 
 
 class Whitening(nn.Module):

@@ -2,5 +2,5 @@
 
 What is computed and what is drawn stand apart: `events`, `embeddings` and `interpolate` give arrays, and `subject` collects a run's;
 `blocks` lays pictures out, which `sheets` draws, and `scatter` draws points, both in the house style of `style`; `figures` knows the
-names and which figure shows what. `cli` has the commands, `observer` the pictures of a training.
+names and which figure shows what. `evaluation` measures levels and samples. `cli` has the commands, `observer` the pictures of a training.
 """

@@ -37,13 +37,19 @@ def draw(name: str, subjects: Sequence[Subject], formats: Sequence[str] = ("png"
         NotDrawableError: The figure does not exist for these runs.
         OwaeError: A run or its data cannot be used.
     """
+    with styled():
+        made = figure(name, subjects)
+        return [rendered(made, format) for format in formats]
+
+
+def figure(name: str, subjects: Sequence[Subject]) -> Figure:
+    """A figure as matplotlib's, in the house style; arguments and errors as for `draw`."""
     if name in SHEETS:
         for subject in subjects:
             if not subject.drawable:
                 raise NotDrawableError(f"the data of {subject.name} have shape {subject.run.shape}, which are not images")
     with styled():
-        figure = FIGURES[name](subjects)
-        return [rendered(figure, format) for format in formats]
+        return FIGURES[name](subjects)
 
 
 def selected(only: Sequence[str]) -> list[str]:

@@ -41,7 +41,7 @@ def load_images(
     """
     if not drawable(shape):
         raise DataError(f"the model's data have shape {shape}; image files fit (H, W), or (C, H, W) with 1, 3 or 4 channels")
-    images = np.stack([as_event(path, form, shape) for path in _files(paths)])
+    images = np.stack([as_event(path, form, shape) for path in image_files(paths)])
     return as_floats(torch.from_numpy(images), value_range)
 
 
@@ -55,7 +55,8 @@ def training_form(run: Run) -> Form:
     return Form() if form is None else form(**dict(run.config.data.options))
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Lists picture files, and those in folders, sorted by name."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():

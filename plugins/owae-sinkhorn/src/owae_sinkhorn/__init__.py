@@ -16,7 +16,7 @@ With `reach` the marginals are held softly, by `ρ · KL` with `ρ = 2 · reach�
 `reach` is rather destroyed than moved (Séjourné et al. 2019).
 
 The noise floor is high in many dimensions: two samples of one distribution lie as far apart as their points do.
-`owae.evaluation.noise_floor` measures it.
+`owae.model.noise_floor` measures it.
 """
 
 from owae.hooks import hookimpl

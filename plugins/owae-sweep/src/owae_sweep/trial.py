@@ -93,8 +93,9 @@ def measure(run: Run, metrics: tuple[str, ...]) -> dict[str, float]:
     """
     logged = _logged(run.folder)
     found = dict(logged)
-    if any(metric not in logged for metric in metrics):
-        found |= _evaluated(run)
+    for blocks in ((), ("samples", "generalisation", "levels")):  # the errors and accuracies first: samples take a while
+        if any(metric not in found for metric in metrics):
+            found |= _evaluated(run, blocks)
     for metric in metrics:
         if metric not in found:
             raise TrainingError(f"metric '{metric}': {suggestion(metric, found)}")
@@ -110,10 +111,10 @@ def _logged(folder: Path) -> dict[str, float]:
     return last
 
 
-def _evaluated(run: Run) -> dict[str, float]:
-    from owae.evaluation.scores import evaluate
+def _evaluated(run: Run, blocks: tuple[str, ...]) -> dict[str, float]:
+    from owae_report.evaluation.whole import Options, judge
 
-    return dict(_flat(evaluate(run.model, run.source("train"), run.source("test")).to_dict()))
+    return dict(_flat(judge(run.model, run.source("train"), run.source("test"), Options(blocks=blocks)).to_dict()))
 
 
 def _flat(value: Any, place: str = "") -> list[tuple[str, float]]:

@@ -20,3 +20,14 @@ class Split(StrEnum):
 
     TEST = "test"
     TRAIN = "train"
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="test or train, the run's own data; a picture or a folder of them; a .npy or .npz file of examples.",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Examples encoded at once; smaller takes less memory.")]

@@ -9,8 +9,8 @@ import sys
 import pytest
 from runs import run, runs
 
-from owae.cli import evaluate
 from owae.errors import OwaeError
+from owae_report.cli import evaluate
 
 __all__ = ["runs"]
 
@@ -49,5 +49,5 @@ def test_the_table_has_every_level_and_no_drawing_in_a_pipe(runs):
 
 
 def test_help_needs_no_torch():
-    code = "import sys; from owae.cli import evaluate; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys; from owae_report.cli import evaluate; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,6 +7,7 @@ encoder). The divergence at the matched level tells whether draws of the prior l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,13 +16,13 @@ from torch import Tensor
 
 from owae.data.sources import examples
 from owae.errors import DataError, TrainingError
-from owae.evaluation.neighbours import Neighbours
-from owae.evaluation.noise_floor import noise_floor
 from owae.files import json_ready
 from owae.interfaces import DataSource, Shape
 from owae.model.inference import evaluating
+from owae.model.noise_floor import noise_floor
 from owae.model.stack import Stack
 from owae.numerics import full_precision
+from owae_report.evaluation.neighbours import Neighbours
 
 # A dense divergence takes time and memory in n².
 MOST_MATCHED = 2000
@@ -100,7 +101,14 @@ class Evaluation:
 
 
 def evaluate(
-    stack: Stack, train: DataSource, test: DataSource, *, batch_size: int = 1000, neighbours: int = 10, seed: int = 0
+    stack: Stack,
+    train: DataSource,
+    test: DataSource,
+    *,
+    batch_size: int = 1000,
+    neighbours: int = 10,
+    seed: int = 0,
+    tolerate: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Measures every level of a stack on held-out data, in evaluation mode; the stack and torch's generators stay as they were.
 
@@ -111,6 +119,7 @@ def evaluate(
         batch_size: Examples encoded at once.
         neighbours: Neighbours that vote, at least 1.
         seed: Decides the encoders' and the prior's draws.
+        tolerate: Takes the reason why the divergence could not be computed, where that is not to cost the rest.
 
     Raises:
         DataError: The test set is empty.
@@ -124,7 +133,7 @@ def evaluate(
         errors, means = _by_means(stack, test, batch_size, device)
         accuracies = _accuracies(stack, means, train, test, batch_size, neighbours, device)
         spreads, variances, matched = _by_draws(stack, test, batch_size, device)
-        matching = _match(stack, matched) if len(matched) > 1 else None
+        matching = _matching(stack, matched, tolerate) if len(matched) > 1 else None
     shapes = [tuple(layer.latent_shape) for layer in stack.layers]
     levels = map(LevelScores, range(1, stack.depth + 1), shapes, errors, accuracies, spreads, variances)
     return Evaluation(tuple(levels), matching, len(train), len(test), min(neighbours, len(train)), stack.matched_level)
@@ -193,6 +202,16 @@ class _Moments:
     def deviation(self) -> float:
         """Returns the mean over the coordinates."""
         return (torch.as_tensor(self.squares) / self.count).sqrt().mean().item()
+
+
+def _matching(stack: Stack, codes: Tensor, tolerate: Callable[[str], None] | None) -> Matching | None:
+    try:
+        return _match(stack, codes)
+    except TrainingError as error:
+        if tolerate is None:
+            raise
+        tolerate(f"the divergence: {error}")
+        return None
 
 
 def _match(stack: Stack, codes: Tensor) -> Matching:

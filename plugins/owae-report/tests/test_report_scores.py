@@ -10,11 +10,11 @@ import torch
 from owae.data.sources import TensorSource
 from owae.distributions import Dirac, Gaussian
 from owae.errors import DataError, TrainingError
-from owae.evaluation.neighbours import Neighbours
-from owae.evaluation.scores import MOST_MATCHED, evaluate
 from owae.interfaces import Divergence, LatentLayer
 from owae.model.defaults import Ancestral
 from owae.model.stack import Stack
+from owae_report.evaluation.neighbours import Neighbours
+from owae_report.evaluation.scores import MOST_MATCHED, evaluate
 
 
 class Keep(LatentLayer):

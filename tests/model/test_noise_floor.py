@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from owae.distributions import Dirac
-from owae.evaluation.noise_floor import NoiseFloor, noise_floor
 from owae.interfaces import Divergence, LatentLayer, Prior
 from owae.model.defaults import Ancestral, StandardNormal
+from owae.model.noise_floor import NoiseFloor, noise_floor
 
 
 class MeanGap(Divergence):

@@ -1,0 +1,123 @@
+"""Opens data that a user names for a trained run: a split of its own, pictures, or an array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from owae.errors import DataError, InputError
+from owae.files import expanded
+from owae.interfaces import DataSource, Shape
+from owae.run.opened import Run
+from owae_data.pictures import Form
+from owae_report.load import image_files, load_images, training_form
+
+SPLITS = ("train", "test")
+_EXAMPLES = ("x", "images", "data", "x_test", "x_train", "features", "samples")
+_LABELS = ("y", "labels", "label", "targets", "y_test", "y_train")
+
+
+def own_data(run: Run, data: str) -> DataSource:
+    """Opens `train` or `test`, a picture, a folder of pictures, or a `.npy` or `.npz` file of examples, for a run's model.
+
+    Raises:
+        DataError: It is none of those, or its examples have another shape than the model's.
+    """
+    if data in SPLITS:
+        return run.source(data)
+    path = expanded(data)
+    if not path.exists():
+        raise DataError(f"found no {path}; 'train', 'test', a picture, a folder of pictures, a .npy or a .npz file would work")
+    if path.suffix.lower() in (".npy", ".npz"):
+        return ArrayFile(path, run.shape, run.value_range)
+    return PictureFiles(image_files([path]), run.shape, run.value_range, training_form(run))
+
+
+class PictureFiles(DataSource):
+    """Reads picture files when they are asked for, in the form that the training examples were read in.
+
+    Attributes:
+        ids: The files' names.
+    """
+
+    name = "own-pictures"
+
+    def __init__(self, paths: Sequence[Path], shape: Shape, value_range: tuple[float, float], form: Form, /) -> None:
+        self._paths, self._form = list(paths), form
+        self.shape, self.value_range = tuple(shape), value_range
+        self.ids = [path.name for path in self._paths]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return load_images([self._paths[index]], self.shape, self.value_range, self._form)[0]
+
+
+class ArrayFile(DataSource):
+    """Reads examples of a `.npy` file, which is mapped, or of a `.npz`, whose array is held in memory.
+
+    Bytes mean 0…255, mapped onto the run's range; floats are taken as they are. Channels may stand last, and a model of one channel takes
+    (N, H, W).
+    """
+
+    name = "own-array"
+
+    def __init__(self, path: Path, shape: Shape, value_range: tuple[float, float], /) -> None:
+        self.shape, self.value_range = tuple(shape), value_range
+        try:
+            loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
+            labels = None
+            if not isinstance(loaded, np.ndarray):
+                with loaded as file:
+                    self._array = file[_key(path, file.files)]
+                    found = next((key for key in _LABELS if key in file.files), None)
+                    labels = None if found is None else file[found]
+            else:
+                self._array = loaded
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path} cannot be read as an array: {error}") from error
+        self._arrange(path)
+        if labels is not None and labels.shape == self._array.shape[:1] and np.issubdtype(labels.dtype, np.integer):
+            self.labels = torch.from_numpy(labels.astype(np.int64))
+
+    def _arrange(self, path: Path) -> None:
+        """Brings the array to (N, *shape), as a view."""
+        array, shape = self._array, self.shape
+        if len(shape) == 3 and array.ndim == 4 and array.shape[1:] != shape and (array.shape[3], *array.shape[1:3]) == shape:
+            array = np.moveaxis(array, -1, 1)
+        elif len(shape) == 3 and shape[0] == 1 and array.shape[1:] == shape[1:]:
+            array = array[:, None]
+        if array.shape[1:] != shape or not len(array):
+            raise InputError(
+                f"{path} holds an array {self._array.shape}; examples of the model are (N, {', '.join(map(str, shape))})"
+            )
+        if array.dtype.kind not in "fbui" or (array.dtype.kind in "ui" and array.dtype != np.uint8):
+            raise InputError(
+                f"{path} holds {array.dtype}; bytes (uint8), booleans or floats in {list(self.value_range)} would work"
+            )
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.batch(torch.tensor([index]))[0]
+
+    def batch(self, indices: Int[Tensor, " B"]) -> Float[Tensor, "B *x"] | Tensor:
+        rows = np.array(self._array[indices.numpy()])
+        if rows.dtype == np.bool_:
+            rows = rows.astype(np.uint8) * 255
+        return torch.from_numpy(rows if rows.dtype == np.uint8 else rows.astype(np.float32))
+
+
+def _key(path: Path, keys: list[str]) -> str:
+    found = next((key for key in _EXAMPLES if key in keys), keys[0] if len(keys) == 1 else None)
+    if found is None:
+        raise DataError(f"{path} holds {', '.join(keys) or 'nothing'}; call the examples x, images or data")
+    return found

@@ -1,0 +1,112 @@
+"""`owae encode` and `owae score`: what they write equals what the model computes, whatever the data come in."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from runs import run, said
+
+from owae.data.sources import TensorSource, examples
+from owae.errors import OwaeError
+from owae_report.cli import encode, score
+from owae_report.codes.encode import Calibration, score_blocks
+
+
+def read(path):
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = parquet.read_table(path)
+    return {name: np.array(table[name].to_pylist()) for name in table.column_names}
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_codes_are_the_models_by_batches_of_any_size(digits, tmp_path, suffix):
+    path = tmp_path / f"new/codes{suffix}"
+    result = run(encode, digits.folder, "test", "-o", path, "--batch-size", 5)
+    assert (result.exit_code, result.stdout) == (0, f"{path}\n")
+    found, test = read(path), digits.source("test")
+    codes = digits.model.encode(examples(test))
+    for i, z in enumerate(codes, start=1):
+        assert np.allclose(found[f"z{i}_mean"], z.detach().numpy(), atol=1e-5)
+        assert found[f"z{i}_variance"].shape == z.shape
+    q = digits.model.layers[0].encode(examples(test))
+    assert np.allclose(found["z1_variance"], q.variance.detach().numpy(), rtol=1e-4)
+    assert np.array_equal(found["label"], test.labels)
+    assert np.array_equal(found["id"], np.arange(len(test)))
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_own_arrays_and_pictures_give_the_codes_of_the_same_pixels(digits, tmp_path):
+    test = digits.source("test")
+    pixels = (examples(test)[:4, 0] * 255).round().byte().numpy()
+    (tmp_path / "pictures").mkdir()
+    for i, each in enumerate(pixels):
+        Image.fromarray(each).save(tmp_path / f"pictures/{i}.png")
+    np.save(tmp_path / "flat.npy", pixels)
+    np.save(tmp_path / "last.npy", pixels[..., None])
+    np.savez(tmp_path / "named.npz", images=pixels.astype(np.float32)[:, None] / 255, y=np.arange(4))
+    expected = digits.model.encode(torch.from_numpy(pixels)[:, None].float() / 255)[1].detach().numpy()
+    for data in ("pictures", "flat.npy", "last.npy", "named.npz"):
+        assert run(encode, digits.folder, tmp_path / data, "-o", tmp_path / "codes.npz").exit_code == 0
+        found = read(tmp_path / "codes.npz")
+        assert np.allclose(found["z2_mean"], expected, atol=1e-4), data
+        assert found["id"].tolist() == ([f"{i}.png" for i in range(4)] if data == "pictures" else [0, 1, 2, 3])
+        assert found["label"].tolist() == ([0, 1, 2, 3] if data == "named.npz" else [-1] * 4)
+
+
+@pytest.mark.parametrize(
+    ("data", "out", "said_of_it"),
+    [
+        ("nowhere", "codes.npz", "would work"),
+        ("test", "codes.pkl", ".npz, .parquet, .csv would work"),
+        ("odd.npy", "codes.npz", "examples of the model are (N, 1, 8, 8)"),
+        ("whole.npy", "codes.npz", "holds int64"),
+        ("objects.npy", "codes.npz", "cannot be read as an array"),
+    ],
+)
+def test_what_cannot_be_encoded_is_refused_and_nothing_is_left(digits, tmp_path, monkeypatch, data, out, said_of_it):
+    np.save(tmp_path / "odd.npy", np.zeros((3, 7, 9), np.float32))
+    np.save(tmp_path / "whole.npy", np.zeros((3, 8, 8), np.int64))
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    result = run(encode, digits.folder, data, "-o", out)
+    assert isinstance(result.exception, OwaeError)
+    assert said_of_it in str(result.exception)
+    assert sorted(tmp_path.iterdir()) == before
+    assert not said(result)
+
+
+def test_a_p_value_of_held_out_examples_is_uniform_and_of_odd_ones_small(digits):
+    rng = torch.Generator().manual_seed(0)
+    model = digits.model
+    fresh = TensorSource(torch.rand(400, 1, 8, 8, generator=rng))
+    calibration = Calibration.of(model, TensorSource(torch.rand(400, 1, 8, 8, generator=rng)))
+    p = np.concatenate([block["p"] for block in score_blocks(model, fresh, calibration, batch_size=70)])
+    assert np.mean(p) == pytest.approx(0.5, abs=0.06)
+    assert np.mean(p <= 0.1) == pytest.approx(0.1, abs=0.06)
+    assert p.min() >= 1 / 401
+    odd = TensorSource((torch.rand(30, 1, 8, 8, generator=rng) > 0.5).float())
+    assert np.median(next(score_blocks(model, odd, calibration))["p"]) < 0.02
+
+
+def test_scores_are_csv_on_stdout(digits):
+    result = run(score, digits.folder, "test", "--batch-size", 4)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    test = digits.source("test")
+    assert len(rows) == len(test)
+    x = examples(test)
+    errors = (x - digits.model.reconstruct(x, 1)).square().flatten(1).sum(1)
+    assert [float(row["error_z1"]) for row in rows] == pytest.approx(errors.tolist(), rel=1e-4)
+    top = digits.model.encode(x)[-1]
+    assert [float(row["prior_distance"]) for row in rows] == pytest.approx(top.square().sum(1).tolist(), rel=1e-4)
+    assert all(0 < float(row["p"]) <= 1 for row in rows)
