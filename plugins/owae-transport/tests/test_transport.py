@@ -17,7 +17,7 @@ from owae.interfaces import Divergence
 from owae.model.defaults import StandardNormal
 from owae.registry.options import options_model, validated
 from owae.testing import check_divergence
-from owae_transport import CramerWold, MarginalWasserstein, MaxSliced, SlicedWasserstein
+from owae_transport import CramerWold, MarginalWasserstein, MaxSliced, SigReg, SlicedWasserstein
 from owae_transport.lines import coupling, directions, transport
 from owae_transport.normal import expected_order_statistics, slice_means, transport_to_normal
 from owae_transport.projected import projected_gaussian
@@ -31,6 +31,8 @@ TABLE = {
     "marginal": (MarginalWasserstein(), {}),
     "marginal, population": (MarginalWasserstein(prior="population"), {"shape": (1,)}),
     "max-sliced": (MaxSliced(), {"gradient_rtol": math.inf}),
+    "sigreg": (SigReg(), {}),
+    "sigreg, population": (SigReg(prior="population", projections=16), {"shape": (1,), "closed_form_rtol": 0.25}),
     "cramer-wold": (CramerWold(), {}),
     "cramer-wold, population": (CramerWold(prior="population"), {"closed_form_rtol": 0.25, "shape": (1,)}),
     "cramer-wold, asymptotic": (CramerWold(kernel="asymptotic", gamma=1.0), {"closed_form_rtol": 2.0}),
@@ -68,14 +70,21 @@ def test_events_are_flattened(divergence):
     torch.testing.assert_close(divergence(x.view(9, 3, 2, 2), y.view(7, 3, 2, 2)), flat)
 
 
-@pytest.mark.parametrize("cls", [SlicedWasserstein, MarginalWasserstein, MaxSliced, CramerWold])
+@pytest.mark.parametrize("cls", [SlicedWasserstein, MarginalWasserstein, MaxSliced, CramerWold, SigReg])
 def test_each_is_found_by_name(cls):
     assert Registry.discover(only=["owae-transport"]).get("divergence", cls.name) is cls
 
 
 @pytest.mark.parametrize(
     ("cls", "options"),
-    [(SlicedWasserstein, {"projections": 0}), (MaxSliced, {"starts": 0}), (MaxSliced, {"steps": -1}), (CramerWold, {"gamma": 0.0})],
+    [
+        (SlicedWasserstein, {"projections": 0}),
+        (MaxSliced, {"starts": 0}),
+        (MaxSliced, {"steps": -1}),
+        (CramerWold, {"gamma": 0.0}),
+        (SigReg, {"reach": 0.0}),
+        (SigReg, {"knots": 3}),
+    ],
 )
 def test_options_out_of_range_are_refused_by_config_and_constructor(cls, options):
     assert validated(options_model(cls), options)[1]
@@ -285,3 +294,21 @@ def test_no_float64_is_made_from_float32(divergence):
     x = torch.randn(37, 5, requires_grad=True)
     with Watch():
         (divergence(x, torch.randn(23, 5)) + divergence.to_prior(x, StandardNormal((5,)))).backward()
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 40), (30, 7)])
+def test_sigreg_on_a_line_is_the_mmd_of_a_gaussian_kernel(n, m):
+    """`∫ |φ_x − φ_y|² N(t; 0, 1) dt` is the V-statistic with `exp(−s²/2)`."""
+    x, y = gaussian_bits(n, 1), 1 + 2 * gaussian_bits(m, 1, seed=1)
+    kernel = lambda a, b: (-(a - b.T).square() / 2).exp().mean()  # noqa: E731 # one line of the formula
+    oracle = kernel(x, x) + kernel(y, y) - 2 * kernel(x, y)
+    assert SigReg(knots=40, reach=6.0)(x, y).item() == pytest.approx(oracle.item(), rel=1e-6)
+    assert SigReg()(x, y).item() == pytest.approx(oracle.item(), rel=1e-2)
+
+
+def test_sigreg_tells_a_normal_from_what_shares_its_moments():
+    """Signs have mean 0 and variance 1 as N(0, 1) has; the distance from it is `∫ (cos t − exp(−t²/2))² N(t; 0, 1) dt`."""
+    signs = torch.tensor([-1.0, 1.0], dtype=torch.float64).repeat(500)[:, None]
+    oracle = integrate.quad(lambda t: (math.cos(t) - math.exp(-t * t / 2)) ** 2 * stats.norm.pdf(t), -10, 10)[0]
+    value = SigReg(prior="population", knots=40, reach=6.0).to_prior(signs, StandardNormal((1,)))
+    assert value.item() == pytest.approx(oracle, rel=1e-6)

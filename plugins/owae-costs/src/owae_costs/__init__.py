@@ -1,9 +1,12 @@
-"""Ground costs for owae, beside those of the core (squared Euclidean, Euclidean): the l1 distance."""
+"""Ground costs for owae, beside those of the core (squared Euclidean, Euclidean): l1, Huber, Bernoulli and SSIM."""
 
 from owae.hooks import hookimpl
 from owae_costs.absolute import L1
+from owae_costs.bernoulli import Bernoulli
+from owae_costs.huber import Huber
+from owae_costs.ssim import Ssim
 
 
 @hookimpl
 def owae_components() -> list[type]:
-    return [L1]
+    return [L1, Huber, Bernoulli, Ssim]

@@ -1,0 +1,15 @@
+"""Priors on the deepest level, beside the core's standard normal: a mixture of Gaussians, the uniform sphere, Laplace.
+
+Divergences with a closed form against the standard normal (`mmd`, the sliced ones, `sigreg`) draw from these instead.
+"""
+
+from owae.hooks import hookimpl
+from owae_priors.fixed import Laplace, UniformSphere
+from owae_priors.mixture import GaussianMixture
+
+__all__ = ["GaussianMixture", "Laplace", "UniformSphere"]
+
+
+@hookimpl
+def owae_components() -> list[type]:
+    return [GaussianMixture, Laplace, UniformSphere]
