@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from graphlib import TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,11 @@ def test_commands_import_nothing_heavy_when_they_are_listed():
     heavy = {"torch", "numpy", "pydantic", "PIL", "jaxtyping", "safetensors"}
     commands = [path for path in CORE if module(path) == "cli"]
     assert not found(commands, lambda name: name.split(".")[0] in heavy, top_only=True)
+    # Those of plugins too, with the packages that they are in.
+    modules = sorted({point.module for point in metadata.entry_points(group="owae.commands")})
+    program = f"import sys, importlib; [importlib.import_module(name) for name in {modules}]; print(*{heavy} & {{*sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not run.stdout.strip()
 
 
 def test_plugins_import_heavy_things_where_they_use_them():
