@@ -107,7 +107,7 @@ class GaussianMixture(Prior):
             mixture.fit(flat)
         if not mixture.converged_:
             log.warning("the mixture's likelihood still rose after %d rounds; what it had reached is kept", mixture.n_iter_)
-        self.means.copy_(torch.from_numpy(mixture.means_ * unit + centre))
-        self.log_deviations.copy_(torch.from_numpy(np.log(mixture.covariances_) / 2 + math.log(unit)))
-        self.weights.copy_(torch.from_numpy(mixture.weights_))
+        self.means.copy_(torch.as_tensor(mixture.means_) * unit + torch.from_numpy(centre))
+        self.log_deviations.copy_(torch.as_tensor(mixture.covariances_).log() / 2 + math.log(unit))
+        self.weights.copy_(torch.as_tensor(mixture.weights_))
         return float(mixture.score(flat)) - flat.shape[1] * math.log(unit)
