@@ -32,7 +32,7 @@ demo: setup
 JOBS ?= 2
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m ""
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m ""
 
 lint: setup
 	$(BIN)/ruff check .

@@ -169,10 +169,14 @@ def test_plugins_prints_a_line_each(run) -> None:
     lines = {tuple(line.split()[:4]): line for line in out.splitlines()}
     assert lines["p-flat", "divergence", "owae-p-fine", "1.2"].endswith("ok")
     assert lines["owae-p-exits", "plugin", "owae-p-exits", "1.2"].endswith("failed: SystemExit: bye")
-    code, out, err = run("plugins", plugins="owae-p-fine, owae-p-nowhere")
-    assert "OWAE_PLUGINS restricts plugins to: owae-p-fine, owae-p-nowhere" in err
+    code, out, err = run("plugins", plugins="owae-dev, owae-p-fine, owae-p-nowhere")
+    assert "OWAE_PLUGINS restricts plugins to: owae-dev, owae-p-fine, owae-p-nowhere" in err
     assert "owae-p-raises" not in out
     assert "named in OWAE_PLUGINS, but not installed" in out
+    code, out, err = run("plugins", plugins="owae-p-fine")
+    assert (code, out) == (2, "")
+    assert "no such command 'plugins'" in err
+    assert "OWAE_PLUGINS restricts plugins to: owae-p-fine" in err
 
 
 def test_a_component_with_two_owners_names_both_when_it_is_used(run, tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def test_the_example_is_the_papers_grid_and_its_small_sibling_the_corners(regist
     ]
     assert sweep.cautions()
     weights = base.at({"weights.reconstruction.base": 0.5, "weights.match": 0.01}, 0).to_dict()["weights"]
-    assert weights == {"reconstruction": {"rule": "power", "base": 0.5, "per_dimension": True}, "match": 0.01}
+    assert weights["match"] == 0.01
+    assert {"rule": "power", "base": 0.5, "per_dimension": True}.items() <= weights["reconstruction"].items()
     small, _ = read(examples / "smoke" / "mnist_grid.toml", [], registry)
     assert [tuple(point.values()) for point in small.points()] == [(0.01, 1e-4), (0.01, 1.0), (1.0, 1e-4), (1.0, 1.0)]
