@@ -20,6 +20,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from owae.errors import TrainingError
 from owae_sweep.space import Point, Sweep, key
@@ -178,7 +179,8 @@ def opened(folder: Path) -> Iterator[tuple[optuna.Study, Sweep]]:
     try:
         try:
             said = json.loads((folder / "sweep.json").read_text())
-            storage = RDBStorage(said["storage"])
+            # Without a pool, for one that fails while it is made leaves its connections open.
+            storage = RDBStorage(said["storage"], engine_kwargs={"poolclass": NullPool})
             study = optuna.load_study(study_name=said["name"], storage=storage)
             sweep = Sweep.model_validate(study.user_attrs["sweep"])
         except FileNotFoundError as error:
