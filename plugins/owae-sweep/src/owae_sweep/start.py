@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from owae.errors import TrainingError
@@ -18,6 +18,14 @@ from owae_sweep.worker import watch, work
 logger = logging.getLogger(__name__)
 
 ABOUT = "sweep.json"
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(f"the sweep's folder {folder} cannot be made or written: {error}") from error
 
 
 def start(
@@ -62,15 +70,14 @@ def start(
     description = json.dumps(
         {"config": base.values, "overrides": list(overrides), "sweep": sweep.model_dump(mode="json")}, sort_keys=True
     )
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_durably(
-            folder / ABOUT, json.dumps({"name": called, "storage": url, "config": str(config.absolute())}, indent=2) + "\n"
-        )
-    except OSError as error:
-        raise TrainingError(f"the sweep's folder {folder} cannot be made or written: {error}") from error
     search = Search(sweep, url, called, description, heartbeat=heartbeat, index=index)
     with contextlib.closing(search):
+        # After the database: whoever finds this file and reads the sweep must not be making the tables at the same time.
+        with _writing(folder):
+            about = {"name": called, "storage": url, "config": str(config.absolute())}
+            write_durably(folder / ABOUT, json.dumps(about, indent=2) + "\n")
         search.fill()
         if workers == 1:
             work(sweep, base, search, folder)
