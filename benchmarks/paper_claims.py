@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from claims.judge import judge
-from claims.measures import codes_of, grid_classes, linear_probe, roughness, share_of_deepest
+from claims.measures import codes_of, grid_classes, linear_probe, share_of_deepest
 from claims.models import WAE, configs
 from claims.quality import Classifier, accuracy, frechet, pixel_mmd, pixel_sliced, train_classifier
 from claims.refit import with_fitted_encoders
@@ -34,6 +34,7 @@ from owae.data.sources import examples
 from owae.interfaces import DataSource
 from owae.model.inference import evaluating
 from owae.run.train import train
+from owae_report.evaluation.look import roughness
 from owae_report.evaluation.scores import evaluate
 from owae_report.events import draw_samples
 from owae_report.figures import draw

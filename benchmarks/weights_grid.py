@@ -19,9 +19,11 @@ import torch
 from claims.quality import frechet, train_classifier
 
 from owae import Registry, Run
+from owae.data.sources import examples
 from owae.restoring import own_randomness
-from owae_report.evaluation.neighbours import Neighbours
+from owae_report.evaluation.neighbours import votes
 from owae_report.events import draw_samples
+from owae_sweep.pictures import draw_cells
 
 MEASURES = {
     "Eq. 14 on held-out examples": ("{:.2f}", min),
@@ -36,7 +38,7 @@ def measured(folder: Path) -> tuple[dict[tuple[float, float], list[list[float]]]
     registry = Registry.discover()
     runs = [Run(path, registry) for path in sorted((folder / "runs").iterdir()) if (path / "run.json").exists()]
     train, test = runs[0].source("train"), runs[0].source("test")
-    x, y = (_floats(source.batch(torch.arange(len(source)))) for source in (train, test))
+    x, y = examples(train), examples(test)
     labels, held_out = torch.as_tensor(train.labels), torch.as_tensor(test.labels)
     classifier = train_classifier(x, labels)
     generator = torch.Generator().manual_seed(0)
@@ -49,15 +51,9 @@ def measured(folder: Path) -> tuple[dict[tuple[float, float], list[list[float]]]
             eq14 = sum(float(stack(y).transport) for _ in range(DRAWS)) / DRAWS
             distance = frechet(classifier, draw_samples(stack, SAMPLES).reshape(-1, *x.shape[1:]), y)
             codes = [stack.encode(each)[-1].flatten(1) for each in (x, y)]
-        nearest = Neighbours(codes[1], k=10)
-        nearest.add(codes[0], labels)
-        accuracy = float((nearest.vote() == held_out).float().mean())
+        accuracy = float((votes(codes[0], labels, codes[1], k=10) == held_out).float().mean())
         found[weights["reconstruction"]["base"], weights["match"]].append([eq14, distance, accuracy])
     return dict(found), floor
-
-
-def _floats(x: torch.Tensor) -> torch.Tensor:
-    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
 
 
 def main() -> None:
@@ -66,32 +62,26 @@ def main() -> None:
     folder = parser.parse_args().folder
     found, floor = measured(folder)
     columns, rows = (sorted({pair[i] for pair in found}) for i in (0, 1))
+    across, up = ([f"{value:g}" for value in values] for values in (columns, rows))
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
 
-    figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.9), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.2), layout="constrained")
     for i, (name, (form, best)) in enumerate(MEASURES.items()):
         values = np.array([[[run[i] for run in found[column, row]] for column in columns] for row in rows])
         mean, deviation = values.mean(-1), values.std(-1, ddof=1)
-        chosen = np.unravel_index(mean.argmin() if best is min else mean.argmax(), mean.shape)
-        pair = f"λ_rec {columns[chosen[1]]:g}, λ_match {rows[chosen[0]]:g}"
-        print(f"\n{name}; best at {pair}; s.d. over seeds {np.sqrt((deviation**2).mean()):.3g}")
-        print("| λ_match | " + " | ".join(f"λ_rec {column:g}" for column in columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
-        for row, means, deviations in zip(rows, mean, deviation, strict=True):
-            cells = (f"{form.format(m)} ± {form.format(d)}" for m, d in zip(means, deviations, strict=True))
-            print(f"| {row:g} | " + " | ".join(cells) + " |")
-        axes[i].imshow(mean, cmap="viridis_r" if best is min else "viridis", origin="lower", aspect="auto")
-        shade = (mean - mean.min()) / np.ptp(mean)
-        for (r, c), m in np.ndenumerate(mean):
-            dark = shade[r, c] > 0.5 if best is min else shade[r, c] < 0.5
-            text = f"{form.format(m)}\n±{form.format(deviation[r, c])}"
-            axes[i].text(c, r, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
-        axes[i].add_patch(Rectangle((chosen[1] - 0.5, chosen[0] - 0.5), 1, 1, fill=False, ec="red", lw=2))
-        axes[i].set_xticks(range(len(columns)), [f"{column:g}" for column in columns])
-        axes[i].set_yticks(range(len(rows)), [f"{row:g}" for row in rows])
+        said = {at: f"{form.format(m)} ± {form.format(deviation[at])}" for at, m in np.ndenumerate(mean)}
+        row, column = np.unravel_index(mean.argmin() if best is min else mean.argmax(), mean.shape)
+        pooled = np.sqrt((deviation**2).mean())
+        print(f"\n{name}; best at λ_rec {across[column]}, λ_match {up[row]}; s.d. over seeds {pooled:.3g}")
+        print("| λ_match | " + " | ".join(f"λ_rec {value}" for value in across) + " |\n" + "|---" * (len(across) + 1) + "|")
+        for r, value in enumerate(up):
+            print(f"| {value} | " + " | ".join(said[r, c] for c in range(len(across))) + " |")
+        draw_cells(axes[i], across, up, mean.tolist(), {at: text.replace(" ", "\n", 1) for at, text in said.items()})
+        axes[i].add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec="red", lw=2))
         axes[i].set_title(f"{name} ({'least' if best is min else 'most'})", fontsize=9)
         axes[i].set_xlabel(r"$\lambda_{rec}$")
     axes[0].set_ylabel(r"$\lambda_{match}$")

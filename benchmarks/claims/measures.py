@@ -52,9 +52,3 @@ def grid_classes(stack: Stack, classify: nn.Module, extent: float = 2.0) -> tupl
         sure, digit = classify(grid).softmax(1).max(1)
     counts = digit[sure > CONFIDENT].bincount(minlength=10)
     return int((counts >= OFTEN).sum()), float((sure > CONFIDENT).float().mean())
-
-
-def roughness(x: Tensor) -> float:
-    """Mean squared difference of neighbouring pixels over the pictures' variance: how much fine detail (n, C, H, W) pictures have."""
-    steps = (x.diff(dim=-1).square().mean() + x.diff(dim=-2).square().mean()) / 2
-    return float(steps / x.var())

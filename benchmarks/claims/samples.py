@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from claims.measures import roughness
 from claims.quality import SEED, Classifier, frechet, pixel_mmd, pixel_sliced, train_classifier
+from owae_report.evaluation.look import matching_gain, roughness, with_gain
 
 BROKEN = 0.5  # the classifier's highest probability below which a picture counts as no digit
 
@@ -74,20 +74,6 @@ class Judge:
         rest[rows] = False  # a training digit's nearest training digit would be itself
         floor["nearest"] = float(nearest_distances(self.train[rows], self.train[rest]).mean()) / self.nearest
         return floor
-
-
-def with_gain(x: Tensor, gain: float) -> Tensor:
-    """Multiplies the logits of pixels in [0, 1] by a gain."""
-    return torch.sigmoid(gain * torch.logit(x, eps=1e-4))
-
-
-def matching_gain(x: Tensor, target: float, most: float = 8.0) -> float:
-    """Finds the gain between 1/`most` and `most` that makes pictures as rough as asked, by bisection on its logarithm."""
-    low, high = 1 / most, most
-    for _ in range(30):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if roughness(with_gain(x, middle)) < target else (low, middle)
-    return (low * high) ** 0.5
 
 
 def hard_copies(x: Tensor, labels: Tensor, copies: int = 3) -> tuple[Tensor, Tensor]:

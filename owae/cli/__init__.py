@@ -26,7 +26,7 @@ from typer.core import TyperGroup
 from owae.cli.log import set_up_logging
 from owae.errors import OwaeError, PluginError, suggestion
 from owae.hooks import COMMANDS
-from owae.registry.discovery import ONLY, Declared, declared, reason, wanted
+from owae.registry.discovery import Declared, declared, reason, restriction, wanted
 from owae.streams import open_closed_streams
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -104,9 +104,9 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         owners = available().get(cmd_name)
         if owners is None:
-            names = wanted()
-            left_out = "" if names is None else f"; {ONLY} restricts plugins to: {', '.join(sorted(names)) or 'none'}"
-            return ctx.fail(f"no such command '{cmd_name}'; {suggestion(cmd_name, available())}{left_out}")
+            return ctx.fail(
+                "; ".join(filter(None, [f"no such command '{cmd_name}'", suggestion(cmd_name, available()), restriction()]))
+            )
         try:
             return loaded(cmd_name, owners)
         except PluginError as error:

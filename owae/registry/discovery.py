@@ -49,6 +49,12 @@ def wanted() -> set[str] | None:
     return {name.strip() for name in os.environ[ONLY].split(",") if name.strip()}
 
 
+def restriction() -> str:
+    """Says to which plugins `OWAE_PLUGINS` restricts the program; empty where it is not set."""
+    names = wanted()
+    return "" if names is None else f"{ONLY} restricts plugins to: {', '.join(sorted(names)) or 'none'}"
+
+
 def reason(error: BaseException) -> str:
     """An error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -26,9 +26,8 @@ Resume = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def registry() -> Registry:
-    """Without the plugins that draw and log, which take their time."""
-    return Registry.discover(["owae-layers", "owae-mmd", "owae-data"])
+def registry(plain_registry: Registry) -> Registry:
+    return plain_registry
 
 
 @pytest.fixture(scope="module")

@@ -7,39 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from owae import Registry
 from owae.errors import TrainingError
 from owae.run import checkpoint
 
 
-@pytest.fixture(scope="module")
-def registry() -> Registry:
-    """Without the plugins that draw and log, which take their time."""
-    return Registry.discover(["owae-layers", "owae-mmd", "owae-data"])
-
-
-@pytest.fixture
-def make(make):
-    """The same with two steps an epoch."""
-    return lambda name="run", *overrides, **flags: make(name, "train.batch_size=29", *overrides, **flags)
-
-
-def test_training_says_how_many_examples_there_are(make, caplog: pytest.LogCaptureFixture):
+def test_training_says_how_many_examples_there_are(make_short, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "owae"):
-        make("run", "train.epochs=1", "train.validation=8")
+        make_short("run", "train.epochs=1", "train.validation=8")
     assert "data 'arrays': 50 examples to train on, 8 to validate on, 6 to test on, 1×8×8 in [0, 1]" in caplog.text
 
 
 @pytest.mark.slow
-def test_a_schedule_that_stretches_says_what_becomes_of_the_rate(make, caplog: pytest.LogCaptureFixture):
+def test_a_schedule_that_stretches_says_what_becomes_of_the_rate(make_short, caplog: pytest.LogCaptureFixture):
     chosen = ("train.schedule.name=OneCycleLR", "train.schedule.max_lr=0.01")
-    make("run", *chosen)
-    make("run", "train.epochs=4", *chosen, resume=True)
+    make_short("run", *chosen)
+    make_short("run", "train.epochs=4", *chosen, resume=True)
     assert "the schedule spans 8 steps now, instead of 4: the learning rate goes on at 0.00" in caplog.text
     assert " instead of 4e-08" in caplog.text
 
 
-def test_pictures_come_before_the_checkpoint_and_cost_none(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_pictures_come_before_the_checkpoint_and_cost_none(make_short, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Killed while it draws, a run comes there again; where drawing fails, the epoch is saved all the same."""
     folder, there = tmp_path / "run" / "checkpoints", []
 
@@ -49,6 +36,6 @@ def test_pictures_come_before_the_checkpoint_and_cost_none(make, tmp_path: Path,
 
     monkeypatch.setattr("owae.run.observers.Observers.epoch_ended", full)
     with pytest.raises(TrainingError, match="no room"):
-        make()
+        make_short()
     assert not there
     assert [path.name for path in checkpoint.paths(folder)] == ["step-000000002.safetensors"]

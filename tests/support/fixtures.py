@@ -18,20 +18,37 @@ def registry():
     return Registry.discover()
 
 
-@pytest.fixture
-def make(tmp_path: Path, registry):
-    """Trains the tiny stack in `tmp_path/<name>`."""
+@pytest.fixture(scope="session")
+def plain_registry():
+    """Those without the plugins that draw and log, which take their time."""
+    from owae import Registry
 
+    return Registry.discover(["owae-layers", "owae-mmd", "owae-data"])
+
+
+def _maker(folder: Path, registry, *always: str):
     import tiny
 
     from owae import Config
     from owae.run.train import train
 
     def made(name: str = "run", *overrides: str, resume: bool = False, overwrite: bool = False):
-        path = tmp_path / "tiny.toml"
+        path = folder / "tiny.toml"
         if not path.exists():
-            tiny.config(tmp_path)
-        config = Config.load(path, registry, overrides)
-        return train(config, registry, out=tmp_path / name, resume=resume, overwrite=overwrite)
+            tiny.config(folder)
+        config = Config.load(path, registry, [*always, *overrides])
+        return train(config, registry, out=folder / name, resume=resume, overwrite=overwrite)
 
     return made
+
+
+@pytest.fixture
+def make(tmp_path: Path, registry):
+    """Trains the tiny stack in `tmp_path/<name>`."""
+    return _maker(tmp_path, registry)
+
+
+@pytest.fixture
+def make_short(tmp_path: Path, plain_registry):
+    """The same with two steps an epoch, undrawn."""
+    return _maker(tmp_path, plain_registry, "train.batch_size=29")

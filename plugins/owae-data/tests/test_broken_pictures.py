@@ -4,45 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
+from picture_folders import SPLITS, save, whole
 
 from owae import DataError
 from owae_data import base
 from owae_data.image_folder import ImageFolder
 
-SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
-RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    monkeypatch.setenv("OWAE_DATA", str(folder))
-    return folder
-
-
-def _save(path: Path, *shape: int, **options: Any) -> np.ndarray:
-    pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-    return pixels
-
-
-def _whole(path: Path, **options: Any) -> torch.Tensor:
-    sources = [ImageFolder(split, path=path, **options) for split in SPLITS]
-    return torch.cat([source.batch(torch.arange(len(source))) for source in sources])
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def _damage(folder: Path, good: int = 20) -> list[str]:
     names = []
     for suffix in ("png", "jpg", "bmp", "gif", "tif", "webp"):
         for i in range(good):
-            _save(folder / f"good{i}.{suffix}", 40, 30, 3)
+            save(folder / f"good{i}.{suffix}", 40, 30, 3)
         whole = (folder / f"good0.{suffix}").read_bytes()
         (folder / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
         (folder / f"page.{suffix}").write_text("<!DOCTYPE html>")
@@ -65,7 +43,7 @@ def test_broken_files_are_named_or_left_out(
         assert "18 of 30" in text
         assert sum(name in text for name in broken) == 10
         assert "and 8 more" in text
-    assert len(_whole(tmp_path, skip_broken=True)) == 12
+    assert len(whole(tmp_path, skip_broken=True)) == 12
     assert "left out" in caplog.text
     kept = ImageFolder("train", path=tmp_path, skip_broken=True)
     with pytest.raises(DataError, match="18 of 30"):
@@ -92,19 +70,19 @@ def test_links_that_lead_nowhere_and_pipes_are_broken_pictures(
     if large:
         monkeypatch.setattr(base, "LARGE", 10)
     for i in range(3):
-        _save(tmp_path / f"{i}.png", 4, 4)
+        save(tmp_path / f"{i}.png", 4, 4)
     _links(tmp_path)
     with pytest.raises(DataError, match=r"4 of 7 pictures cannot be used(?s:.*)gone\.png: a link that leads nowhere") as caught:
         ImageFolder("train", path=tmp_path)
     assert all(name in str(caught.value) for name in ("loop.png", "more: a link", "pipe.png: no regular file"))
-    assert len(_whole(tmp_path, skip_broken=True)) == 3
+    assert len(whole(tmp_path, skip_broken=True)) == 3
     assert "4 of 7 pictures cannot be used and are left out" in caplog.text
     ImageFolder("train", path=tmp_path, skip_broken=True).fingerprint()
 
 
 def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a/1.png", "b/2.png"):
-        _save(tmp_path / name, 4, 4)
+        save(tmp_path / name, 4, 4)
     scandir = os.scandir
 
     def forbidden(path: str) -> Any:
@@ -119,5 +97,5 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path: Path, monke
 
 def test_names_of_bytes_that_are_no_text_are_read(tmp_path: Path) -> None:
     for name in (b"caf\xe9.png", b"2.png"):
-        _save(tmp_path / os.fsdecode(name), 4, 4)
+        save(tmp_path / os.fsdecode(name), 4, 4)
     assert len(ImageFolder("train", path=tmp_path).fingerprint()) == 64

@@ -4,57 +4,38 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from picture_folders import SPLITS, save, whole
 from PIL import Image
 
 from owae import DataError
 from owae_data import base
 from owae_data.image_folder import ImageFolder
 
-SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
-RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    monkeypatch.setenv("OWAE_DATA", str(folder))
-    return folder
-
-
-def _save(path: Path, *shape: int, **options: Any) -> np.ndarray:
-    pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-    return pixels
-
-
-def _whole(path: Path, **options: Any) -> torch.Tensor:
-    sources = [ImageFolder(split, path=path, **options) for split in SPLITS]
-    return torch.cat([source.batch(torch.arange(len(source))) for source in sources])
+pytestmark = pytest.mark.usefixtures("store")
 
 
 # --- size, crop, channels ---
 
 
 def test_odd_sizes_stay(tmp_path: Path) -> None:
-    pixels = [_save(tmp_path / f"{i}.png", 45, 33, 3) for i in range(6)]
-    read = _whole(tmp_path)
+    pixels = [save(tmp_path / f"{i}.png", 45, 33, 3) for i in range(6)]
+    read = whole(tmp_path)
     assert sorted(row.numpy().tobytes() for row in read) == sorted(one.transpose(2, 0, 1).tobytes() for one in pixels)
 
 
 def test_differing_sizes_are_named(tmp_path: Path) -> None:
     for i in range(5):
-        _save(tmp_path / f"{i}.png", 8, 6, 3)
-    _save(tmp_path / "odd.png", 8, 7, 3)
+        save(tmp_path / f"{i}.png", 8, 6, 3)
+    save(tmp_path / "odd.png", 8, 7, 3)
     with pytest.raises(DataError, match=r"5 are 8x6, but not odd\.png \(8x7\); set size = \[8, 6\]"):
         ImageFolder("train", path=tmp_path)
-    assert _whole(tmp_path, size=(4, 5)).shape == (6, 3, 4, 5)
-    assert _whole(tmp_path, crop=(6, 6)).shape == (6, 3, 6, 6)
+    assert whole(tmp_path, size=(4, 5)).shape == (6, 3, 4, 5)
+    assert whole(tmp_path, crop=(6, 6)).shape == (6, 3, 6, 6)
     with pytest.raises(DataError, match="smaller than the crop 8x7"):
         ImageFolder("train", path=tmp_path, crop=(8, 7))
 
@@ -64,18 +45,18 @@ def test_the_crop_is_the_middle_and_resizing_averages(tmp_path: Path) -> None:
     pixels[5:15, 10:20] = np.indices((10, 10)).sum(0) % 2 * 200  # a chequerboard, which without antialiasing would alias
     for name in ("a.png", "b.png"):
         Image.fromarray(pixels).save(tmp_path / name)
-    assert torch.equal(_whole(tmp_path, crop=(10, 10))[0, 0], torch.from_numpy(pixels[5:15, 10:20]))
-    small = _whole(tmp_path, crop=(10, 10), size=(2, 2))
+    assert torch.equal(whole(tmp_path, crop=(10, 10))[0, 0], torch.from_numpy(pixels[5:15, 10:20]))
+    small = whole(tmp_path, crop=(10, 10), size=(2, 2))
     assert (small.int() - 100).abs().max() <= 12
 
 
 def test_one_coloured_picture_makes_all_coloured(tmp_path: Path) -> None:
-    _save(tmp_path / "a.png", 5, 5)
-    _save(tmp_path / "b.png", 5, 5)
-    assert _whole(tmp_path).shape == (2, 1, 5, 5)
-    _save(tmp_path / "c.png", 5, 5, 3)
-    assert _whole(tmp_path).shape == (3, 3, 5, 5)
-    assert _whole(tmp_path, channels=1).shape == (3, 1, 5, 5)
+    save(tmp_path / "a.png", 5, 5)
+    save(tmp_path / "b.png", 5, 5)
+    assert whole(tmp_path).shape == (2, 1, 5, 5)
+    save(tmp_path / "c.png", 5, 5, 3)
+    assert whole(tmp_path).shape == (3, 3, 5, 5)
+    assert whole(tmp_path, channels=1).shape == (3, 1, 5, 5)
 
 
 # --- folders ---
@@ -83,12 +64,12 @@ def test_one_coloured_picture_makes_all_coloured(tmp_path: Path) -> None:
 
 def test_hidden_and_foreign_files_are_passed_over(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "deep/er/c.png"):
-        _save(tmp_path / name, 4, 4, 3)
+        save(tmp_path / name, 4, 4, 3)
     for name in (".foo.png", "._a.png", ".DS_Store", "Thumbs.db", "notes.txt", ".trash/d.png", "__MACOSX/._a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("nothing to look at")
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
-    assert len(_whole(tmp_path)) == 3
+    assert len(whole(tmp_path)) == 3
 
 
 def test_holding_out_is_spread_and_leaves_one_at_least(tmp_path: Path) -> None:
@@ -113,10 +94,10 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
 
 def test_pictures_beside_the_classes_leave_none_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("cats/1", "cats/2", "dogs/3", "dogs/4"):
-        _save(tmp_path / f"{name}.png", 4, 4)
+        save(tmp_path / f"{name}.png", 4, 4)
     (tmp_path / "broken.png").write_text("no picture")  # what is left out is not beside them
     assert ImageFolder("train", path=tmp_path, skip_broken=True).class_names == ("cats", "dogs")
-    _save(tmp_path / "outside.png", 4, 4)
+    save(tmp_path / "outside.png", 4, 4)
     source = ImageFolder("train", path=tmp_path, skip_broken=True)
     assert (source.labels, source.class_names) == (None, None)
     assert "outside of the folders cats, dogs, so these are not taken for classes" in caplog.text
@@ -139,21 +120,21 @@ def test_folders_train_and_test_are_the_splits(tmp_path: Path, caplog: pytest.Lo
 
 def test_relative_paths_start_at_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pics/a.png", "pics/b.png"):
-        _save(tmp_path / name, 4, 4)
+        save(tmp_path / name, 4, 4)
     monkeypatch.chdir(tmp_path)
-    assert len(_whole(Path("pics"))) == 2
+    assert len(whole(Path("pics"))) == 2
 
 
 def test_useless_paths_are_named(tmp_path: Path) -> None:
     for path, match in [(tmp_path, "no pictures in it"), (tmp_path / "none", "does not exist")]:
         with pytest.raises(DataError, match=match):
             ImageFolder("train", path=path)
-    _save(tmp_path / "a.png", 4, 4)
+    save(tmp_path / "a.png", 4, 4)
     with pytest.raises(DataError, match="is a file"):
         ImageFolder("train", path=tmp_path / "a.png")
     with pytest.raises(DataError, match="one must be held out"):
         ImageFolder("train", path=tmp_path)
-    _save(tmp_path / "train" / "a.png", 4, 4)
+    save(tmp_path / "train" / "a.png", 4, 4)
     (tmp_path / "test").mkdir()
     with pytest.raises(DataError, match="no pictures in 'test'"):
         ImageFolder("train", path=tmp_path)
@@ -164,11 +145,11 @@ def test_useless_paths_are_named(tmp_path: Path) -> None:
 
 def test_many_pictures_are_decoded_once_and_mapped(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(7):
-        _save(tmp_path / ("ab"[i % 2]) / f"{i}.png", 9, 8, 3)
-    small = _whole(tmp_path)
+        save(tmp_path / ("ab"[i % 2]) / f"{i}.png", 9, 8, 3)
+    small = whole(tmp_path)
     assert not list(store.rglob("*"))
     monkeypatch.setattr(base, "LARGE", 100)
-    assert torch.equal(_whole(tmp_path), small)
+    assert torch.equal(whole(tmp_path), small)
     (file,) = store.rglob("*.npy")
     assert not list(store.rglob("*.part"))
 
@@ -177,17 +158,17 @@ def test_many_pictures_are_decoded_once_and_mapped(tmp_path: Path, store: Path, 
 
     with monkeypatch.context() as context:
         context.setattr("owae_data.picture_sets._decode", no_decoding)
-        assert torch.equal(_whole(tmp_path), small)
+        assert torch.equal(whole(tmp_path), small)
     file.write_bytes(file.read_bytes()[:300])  # as a full disk or a crash leaves it
-    assert torch.equal(_whole(tmp_path), small)
-    _save(tmp_path / "a" / "0.png", 9, 8, 3)
-    assert not torch.equal(_whole(tmp_path), small)
+    assert torch.equal(whole(tmp_path), small)
+    save(tmp_path / "a" / "0.png", 9, 8, 3)
+    assert not torch.equal(whole(tmp_path), small)
     assert len(list(store.rglob("*.npy"))) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(3):
-        _save(tmp_path / "pics" / f"{i}.png", 9, 8, 3)
+        save(tmp_path / "pics" / f"{i}.png", 9, 8, 3)
     (tmp_path / "file").touch()
     monkeypatch.setenv("OWAE_DATA", str(tmp_path / "file"))
     monkeypatch.setattr(base, "LARGE", 100)
@@ -200,7 +181,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
 
 def test_a_fingerprint_follows_the_files_and_not_the_folder(tmp_path: Path) -> None:
     for i in range(100):
-        _save(tmp_path / "first" / f"{i:02}.png", 4, 4)
+        save(tmp_path / "first" / f"{i:02}.png", 4, 4)
     shutil.copytree(tmp_path / "first", tmp_path / "second")
 
     def known(folder: str) -> list[str]:

@@ -25,10 +25,9 @@ from owae_costs import L1
 from owae_layers import MLP, Convolutional
 from owae_refine.layers import Redecoded, Resting
 from owae_refine.moved import Moved
-from owae_refine.phase import train_phase
+from owae_refine.phase import Count, one_cycle, train_phase
 from owae_refine.whitening import rows_to_measure
 
-Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -62,17 +61,7 @@ class Bottom(Phase):
         lr: Annotated[float, Field(gt=0)] = 3e-3,
     ) -> None:
         self.channels, self.hidden, self.jitter, self.moved = tuple(channels), tuple(hidden), jitter, moved
-        self.training = {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "accumulate": 1,
-            "optimizer": {"name": "Adam", "lr": lr},
-            "schedule": {"name": "OneCycleLR", "max_lr": lr},
-            "warmup": 0,
-            "clip_gradients": None,
-            "ema": None,
-            "best": None,
-        }
+        self.training = one_cycle(epochs, batch_size, {"name": "Adam", "lr": lr})
 
     def options(self) -> Mapping[str, Any]:
         return self.training

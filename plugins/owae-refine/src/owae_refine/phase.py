@@ -70,17 +70,8 @@ class Refine(Phase):
         self.levels = levels
         self.networks = {"hidden": tuple(hidden), "filters": tuple(filters), "jitter": jitter}
         self.draws, self.target_jitter = draws, target_jitter
-        self.training = {
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "accumulate": 1,
-            "optimizer": {"name": "AdamW", "lr": lr, "weight_decay": weight_decay},
-            "schedule": {"name": "OneCycleLR", "max_lr": lr},
-            "warmup": 0,
-            "clip_gradients": clip_gradients,
-            "ema": None,
-            "best": None,
-        }
+        optimizer = {"name": "AdamW", "lr": lr, "weight_decay": weight_decay}
+        self.training = one_cycle(epochs, batch_size, optimizer, clip_gradients)
 
     def options(self) -> Mapping[str, Any]:
         return self.training
@@ -144,6 +135,21 @@ def refine(stack: Stack, data: object, *, seed: int = 0, device: str = "auto", *
         ConfigError, DataError, TrainingError: As `Refine` and `owae.fit` say.
     """
     return train_phase(Refine(**options), stack, data, seed, device)
+
+
+def one_cycle(epochs: int, batch_size: int, optimizer: Mapping[str, Any], clip_gradients: float | None = None) -> dict[str, Any]:
+    """Returns the keys of [train] for a phase with a one-cycle schedule up to the optimiser's rate, whatever the first training had."""
+    return {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "accumulate": 1,
+        "optimizer": dict(optimizer),
+        "schedule": {"name": "OneCycleLR", "max_lr": optimizer["lr"]},
+        "warmup": 0,
+        "clip_gradients": clip_gradients,
+        "ema": None,
+        "best": None,
+    }
 
 
 def train_phase(phase: Phase, stack: Stack, data: object, seed: int, device: str) -> Stack:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from owae.cli.configs import Overrides
 from owae.streams import quiet_stdout
+from owae_sweep.arguments import Name, Storage
 
 
 class _Search(TyperGroup):
@@ -40,17 +41,8 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="The sweep's folder.", show_default="sweeps/<name of the config>")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes on this machine.")] = 1,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="A database that several machines share, as postgresql+psycopg://user@host/db; they join by this same command.",
-            show_default="SQLite in the folder",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="The sweep's name in the database.", show_default="the name of the config")
-    ] = None,
+    storage: Storage = None,
+    name: Name = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with, or join, the sweep in the folder.")] = False,
     heartbeat: Annotated[
         int, typer.Option(min=1, help="Seconds between signs of life; after four without one a worker counts as dead.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,17 +139,24 @@ def _heat_map(sweep: Sweep, trials: list[FrozenTrial], metric: int) -> Any:
             cells[i][j] = trial.values[metric]
             deviation = (trial.user_attrs.get("deviations") or [None] * (metric + 1))[metric]
             said[i, j] = f"{cells[i][j]:.3g}" + ("" if deviation is None else f"\n± {deviation:.1g}")
-        image = axes.imshow(cells, origin="lower", aspect="auto", cmap="viridis")
-        known = [value for row in cells for value in row if value == value]
-        middle = (min(known) + max(known)) / 2
-        for (i, j), text in said.items():
-            axes.text(j, i, text, ha="center", va="center", fontsize=8, color="black" if cells[i][j] > middle else "white")
-        axes.set_xticks(range(len(x)), x)
-        axes.set_yticks(range(len(y)), y)
-        figure.colorbar(image, label=sweep.metric[metric])
+        figure.colorbar(draw_cells(axes, x, y, cells, said), label=sweep.metric[metric])
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     return figure
+
+
+def draw_cells(
+    axes: Any, x: Sequence[str], y: Sequence[str], cells: Sequence[Sequence[float]], said: Mapping[tuple[int, int], str]
+) -> Any:
+    """Draws values over two listed parameters as coloured cells, each with what is said of it by (row, column); returns the image."""
+    image = axes.imshow(cells, origin="lower", aspect="auto", cmap="viridis")
+    known = [value for row in cells for value in row if value == value]
+    middle = (min(known) + max(known)) / 2
+    for (i, j), text in said.items():
+        axes.text(j, i, text, ha="center", va="center", fontsize=8, color="black" if cells[i][j] > middle else "white")
+    axes.set_xticks(range(len(x)), x)
+    axes.set_yticks(range(len(y)), y)
+    return image
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from owae.cli.configs import Overrides
 from owae.streams import quiet_stdout
+from owae_sweep.arguments import Name, Storage
 
 
 def command(
@@ -32,12 +33,8 @@ def command(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run's or sweep's folder.", show_default="as owae train and owae sweep")
     ] = None,
-    storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="The sweep's database.", show_default="SQLite in the folder")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="The sweep's name in the database.", show_default="the name of the config")
-    ] = None,
+    storage: Storage = None,
+    name: Name = None,
     local: Annotated[bool, typer.Option("--local", help="Run the jobs as processes of this machine.")] = False,
 ) -> None:
     """Submit a training, or workers of a sweep, to SLURM; prints the jobs' numbers."""

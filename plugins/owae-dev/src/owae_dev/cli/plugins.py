@@ -21,7 +21,7 @@ def plugins(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from owae.cli.tables import print_json, print_table
-    from owae.registry.discovery import ONLY, wanted
+    from owae.registry.discovery import restriction
     from owae_dev.listing import rows
 
     found = rows()
@@ -30,9 +30,8 @@ def plugins(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         headings = ("name", "kind", "distribution", "version", "status")
         print_table(headings, [[row[heading] for heading in headings] for row in found])
-    names = wanted()
-    if names is not None:
-        typer.echo(f"{ONLY} restricts plugins to: {', '.join(sorted(names)) or 'none'}", err=True)
+    if said := restriction():
+        typer.echo(said, err=True)
 
 
 @app.command()

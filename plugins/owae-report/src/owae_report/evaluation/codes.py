@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from owae_report.evaluation.neighbours import Neighbours
+from owae_report.evaluation.neighbours import votes
 
 MOST_PROBED = 5000  # training examples that a probe is fitted to
 MOST_TWONN = 2000
@@ -48,10 +48,7 @@ def probe(data: Labelled) -> float:
 
 def neighbour_accuracy(data: Labelled, k: int) -> float:
     """Returns the share of held-out codes whose k nearest training codes vote for their label."""
-    found = Neighbours(data.test_codes, k)
-    for codes, labels in zip(data.codes.split(1000), data.labels.split(1000), strict=True):
-        found.add(codes, labels)
-    return float((found.vote() == data.test_labels).float().mean())
+    return float((votes(data.codes, data.labels, data.test_codes, k) == data.test_labels).float().mean())
 
 
 def intrinsic_dimension(codes: Float[Tensor, "n d"]) -> float:

@@ -23,7 +23,7 @@ from owae_report.evaluation.codes import (
     probe,
 )
 from owae_report.evaluation.extractors import evenly
-from owae_report.evaluation.neighbours import Neighbours
+from owae_report.evaluation.neighbours import votes
 from owae_report.evaluation.samples import class_names
 from owae_report.evaluation.scores import Evaluation, LevelScores
 from owae_report.evaluation.shares import decided
@@ -118,10 +118,7 @@ def by_class(test: DataSource, codes: Codes, level: int, k: int) -> dict[str, di
     data = labelled(codes, level)
     if data is None:
         return None
-    found = Neighbours(data.test_codes, k)
-    for part, labels in zip(data.codes.split(1000), data.labels.split(1000), strict=True):
-        found.add(part, labels)
-    right = found.vote() == data.test_labels
+    right = votes(data.codes, data.labels, data.test_codes, k) == data.test_labels
     classes = data.test_labels.unique().tolist()
     names = class_names(test, max(classes) + 1)
     return {

@@ -57,3 +57,11 @@ class Neighbours:
         counts = (labels[:, :, None] == labels[:, None, :]).sum(-1)
         winners = counts == counts.amax(1, keepdim=True)
         return torch.where(winners, labels, torch.iinfo(torch.long).max).amin(1)
+
+
+def votes(codes: Float[Tensor, "n *z"], labels: Int[Tensor, " n"], queries: Float[Tensor, "m *z"], k: int) -> Int[Tensor, " m"]:
+    """Returns the label that most of the `k` nearest labelled codes of each query have."""
+    found = Neighbours(queries, k)
+    for part, own in zip(codes.split(_CHUNK), labels.split(_CHUNK), strict=True):
+        found.add(part, own)
+    return found.vote()
