@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
@@ -67,15 +67,20 @@ def build(config: Config, registry: Registry) -> Built:
     return Built(stack, train, test, build_phases(config, registry, stack))
 
 
-def build_stack(config: Config, registry: Registry, shape: Shape, value_range: Range) -> Stack:
+def build_stack(config: Config, registry: Registry, shape: Shape, value_range: Range, phases: Iterable[str] = ()) -> Stack:
     """Makes the model alone, for examples of a shape and range; torch's generators are left as they were.
+
+    It is the stack of the first training, or what these further phases of the config, in their order, make of it.
 
     Raises:
         ConfigError: As for `build`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.train.seed)
-        return _stack(config, registry, shape, value_range)
+        stack = _stack(config, registry, shape, value_range)
+        for name in phases:
+            stack = config.phases[name].create(registry).extend(stack)
+        return stack
 
 
 def build_phases(config: Config, registry: Registry, stack: Stack) -> dict[str, Phase]:

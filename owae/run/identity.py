@@ -24,7 +24,7 @@ def identity(splits: Mapping[str, DataSource]) -> dict[str, Any]:
     first = next(iter(splits.values()))
     with own_randomness(0, torch.device("cpu")):  # a source may draw while it is read
         dtype = str(first.batch(torch.arange(1)).dtype).removeprefix("torch.")
-        fingerprints = {name: _fingerprint(source) for name, source in splits.items()}
+        fingerprints = {name: fingerprint(source) for name, source in splits.items()}
     return {
         "shape": list(first.shape),
         "value_range": list(first.value_range),
@@ -35,7 +35,7 @@ def identity(splits: Mapping[str, DataSource]) -> dict[str, Any]:
     }
 
 
-def _fingerprint(source: DataSource) -> str:
+def fingerprint(source: DataSource) -> str:
     """Hashes what a source says of its examples, and all labels, which are small."""
     labels = b"" if source.labels is None else source.labels.to("cpu", torch.int64).contiguous().numpy().tobytes()
     return hashlib.sha256(source.fingerprint().encode() + labels).hexdigest()

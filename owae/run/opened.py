@@ -106,9 +106,7 @@ class Run:
         Raises:
             TrainingError: There is none, or it does not fit the config.
         """
-        stack = build_stack(self.config, self.registry, self.shape, self.value_range)
-        for name in self.phases:
-            stack = self.config.phases[name].create(self.registry).extend(stack)
+        stack = build_stack(self.config, self.registry, self.shape, self.value_range, self.phases)
         load_model(stack, self._state, averaged=True)
         return stack.eval()
 

@@ -146,11 +146,10 @@ def load(folder: str | Path, registry: Registry | None = None) -> Stack:
     info = read_info(folder)
     registry = Registry.discover() if registry is None else registry
     config = Config.load(folder / CONFIG, registry)
-    stack = build_stack(config, registry, tuple(info["shape"]), tuple(info["value_range"]))
     for name in info["phases"]:
         if name not in config.phases:
             raise TrainingError(f"{folder / INFO} names a phase '{name}', of which config.toml says nothing")
-        stack = config.phases[name].create(registry).extend(stack)
+    stack = build_stack(config, registry, tuple(info["shape"]), tuple(info["value_range"]), info["phases"])
     try:
         state = load_file(folder / MODEL)
     except (OSError, SafetensorError) as error:

@@ -21,6 +21,7 @@ from owae.errors import DataError
 from owae.files import replace_durably, temporary_for
 from owae.interfaces import DataSource, Shape
 from owae.restoring import own_randomness
+from owae.run.identity import fingerprint
 from owae_report.evaluation.extractors import Extractor, as_channels, evenly, is_picture, unit_scale
 
 logger = logging.getLogger(__name__)
@@ -117,8 +118,8 @@ class Trained(Extractor):
             raise DataError("the classifier needs training examples of at least two classes; 'pixels' and 'random' need no labels")
         self.classes = int(labels.max()) + 1
         rows = rows[evenly(len(rows), _MOST)]
-        text = f"{VERSION} {tuple(train.shape)} {tuple(train.value_range)} {train.fingerprint()}"
-        key = hashlib.sha256(text.encode() + labels.to("cpu", torch.int64).contiguous().numpy().tobytes()).hexdigest()
+        text = f"{VERSION} {tuple(train.shape)} {tuple(train.value_range)} {fingerprint(train)}"
+        key = hashlib.sha256(text.encode()).hexdigest()
         path = cache_folder() / f"classifier-{key[:16]}.safetensors"
         self.network = _kept(path, tuple(train.shape), self.classes)
         if self.network is None:

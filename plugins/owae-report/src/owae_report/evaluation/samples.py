@@ -145,8 +145,8 @@ def judge(
             warnings.append(f"{text}: {each}")
             continue
         if isinstance(each, FileFeatures):
-            reference, rows, floor = Reference(each.held_out), [measure(each.samples, Reference(each.held_out))], each.train
-            count = len(each.samples)
+            reference, floor, count = Reference(each.held_out), each.train, len(each.samples)
+            rows = [measure(each.samples, reference)]
         else:
             reference, rows, count = references[text], drawn.rows[text], n
             floor = features_of(each, read_blocks(train, floor_rows)) if len(floor_rows) else None
