@@ -31,18 +31,8 @@ from owae.training.options import Options
 class Config(BaseModel, frozen=True):
     """A whole config, valid. Two are equal if they say the same, from whatever files.
 
-    Attributes:
-        matched_level: The level at which stacking stops: the divergence compares its codes with its prior.
-        data: What to train on.
-        weights: The table [weights].
-        cost: The cost of levels without one of their own.
-        regulariser: The regulariser of levels without one of their own, or None.
-        prior: The prior on the deepest level.
-        divergence: What closes the stack.
-        train: The table [train].
-        levels: Bottom first.
-
-    Beside these a file has a table for each further phase of training, called as the phase is: see `phases`.
+    The attributes are the keys and tables of a file, of which `cost` and `regulariser` are those of levels without their own. Beside
+    these a file has a table for each further phase of training, called as the phase is: see `phases`.
     """
 
     model_config = STRICT

@@ -19,13 +19,7 @@ from owae.registry.registry import Registry
 
 @dataclass(frozen=True)
 class Context:
-    """Tells validators of the whole file, for checks that reach beyond one table.
-
-    Attributes:
-        values: The whole file, perhaps with mistakes.
-        registry: The components that it can name.
-        folder: What relative paths in it are relative to.
-    """
+    """What validators need to know of the whole file: its values, perhaps with mistakes, the components, and where relative paths begin."""
 
     values: Mapping[str, Any]
     registry: Registry

@@ -17,7 +17,7 @@ __all__ = ["canonical", "options_model", "validated"]
 
 @cache
 def options_model(cls: type) -> type[BaseModel]:
-    """The options of a class: its constructor's keyword-only arguments, with their annotations and defaults.
+    """Returns the options of a class: its constructor's keyword-only arguments, with their annotations and defaults.
 
     Positional-only arguments are the engine's and do not appear.
 
@@ -47,7 +47,7 @@ def options_model(cls: type) -> type[BaseModel]:
 
 
 def breach(cls: object) -> str:
-    """How a class breaks the contract of a component, in words; empty where it does not."""
+    """Says how a class breaks the contract of a component; empty where it does not."""
     if not isinstance(cls, type) or not issubclass(cls, Component) or not hasattr(cls, "interface"):
         return f"{cls!r} is not a subclass of {', '.join(interface.__name__ for interface in INTERFACES)}"
     if not isinstance(getattr(cls, "name", None), str):
