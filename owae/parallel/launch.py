@@ -123,7 +123,8 @@ def _connect_restarted(backend: str) -> None:
     attempt, machines = (os.environ.get(name, "0") for name in ("TORCHELASTIC_RESTART_COUNT", "GROUP_WORLD_SIZE"))
     if launched_processes() is None or attempt == "0" or machines != "1":  # machines may count their attempts differently
         return
-    from torch.distributed.distributed_c10d import PrefixStore, rendezvous
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     store, rank, size = next(rendezvous("env://"))
     prefixed = PrefixStore(f"attempt {attempt}", store)
