@@ -106,7 +106,7 @@ def test_torchrun_starts_again_what_died_and_ends_with_the_bits_of_an_uninterrup
 def test_what_torchrun_starts_again_reads_nothing_of_the_attempt_before(monkeypatch: pytest.MonkeyPatch):
     """A process that came first once read where the first of the attempt before had listened, and did not connect."""
     kept, joined = HashStore(), []
-    monkeypatch.setattr("torch.distributed.rendezvous.rendezvous", lambda _url: iter([(kept, 0, 2)]))
+    monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda _url: iter([(kept, 0, 2)]))
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_args, store, rank, world_size: joined.append(store))
     found = {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"}
     for attempt in ("0", "1", "2"):
