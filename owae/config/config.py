@@ -59,6 +59,7 @@ class Config(BaseModel, frozen=True):
     train: Options = Field(default={}, validate_default=True)
     levels: tuple[LevelConfig, ...] = Field(default=(), validate_default=True)
     _source: str = PrivateAttr("")
+    _first: frozenset[str] = PrivateAttr(frozenset())
 
     @property
     def source(self) -> str:
@@ -68,6 +69,15 @@ class Config(BaseModel, frozen=True):
     @property
     def phases(self) -> dict[str, Spec]:
         """The further phases of training, by name, in the order of the file."""
+        return {name: spec for name, spec in self._tables.items() if name not in self._first}
+
+    @property
+    def beginnings(self) -> dict[str, Spec]:
+        """What changes the first training (`Phase.first`), by name, in the order of the file."""
+        return {name: spec for name, spec in self._tables.items() if name in self._first}
+
+    @property
+    def _tables(self) -> dict[str, Spec]:
         values = {name: getattr(self, name) for name in type(self).model_fields if name not in Config.model_fields}
         return {name: spec for name, spec in values.items() if spec is not None}
 
@@ -196,6 +206,8 @@ def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source
     try:
         config = read(model, changed, context)
         config._source = source  # pyright: ignore[reportAttributeAccessIssue] # frozen, but for private attributes
+        first = (entry.name for entry in registry.entries if entry.interface == "phase" and getattr(entry.cls, "first", False))
+        config._first = frozenset(first)  # pyright: ignore[reportAttributeAccessIssue]
     except ValidationError as error:
         wrong += problems(error, changed, Tables(model, context).unknown)
     found += [overrides.named(problem, set_by) for problem in wrong]
