@@ -33,12 +33,21 @@ _REFUSALS = (ConfigError, ValueError, TypeError, ArithmeticError, RuntimeError, 
 
 @dataclass(frozen=True)
 class Built:
-    """What a config describes: the stack, its parameters drawn from the config's seed, the data, and the further phases by name."""
+    """What a config describes, made.
+
+    Attributes:
+        stack: The model, its parameters drawn from the config's seed.
+        train: The examples to train on.
+        test: The examples to measure on.
+        phases: The further phases of training, by name, in the order in which they are trained.
+        beginnings: What has changed the stack and the examples before the first training, by name.
+    """
 
     stack: Stack
     train: DataSource
     test: DataSource
     phases: dict[str, Phase]
+    beginnings: dict[str, Phase]
 
 
 def build(config: Config, registry: Registry) -> Built:
@@ -57,7 +66,13 @@ def build(config: Config, registry: Registry) -> Built:
         )
     torch.manual_seed(config.train.seed)
     stack = _stack(config, registry, tuple(train.shape), train.value_range)
-    return Built(stack, train, test, build_phases(config, registry, stack))
+    beginnings, maker = {}, _Maker(config, registry)
+    for name, spec in config.beginnings.items():
+        with maker.at(name):
+            phase = beginnings[name] = spec.create(registry)
+            stack, train = phase.extend(stack), phase.examples(train)
+        maker.settle()
+    return Built(stack, train, test, build_phases(config, registry, stack), beginnings)
 
 
 def build_stack(config: Config, registry: Registry, shape: Shape, value_range: Range, phases: Iterable[str] = ()) -> Stack:
@@ -69,8 +84,11 @@ def build_stack(config: Config, registry: Registry, shape: Shape, value_range: R
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.train.seed)
         stack = _stack(config, registry, shape, value_range)
-        for name in phases:
-            stack = config.phases[name].create(registry).extend(stack)
+        maker = _Maker(config, registry)
+        for name, spec in [*config.beginnings.items(), *((name, config.phases[name]) for name in phases)]:
+            with maker.at(name):
+                stack = spec.create(registry).extend(stack)
+            maker.settle()
         return stack
 
 

@@ -138,11 +138,17 @@ class Loader:
         # A last batch of fewer rows than processes leaves this one none; no source is asked for nothing.
         asked = [chunk if len(chunk) else order[:1] for chunk in chunks]
         source, key = self._resident or self.source, (self.seed, epoch)
+        augmented = type(original(self.source, torch.arange(0))[0]).augment is not DataSource.augment
         stored = self.workers.read(asked, *key) if self.workers else (read(source, chunk, *key) for chunk in asked)
         for chunk, batch in zip(chunks, stored, strict=True):
             if on_cuda and batch.device.type == "cpu" and not self.workers:
                 batch = batch.pin_memory()
-            yield as_floats(batch.to(self.device, non_blocking=True), source.value_range, self.dtype)[: len(chunk)]
+            x = as_floats(batch.to(self.device, non_blocking=True), source.value_range, self.dtype)[: len(chunk)]
+            yield self._augmented(x, chunk, *key) if augmented and len(x) else x
+
+    def _augmented(self, x: Tensor, chunk: Tensor, *key: int) -> Tensor:
+        source, indices = original(self.source, chunk.cpu())
+        return source.augment(x, indices, *key)
 
     def _look(self, batch: Tensor, indices: Tensor) -> None:
         """Checks the first batch against what the decoder can reach, or else what the source promises, if it is no bare tensor."""

@@ -102,12 +102,29 @@ def _join(device: torch.device, devices: int, nodes: int, precision: str) -> Fab
             # Processes that Fabric starts are told before it has told them their place: any number above 0 makes them followers.
             inherited = os.environ.get(RANK)
             os.environ[RANK] = inherited or "1"
+            _connect_restarted("nccl" if device.type == "cuda" else "gloo")
             fabric.launch()
             os.environ[RANK] = str(fabric.global_rank)
             fabric.barrier()  # what connects for the first time may print
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"the {devices * nodes} processes of this training did not come together: {error}") from error
     return fabric
+
+
+def _connect_restarted(backend: str) -> None:
+    """Connects the processes that torchrun has started again on one machine, by keys of this attempt; Fabric then takes their group.
+
+    torchrun's store outlives an attempt: without a prefix, a process that comes early reads where one of the attempt before listened.
+    """
+    attempt, machines = (os.environ.get(name, "0") for name in ("TORCHELASTIC_RESTART_COUNT", "GROUP_WORLD_SIZE"))
+    if launched_processes() is None or attempt == "0" or machines != "1":  # machines may count their attempts differently
+        return
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(rendezvous("env://"))
+    prefixed = PrefixStore(f"attempt {attempt}", store)
+    torch.distributed.init_process_group(backend, store=prefixed, rank=rank, world_size=size)
 
 
 def leave(fabric: Fabric) -> None:

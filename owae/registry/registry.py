@@ -150,7 +150,7 @@ class Registry:
         failed = "".join(f"\n  plugin '{f.plugin}' of {f.distribution or 'this program'} failed: {f.reason}" for f in self.failures)
         raise PluginError(f"no {interface} is called '{name}'{hint}; {suggestion(name, self.names(interface))}{failed}")
 
-    def create(self, interface: str, name: str, *engine: Any, **options: Any) -> Any:
+    def create(self, interface: str, name: str, /, *engine: Any, **options: Any) -> Any:
         """Makes a component, from the engine's arguments and its options."""
         return self.get(interface, name)(*engine, **options)
 

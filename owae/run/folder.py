@@ -167,6 +167,9 @@ def _make_ready(folder: Path, config: Config, registry: Registry, built: Built, 
         for path in folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+    origins = {name: found for name, phase in built.beginnings.items() if (found := dict(phase.origin()))}
+    if not origins and (folder / INFO).exists():  # gone on with: what was taken is in the checkpoint, and where from, in run.json
+        origins = read_info(folder).get("origins", {})
     info = {
         "format": FORMAT,
         "versions": {"owae": owae.__version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -174,6 +177,7 @@ def _make_ready(folder: Path, config: Config, registry: Registry, built: Built, 
         "seed": config.train.seed,
         "data": data,
         "divergence": built.stack.divergence.describe(built.stack.matched_prior.shape),
+        **({"origins": origins} if origins else {}),
         "config": jsonable(config),
     }
     try:
