@@ -71,7 +71,7 @@ def build(config: Config, registry: Registry) -> Built:
         with maker.at(name):
             phase = beginnings[name] = spec.create(registry)
             stack, train = phase.extend(stack), phase.examples(train)
-        maker.settle()
+        maker.raise_problems()
     return Built(stack, train, test, build_phases(config, registry, stack), beginnings)
 
 
@@ -88,7 +88,7 @@ def build_stack(config: Config, registry: Registry, shape: Shape, value_range: R
         for name, spec in [*config.beginnings.items(), *((name, config.phases[name]) for name in phases)]:
             with maker.at(name):
                 stack = spec.create(registry).extend(stack)
-            maker.settle()
+            maker.raise_problems()
         return stack
 
 
