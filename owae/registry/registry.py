@@ -151,7 +151,7 @@ class Registry:
         failed = "".join(f"\n  plugin '{f.plugin}' of {f.distribution or 'this program'} failed: {f.reason}" for f in self.failures)
         raise PluginError(f"no {interface} is called '{name}'{hint}; {suggestion(name, self.names(interface))}{failed}")
 
-    def create(self, interface: str, name: str, *engine: Any, **options: Any) -> Any:
+    def create(self, interface: str, name: str, /, *engine: Any, **options: Any) -> Any:
         """An instance of a component: the engine's arguments, then its options."""
         return self.get(interface, name)(*engine, **options)
 
