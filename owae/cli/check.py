@@ -55,6 +55,8 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
     if shape is None:
         built = build(config, registry)
         stack, train = built.stack, built.train
+        for beginning in built.beginnings.values():  # whether weights of another run are there, and fit
+            beginning.prepare(stack, train)
         data |= {"shape": list(train.shape), "value_range": list(train.value_range), "train": len(train), "test": len(built.test)}
         data["class_names"] = None if train.class_names is None else list(train.class_names)
     else:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, PlainSerializer, PlainValidator, model_va
 from owae.errors import ConfigError, PluginError
 from owae.files import expanded
 from owae.model.level import CostSpace, CostTarget, conflict
-from owae.registry.options import canonical, options_model
+from owae.registry.options import arguments, canonical, options_model
 from owae.registry.problems import STRICT, Info, chosen, mistake, read, shown
 from owae.registry.registry import Registry
 
@@ -69,7 +69,7 @@ class Spec:
 
     def create(self, registry: Registry, *engine: Any) -> Any:
         """Makes the component, from the engine's arguments and these options."""
-        return registry.create(self.interface, self.kind, *engine, **dict(self.options))
+        return registry.create(self.interface, self.kind, *engine, **arguments(self.options))
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **self.values}

@@ -1,8 +1,9 @@
-"""The constructor is the schema: a component's keyword arguments as a strict pydantic model; `dict(options)` gives them back."""
+"""The constructor is the schema: a component's keyword arguments as a strict pydantic model; `arguments(options)` gives them back."""
 
 from __future__ import annotations
 
 import inspect
+import keyword
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -37,13 +38,23 @@ def options_model(cls: type) -> type[BaseModel]:
             raise TypeError(f"{cls.__name__}.__init__ takes 'kind', which in a config names the component itself")
         if parameter.kind is parameter.KEYWORD_ONLY:
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (hints.get(parameter.name, Any), default)
+            fields[key_of(parameter.name)] = (hints.get(parameter.name, Any), default)
         elif parameter.kind is not parameter.POSITIONAL_ONLY:
             raise TypeError(
                 f"{cls.__name__}.__init__ takes '{parameter.name}', "
                 "which is neither the engine's (before a '/') nor an option (after a '*')"
             )
     return create_model(f"{cls.__name__}Options", __config__=STRICT, **fields)
+
+
+def key_of(argument: str) -> str:
+    """Returns the key of a config for an argument: its name, without the underscore that a word of Python's own needs, as `from_`."""
+    return argument[:-1] if keyword.iskeyword(argument[:-1]) else argument
+
+
+def arguments(options: BaseModel) -> dict[str, Any]:
+    """Returns options as the arguments of their constructor."""
+    return {f"{key}_" if keyword.iskeyword(key) else key: value for key, value in options}
 
 
 def breach(cls: object) -> str:
