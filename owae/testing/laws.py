@@ -69,6 +69,7 @@ def run(
     require(isinstance(subject, interface), f"{subject!r} is no {interface.__name__}")
     name = f"{type(subject).__name__} '{getattr(subject, 'name', '?')}'"
     checks = [(_registrable, type(subject)), *((law, case) for law in laws)]
+    torch.empty(0, device=case.device)  # a device that was not used yet could not be seeded
     for law, tried in checks:
         try:
             with seeded(SEED), torch.enable_grad():
@@ -95,8 +96,10 @@ def _registrable(cls: Any) -> None:
 @contextmanager
 def seeded(seed: int = WITHIN) -> Iterator[None]:
     """Runs the block under a seed and leaves the random numbers after it as if it had not been."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
+        # Where no device was used, torch.manual_seed would note a whole stack of calls for later, at each of thousands of seeds.
+        reach = torch.cuda.is_initialized() or torch.backends.mps.is_available()
+        (torch.manual_seed if reach else torch.default_generator.manual_seed)(seed)
         yield
 
 

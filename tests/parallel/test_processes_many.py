@@ -62,45 +62,54 @@ def by_two(folder: Path, *arguments: str, launcher: Sequence[str] = TORCHRUN) ->
     return lines(folder / "run")
 
 
-def test_a_run_goes_on_to_the_bit_and_with_another_number_of_devices(tmp_path: Path, registry: Registry):
-    """Two epochs by two processes are one epoch and one more of a resumption; then one process goes on, and two again."""
-    for name in ("straight", "resumed"):
-        (tmp_path / name).mkdir()
-        path = tiny.config(tmp_path / name, epochs=1, validation=0.25, ema=0.9, best="validation/loss")
-    straight = by_two(tmp_path / "straight", "--set=train.epochs=2")
-    by_two(tmp_path / "resumed", launcher=OWAE)
-    assert by_two(tmp_path / "resumed", "--set=train.epochs=2", "--resume", launcher=OWAE) == straight
-    ours, theirs = (open_run(tmp_path / name / "run").model.state_dict() for name in ("straight", "resumed"))
+EPOCHS = 40
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained by two processes without an interruption, started by owae."""
+    folder = tmp_path_factory.mktemp("straight")
+    tiny.config(folder, epochs=EPOCHS, checkpoint_every=1, validation=0.25, ema=0.9, best="validation/loss")
+    by_two(folder, launcher=OWAE)
+    return folder
+
+
+def assert_the_same(folder: Path, straight: Path) -> None:
+    """To the bit: what was logged, and the parameters."""
+    assert lines(folder / "run") == lines(straight / "run")
+    ours, theirs = (open_run(each / "run").model.state_dict() for each in (folder, straight))
     for name in ours:
         assert torch.equal(ours[name], theirs[name]), name
-    folder = tmp_path / "resumed" / "run"
-    train(Config.load(path, registry, ["train.epochs=3"]), registry, out=folder, resume=True)
-    after = by_two(tmp_path / "resumed", "--set=train.epochs=4", "--resume")
-    assert after[: len(straight)] == straight
-    assert [line["step"] for line in after] == list(range(1, 2 * len(straight) + 1))
+
+
+def test_a_run_goes_on_to_the_bit_and_with_another_number_of_devices(straight: Path, tmp_path: Path, registry: Registry):
+    """Without its last epoch it is resumed, by torchrun; then one process goes on, and two again."""
+    shutil.copytree(straight, tmp_path, dirs_exist_ok=True)
+    run = tmp_path / "run"
+    checkpoint.paths(run / "checkpoints")[0].unlink()
+    by_two(tmp_path, "--resume")
+    assert_the_same(tmp_path, straight)
+    train(Config.load(tmp_path / "tiny.toml", registry, [f"train.epochs={EPOCHS + 1}"]), registry, out=run, resume=True)
+    before, after = lines(straight / "run"), by_two(tmp_path, f"--set=train.epochs={EPOCHS + 2}", "--resume", launcher=OWAE)
+    assert after[: len(before)] == before
+    assert [line["step"] for line in after] == list(range(1, len(before) * (EPOCHS + 2) // EPOCHS + 1))
     assert all(np.isfinite(line["loss"]) for line in after)
 
 
-def test_torchrun_starts_again_what_died_and_ends_with_the_bits_of_an_uninterrupted_training(tmp_path: Path):
+def test_torchrun_starts_again_what_died_and_ends_with_the_bits_of_an_uninterrupted_training(straight: Path, tmp_path: Path):
     """One of two is killed within an epoch, after the first checkpoint."""
-    for name in ("straight", "killed"):
-        (tmp_path / name).mkdir()
-        tiny.config(tmp_path / name, epochs=40, checkpoint_every=1)
-    straight = by_two(tmp_path / "straight")
+    shutil.copy(straight / "tiny.toml", tmp_path)
+    shutil.copy(straight / "images.npz", tmp_path)
     restarting = (*TORCHRUN[:3], "--max-restarts", "1", *TORCHRUN[3:])
-    process = start(tmp_path / "killed", "--resume", launcher=restarting)
-    folder = tmp_path / "killed" / "run"
-    reached = wait_for_checkpoint(tmp_path / "killed", process)
-    while not (seen := lines(folder)) or seen[-1]["step"] <= reached or seen[-1]["step"] % 4 == 0:
+    process = start(tmp_path, "--resume", launcher=restarting)
+    reached, epoch = wait_for_checkpoint(tmp_path, process), len(lines(straight / "run")) // EPOCHS
+    while not (seen := lines(tmp_path / "run")) or seen[-1]["step"] <= reached or seen[-1]["step"] % epoch == 0:
         assert process.poll() is None, process.communicate()
-    os.kill(next(pid for pid in training(tmp_path / "killed") if pid != process.pid), signal.SIGKILL)
+    os.kill(next(pid for pid in training(tmp_path) if pid != process.pid), signal.SIGKILL)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "going on after step" in err
-    assert lines(folder) == straight
-    ours, theirs = (open_run(tmp_path / name / "run").model.state_dict() for name in ("straight", "killed"))
-    for name in ours:
-        assert torch.equal(ours[name], theirs[name]), name
+    assert_the_same(tmp_path, straight)
 
 
 def test_what_torchrun_starts_again_reads_nothing_of_the_attempt_before(monkeypatch: pytest.MonkeyPatch):
@@ -200,21 +209,24 @@ def test_an_error_of_one_alone_ends_all(tmp_path: Path):
         (("--device", "mps"), "device 'mps' is not available here"),
     ],
 )
-def test_what_this_machine_cannot_do_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str):
-    """P6 from the command line."""
-    process = start(tmp_path, *arguments)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (2, "")
+def test_what_this_machine_cannot_do_is_said(
+    tmp_path: Path, arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+):
+    """P6 from the command line, before a process is started."""
+    assert main(tmp_path, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, "Traceback" in err) == ("", False)
     assert words in err
-    assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
 
 
-def test_a_launcher_that_counts_otherwise_is_refused(tmp_path: Path):
-    process = start(tmp_path, "--devices", "3", launcher=TORCHRUN)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert "started as one of 2 on 1" in err
+def test_a_launcher_that_counts_otherwise_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(tmp_path, "--devices", "3") == 2
+    assert "started as one of 2 on 1" in capsys.readouterr().err
 
 
 def free_port() -> str:
@@ -245,8 +257,12 @@ def test_two_machines_train_one_run(tmp_path: Path, cluster: str):
 
 
 @pytest.mark.parametrize("name", ["NODE_RANK", "LOCAL_RANK", "RANK", "SLURM_PROCID"])
-def test_a_rank_left_in_the_environment_of_one_process_means_nothing(tmp_path: Path, name: str):
+def test_a_rank_left_in_the_environment_of_one_process_means_nothing(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv(name, "1")
     tiny.config(tmp_path, epochs=1)
-    out, err = start(tmp_path, **{name: "1"}).communicate(timeout=60)
+    assert main(tmp_path) == 0
+    out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'run'}\n"
     assert "epoch 1/1" in err
