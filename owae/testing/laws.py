@@ -32,6 +32,9 @@ class Case(Generic[Subject]):
     shape: Shape
     device: str
 
+    def __post_init__(self) -> None:
+        torch.empty(0, device=self.device)  # a device that has not been used could not be seeded
+
     def events(self, n: int, dtype: torch.dtype = torch.float32, *, shape: Shape | None = None) -> Tensor:
         """`n` standard normal events, (n, *shape); of the case's own shape unless another is given."""
         return torch.randn(n, *(self.shape if shape is None else shape), device=self.device, dtype=dtype)
@@ -69,7 +72,6 @@ def run(
     require(isinstance(subject, interface), f"{subject!r} is no {interface.__name__}")
     name = f"{type(subject).__name__} '{getattr(subject, 'name', '?')}'"
     checks = [(_registrable, type(subject)), *((law, case) for law in laws)]
-    torch.empty(0, device=case.device)  # a device that was not used yet could not be seeded
     for law, tried in checks:
         try:
             with seeded(SEED), torch.enable_grad():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUs
 
 from owae import Config, Registry
 from owae.parallel import launch
+from owae.run import checkpoint
 from owae.run.metrics import read_metrics
 from owae.run.opened import open_run
 from owae.run.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]
 
+Command = Callable[..., tuple[object, str, str]]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", sys.executable, "-m", "owae")
 TWO = ("--devices", "2", "--device", "cpu")
@@ -209,24 +212,20 @@ def test_an_error_of_one_alone_ends_all(tmp_path: Path):
         (("--device", "mps"), "device 'mps' is not available here"),
     ],
 )
-def test_what_this_machine_cannot_do_is_said(
-    tmp_path: Path, arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
-):
-    """P6 from the command line, before a process is started."""
-    assert main(tmp_path, *arguments) == 2
-    out, err = capsys.readouterr()
-    assert (out, "Traceback" in err) == ("", False)
+def test_what_this_machine_cannot_do_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str, command: Command):
+    """P6 from the command line, before any process is started."""
+    code, out, err = command("train", tiny.config(tmp_path), "--out", tmp_path / "run", *arguments)
+    assert (code, out, "Traceback" in err) == (2, "", False)
     assert words in err
     assert not (tmp_path / "run").exists()
 
 
-def test_a_launcher_that_counts_otherwise_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_a_launcher_that_counts_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command):
     for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    assert main(tmp_path, "--devices", "3") == 2
-    assert "started as one of 2 on 1" in capsys.readouterr().err
+    code, _, err = command("train", tiny.config(tmp_path), "--out", tmp_path / "run", "--devices", "3")
+    assert code == 2
+    assert "started as one of 2 on 1" in err
 
 
 def free_port() -> str:
@@ -258,11 +257,9 @@ def test_two_machines_train_one_run(tmp_path: Path, cluster: str):
 
 @pytest.mark.parametrize("name", ["NODE_RANK", "LOCAL_RANK", "RANK", "SLURM_PROCID"])
 def test_a_rank_left_in_the_environment_of_one_process_means_nothing(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, command: Command
 ):
     monkeypatch.setenv(name, "1")
-    tiny.config(tmp_path, epochs=1)
-    assert main(tmp_path) == 0
-    out, err = capsys.readouterr()
-    assert out == f"{tmp_path / 'run'}\n"
+    code, out, err = command("train", tiny.config(tmp_path, epochs=1), "--out", tmp_path / "run")
+    assert (code, out) == (0, f"{tmp_path / 'run'}\n")
     assert "epoch 1/1" in err

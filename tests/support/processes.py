@@ -25,7 +25,7 @@ def start(folder: Path, *arguments: str, launcher: Sequence[str] = OWAE, **envir
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OWAE_PLUGINS": "owae-layers,owae-mmd,owae-data", **environment},
     )
 
 
