@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from processes import OWAE, start, training, wait_for_checkpoint, wait_until_gone
+from processes import OWAE, free_port, start, training, wait_for_checkpoint, wait_until_gone
 from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
 
 from owae import Config, Registry
@@ -29,8 +28,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reas
 
 Command = Callable[..., tuple[object, str, str]]
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", sys.executable, "-m", "owae")
 TWO = ("--devices", "2", "--device", "cpu")
+
+
+def torchrun(*options: str) -> Sequence[str]:
+    """Starts owae twice. By itself torchrun takes one port on every machine, which a test beside this one may have."""
+    run = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
+    return (*run, *options, "--no-python", *OWAE)
 
 
 def lines(run: Path) -> list[dict[str, Any]]:
@@ -43,7 +47,7 @@ def test_two_processes_train_the_digits_as_well_as_one(tmp_path: Path, registry:
     whole = train(Config.load(EXAMPLES / "digits.toml", registry, options), registry, out=tmp_path / "one")
     (tmp_path / "tiny.toml").write_bytes((EXAMPLES / "digits.toml").read_bytes())
     process = start(tmp_path, *TWO, *(f"--set={option}" for option in options))
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert out == f"{tmp_path / 'run'}\n"  # nothing of the libraries', and once
     assert sum("epoch 1/2" in line for line in err.splitlines()) == 1
@@ -56,10 +60,10 @@ def test_two_processes_train_the_digits_as_well_as_one(tmp_path: Path, registry:
     wait_until_gone(tmp_path)
 
 
-def by_two(folder: Path, *arguments: str, launcher: Sequence[str] = TORCHRUN) -> list[dict[str, Any]]:
+def by_two(folder: Path, *arguments: str, launcher: Sequence[str] = OWAE) -> list[dict[str, Any]]:
     """The log of the run in a folder, after two processes have trained in it."""
-    process = start(folder, *(TWO if launcher is not TORCHRUN else ()), *arguments, launcher=launcher)
-    out, err = process.communicate(timeout=300)
+    process = start(folder, *(TWO if launcher is OWAE else ()), *arguments, launcher=launcher)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert out == f"{folder / 'run'}\n"
     return lines(folder / "run")
@@ -73,7 +77,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained by two processes without an interruption, started by owae."""
     folder = tmp_path_factory.mktemp("straight")
     tiny.config(folder, epochs=EPOCHS, checkpoint_every=1, validation=0.25, ema=0.9, best="validation/loss")
-    by_two(folder, launcher=OWAE)
+    by_two(folder)
     return folder
 
 
@@ -90,10 +94,10 @@ def test_a_run_goes_on_to_the_bit_and_with_another_number_of_devices(straight: P
     shutil.copytree(straight, tmp_path, dirs_exist_ok=True)
     run = tmp_path / "run"
     checkpoint.paths(run / "checkpoints")[0].unlink()
-    by_two(tmp_path, "--resume")
+    by_two(tmp_path, "--resume", launcher=torchrun())
     assert_the_same(tmp_path, straight)
     train(Config.load(tmp_path / "tiny.toml", registry, [f"train.epochs={EPOCHS + 1}"]), registry, out=run, resume=True)
-    before, after = lines(straight / "run"), by_two(tmp_path, f"--set=train.epochs={EPOCHS + 2}", "--resume", launcher=OWAE)
+    before, after = lines(straight / "run"), by_two(tmp_path, f"--set=train.epochs={EPOCHS + 2}", "--resume")
     assert after[: len(before)] == before
     assert [line["step"] for line in after] == list(range(1, len(before) * (EPOCHS + 2) // EPOCHS + 1))
     assert all(np.isfinite(line["loss"]) for line in after)
@@ -103,13 +107,12 @@ def test_torchrun_starts_again_what_died_and_ends_with_the_bits_of_an_uninterrup
     """One of two is killed within an epoch, after the first checkpoint."""
     shutil.copy(straight / "tiny.toml", tmp_path)
     shutil.copy(straight / "images.npz", tmp_path)
-    restarting = (*TORCHRUN[:3], "--max-restarts", "1", *TORCHRUN[3:])
-    process = start(tmp_path, "--resume", launcher=restarting)
+    process = start(tmp_path, "--resume", launcher=torchrun("--max-restarts", "1"))
     reached, epoch = wait_for_checkpoint(tmp_path, process), len(lines(straight / "run")) // EPOCHS
     while not (seen := lines(tmp_path / "run")) or seen[-1]["step"] <= reached or seen[-1]["step"] % epoch == 0:
         assert process.poll() is None, process.communicate()
     os.kill(next(pid for pid in training(tmp_path) if pid != process.pid), signal.SIGKILL)
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert "going on after step" in err
     assert_the_same(tmp_path, straight)
@@ -139,7 +142,7 @@ def test_a_signal_to_one_process_stops_all_at_one_step(tmp_path: Path, number: s
     if number == signal.SIGINT:  # as from a terminal
         os.kill(other, number)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=900)
     assert (process.returncode, out) == (128 + number, "")
     assert err.count("is saved, --resume goes on") == 1
     assert "Traceback" not in err
@@ -154,7 +157,7 @@ def test_the_death_of_one_process_ends_the_other(tmp_path: Path, which: str):
     reached = wait_for_checkpoint(tmp_path, process)
     other = next(pid for pid in training(tmp_path) if pid != process.pid)
     os.kill(process.pid if which == "first" else other, signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=900)
     assert process.returncode != 0
     wait_until_gone(tmp_path)
     if which == "second":
@@ -170,7 +173,7 @@ def test_an_error_that_all_meet_is_told_once(tmp_path: Path):
     tiny.config(tmp_path, images_=array)
     for words in ("level 1, term cost/0", "already holds a run"):
         process = start(tmp_path, *TWO)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=900)
         assert (process.returncode, out) == (2, "")
         assert err.count("error:") == 1, err
         assert words in err
@@ -194,7 +197,7 @@ def test_an_error_of_one_alone_ends_all(tmp_path: Path):
         "main()\n"
     )
     process = start(tmp_path, *TWO, launcher=(sys.executable, str(tmp_path / "spoilt.py")))
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=900)
     assert process.returncode != 0
     assert out == ""
     assert "process 1: the disk of this machine is gone" in err
@@ -228,17 +231,11 @@ def test_a_launcher_that_counts_otherwise_is_refused(tmp_path: Path, monkeypatch
     assert "started as one of 2 on 1" in err
 
 
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
-
-
 @pytest.mark.parametrize("cluster", ["by hand", "slurm"])
 def test_two_machines_train_one_run(tmp_path: Path, cluster: str):
     """Both on this one, with the environment that they would find: NODE_RANK by hand, or a step of srun's."""
     tiny.config(tmp_path, epochs=1)
-    port = free_port()
+    port = str(free_port())
 
     def environment(rank: int) -> dict[str, str]:
         if cluster == "by hand":
@@ -249,7 +246,7 @@ def test_two_machines_train_one_run(tmp_path: Path, cluster: str):
 
     arguments = ("--nodes", "2", "--device", "cpu") if cluster == "by hand" else ("--device", "cpu")
     machines = [start(tmp_path, *arguments, **environment(rank)) for rank in range(2)]
-    ends = [(machine.communicate(timeout=120), machine.returncode) for machine in machines]
+    ends = [(machine.communicate(timeout=900), machine.returncode) for machine in machines]
     assert [code for _, code in ends] == [0, 0], ends
     assert [out for (out, _), _ in ends] == [f"{tmp_path / 'run'}\n", ""]
     assert [line["step"] for line in lines(tmp_path / "run")] == list(range(1, len(lines(tmp_path / "run")) + 1))

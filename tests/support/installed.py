@@ -49,7 +49,7 @@ def install(folder: Path, name: str, source: str, *, components: bool = False, c
 def owae(*arguments: str, path: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, with a folder before everything else on its path."""
     return subprocess.run(
-        [sys.executable, "-c", MAIN, *arguments], capture_output=True, text=True, timeout=120, env=environ(path, **environment)
+        [sys.executable, "-c", MAIN, *arguments], capture_output=True, text=True, timeout=900, env=environ(path, **environment)
     )
 
 
@@ -59,7 +59,7 @@ def several(*commands: list[str], path: Path | None = None, **environment: str) 
         [sys.executable, "-c", SEVERAL, json.dumps(commands)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env=environ(path, **environment),
     )
     assert ran.returncode == 0, ran.stderr

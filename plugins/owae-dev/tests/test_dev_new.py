@@ -91,6 +91,13 @@ def test_what_exists_is_left_as_it_is(tmp_path: Path) -> None:
         write(names, tmp_path / "file")
 
 
+BUILD = """
+import os, sys, hatchling.build
+for folder in sys.argv[2:]:
+    os.chdir(folder)
+    hatchling.build.build_wheel(sys.argv[1])
+"""
+
 EVERY_KIND = """
 [data]
 kind = "t-source"
@@ -133,7 +140,7 @@ def test_packages_of_every_kind_pass_their_tests_install_and_train(tmp_path: Pat
 
     def run(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
         command, variables = [sys.executable, *arguments], environ(path)
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path, env=variables)
+        return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, cwd=tmp_path, env=variables)
 
     # Before anything is installed. In one process, to import torch once; each package's own settings say where its module is.
     sources = " ".join(str(folder / "src") for folder in folders)
@@ -143,8 +150,7 @@ def test_packages_of_every_kind_pass_their_tests_install_and_train(tmp_path: Pat
     assert tested.returncode == 0, tested.stdout
     assert "19 passed" in tested.stdout
     # Installed, from wheels that the packages' own build backend makes.
-    build = "import os, sys, hatchling.build\nfor folder in sys.argv[2:]:\n    os.chdir(folder)\n    hatchling.build.build_wheel(sys.argv[1])"
-    built = run("-c", build, str(tmp_path / "wheels"), *map(str, folders))
+    built = run("-c", BUILD, str(tmp_path / "wheels"), *map(str, folders))
     assert built.returncode == 0, built.stderr
     wheels = sorted(map(str, (tmp_path / "wheels").iterdir()))
     site = tmp_path / "site"

@@ -28,7 +28,7 @@ from owae_sweep.start import start
 from owae_sweep.worker import work
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 900) -> None:
     """Waits for a condition while a process runs."""
     end = time.monotonic() + seconds
     while not condition():
@@ -180,11 +180,11 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path):
     process = owae("sweep", config, "--out", folder)
     until(lambda: len(list(folder.glob("runs/*/checkpoints/*.safetensors"))) > 1, process)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=900)
     assert process.returncode == 130, told
     assert "--resume" in told
     again = owae("sweep", config, "--out", folder, "--resume", "--set", "train.epochs=40")
-    assert "another config or space" in again.communicate(timeout=60)[1]
+    assert "another config or space" in again.communicate(timeout=900)[1]
     start(config, out=folder, resume=True)
     assert finished_once(folder)
 
@@ -208,7 +208,7 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, request: p
         return False
 
     until(killed, process)
-    told = process.communicate(timeout=240)[1]
+    told = process.communicate(timeout=900)[1]
     assert process.returncode == 0, told
     assert finished_once(folder)
     with opened(folder) as (study, _):
@@ -242,7 +242,7 @@ def test_two_workers_share_a_postgresql_server(tmp_path: Path, postgresql: str):
     process = owae(
         "sweep", write_config(tmp_path, text), "--out", folder, "--workers", "2", "--storage", postgresql, "--name", "25"
     )
-    told = process.communicate(timeout=400)[1]
+    told = process.communicate(timeout=900)[1]
     assert process.returncode == 0, told
     assert finished_once(folder)
     found = summary(folder)["trials"]
