@@ -18,7 +18,7 @@ import tomli_w
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, field_validator
 
 from owae.config import overrides
-from owae.config.old_keys import replace_old_keys
+from owae.config.old_keys import NEWEST, refuse_newer, replace_old_keys
 from owae.config.schema import Component, Context, LevelConfig, Phase, Spec
 from owae.config.unknown_keys import Tables
 from owae.config.weights import Weights
@@ -32,6 +32,7 @@ class Config(BaseModel, frozen=True):
     """A whole config, valid. Two are equal if they say the same, from whatever files.
 
     Attributes:
+        version: The version of what keys mean, 1 so far, also where a file does not say; a newer one is refused.
         matched_level: The level at which stacking stops: the divergence compares its codes with its prior.
         data: What to train on.
         weights: The table [weights].
@@ -47,6 +48,7 @@ class Config(BaseModel, frozen=True):
 
     model_config = STRICT
 
+    version: int = Field(default=1, ge=1, le=NEWEST)
     matched_level: int = Field(default=None, validate_default=True)
     data: Component = Field(default=None, validate_default=True)
     weights: Weights = Field(default=None, validate_default=True)
@@ -198,6 +200,7 @@ def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source
     replace_old_keys(changed, source)
     set_by, found = overrides.apply(changed, texts)
     replace_old_keys(changed, "--set")
+    refuse_newer(changed.get("version"), source)
     context, model = Context(changed, registry, folder), _with_phases(changed, registry)
     config, wrong = None, _nones(changed)
     try:
