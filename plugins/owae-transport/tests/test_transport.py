@@ -17,7 +17,7 @@ from owae.interfaces import Divergence
 from owae.model.defaults import StandardNormal
 from owae.registry.options import options_model, validated
 from owae.testing import check_divergence
-from owae.testing.laws import seeded
+from owae.testing.require import seeded
 from owae_transport import CramerWold, MarginalWasserstein, MaxSliced, SigReg, SlicedWasserstein
 from owae_transport.lines import coupling, directions, transport
 from owae_transport.normal import expected_order_statistics, slice_means, transport_to_normal
