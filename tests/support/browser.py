@@ -103,7 +103,8 @@ class Page:
         """RGBA of a canvas, row by row, its width and height."""
         return tuple(
             self.run(
-                f"(c => [[...c.getContext('2d').getImageData(0, 0, c.width, c.height).data], c.width, c.height])"
+                "(c => { const copy = new OffscreenCanvas(c.width, c.height).getContext('2d', {willReadFrequently: true});"
+                "copy.drawImage(c, 0, 0); return [[...copy.getImageData(0, 0, c.width, c.height).data], c.width, c.height] })"
                 f"(document.querySelector({selector!r}))"
             )
         )
@@ -138,6 +139,7 @@ class Browser:
         flags += ["--remote-debugging-port=0", f"--user-data-dir={folder}", "--remote-allow-origins=*", "about:blank"]
         self._process = subprocess.Popen([program, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self._port = self._listening()
+        self._sockets: list[Any] = []
 
     def _listening(self) -> int:
         assert self._process.stderr is not None
@@ -153,9 +155,12 @@ class Browser:
         request = urllib.request.Request(f"http://127.0.0.1:{self._port}/json/new?about:blank", method="PUT")
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             address = json.load(answer)["webSocketDebuggerUrl"]
-        return Page(create_connection(address, timeout=LIMIT, suppress_origin=True))
+        self._sockets.append(create_connection(address, timeout=LIMIT, suppress_origin=True))
+        return Page(self._sockets[-1])
 
     def close(self) -> None:
+        for socket in self._sockets:
+            socket.close()
         self._process.terminate()
         self._process.communicate(timeout=LIMIT)
 

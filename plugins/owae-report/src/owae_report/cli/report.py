@@ -59,7 +59,17 @@ def command(
 
 def _begin_umap(run: Path, folder: Path, arguments: Sequence[str]) -> Callable[[], bytes]:
     """Starts `owae figures` for UMAP, which compiles while the rest is made, and returns what waits for its PNG."""
-    command = [sys.executable, "-m", "owae", "figures", str(run), "--only=embeddings-umap", "--format=png", f"--out={folder}", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "owae",
+        "figures",
+        str(run),
+        "--only=embeddings-umap",
+        "--format=png",
+        f"--out={folder}",
+        *arguments,
+    ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def wait() -> bytes:

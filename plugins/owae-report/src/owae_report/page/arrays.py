@@ -35,13 +35,16 @@ def comparisons(levels: Sequence[Float[Tensor, "n *x"]]) -> Markup:
     """Draws examples and, dashed, their reconstructions through every level, one chart an example, given bottom first."""
     charts = []
     for i in range(len(levels[0])):
-        lines = {f"z_{level}" if level else "example": list(enumerate(events[i].flatten().tolist())) for level, events in enumerate(levels)}
+        lines = {
+            f"z_{level}" if level else "example": list(enumerate(events[i].flatten().tolist()))
+            for level, events in enumerate(levels)
+        }
         classes = {name: f"line c{k}" + (" dashed" if k else "") for k, name in enumerate(lines)}
         charts.append(chart(f"Example {i + 1}", lines, "coordinate", linear=True, classes=classes))
     return Markup('<div class="charts">{}</div>').format(joined(charts))
 
 
-def paths(rows: Sequence[Float[Tensor, "k *x"]]) -> Markup:
+def paths(rows: Float[Tensor, "n k *x"]) -> Markup:
     """Draws paths from example to example, one chart a pair: both ends, dashed, and what lies between them."""
     charts = []
     for i, events in enumerate(rows):

@@ -39,7 +39,9 @@ class Axis:
 
     def __call__(self, value: float) -> float:
         """Returns the pixel of a value."""
-        low, high, value = (math.log(each) for each in (self.low, self.high, value)) if self.logarithmic else (self.low, self.high, value)
+        low, high, value = (
+            (math.log(each) for each in (self.low, self.high, value)) if self.logarithmic else (self.low, self.high, value)
+        )
         return self.start + (self.end - self.start) * (value - low) / (high - low)
 
     def ticks(self) -> list[float]:
@@ -97,7 +99,9 @@ def chart(
         kind = (classes or {}).get(name, f"line c{i % COLOURS}" + (" dashed" if i >= COLOURS else ""))
         parts.append(Markup('<path class="{}" d="{}"><title>{}</title></path>').format(kind, path(points, x, y), name))
         entries.append(
-            Markup('<span><svg viewBox="0 0 16 8" class="key"><path class="{}" d="M0 4H16"/></svg>{}</span>').format(kind, text(name))
+            Markup('<span><svg viewBox="0 0 16 8" class="key"><path class="{}" d="M0 4H16"/></svg><span>{}</span></span>').format(
+                kind, text(name)
+            )
         )
     legend = Markup('<span class="legend">{}</span>').format(joined(entries)) if len(entries) > 1 else ""
     drawing = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(WIDTH, HEIGHT, title, joined(parts))
@@ -138,7 +142,7 @@ def _grid(x: Axis, y: Axis, across: str) -> list[Markup]:
         parts.append(Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(_LEFT - 4, y(value) + 3.5, number(value)))
     for value in x.ticks():
         parts.append(Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x(value), HEIGHT - 8, number(value)))
-    parts.append(Markup('<text x="{}" y="{}" text-anchor="end" class="across">{}</text>').format(WIDTH - _RIGHT, HEIGHT - _BOTTOM - 4, across))
+    parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(_LEFT - 4, HEIGHT - 8, across))
     return parts
 
 

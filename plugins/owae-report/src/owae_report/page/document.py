@@ -5,17 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 
 from markupsafe import Markup, escape
 
 from owae.errors import OwaeError
-from owae.run.opened import Run
 from owae.run.folder import CONFIG
+from owae.run.opened import Run
 from owae_report.errors import NotDrawableError
 from owae_report.evaluation.whole import Options as Measured
 from owae_report.evaluation.whole import judge
@@ -33,7 +31,7 @@ _CAPTIONS = {
     "samples": "Ancestral samples (Eq. 1): a draw of the prior, noise at every latent level, the point at the bottom.",
     "latent-grid": "The deepest latent on an even grid from −2 to +2 standard deviations of the prior.",
     "reconstructions": "Held-out examples in the bottom row; above them what is left through z_1, z_2 and so on, by means.",
-    "interpolations": "Pairs of held-out examples in the outer columns, their reconstructions next, between them the straight path of codes.",
+    "interpolations": "Pairs of held-out examples in the outer columns, their reconstructions next, the straight path of codes between.",
     "embeddings-raw": "Codes of held-out examples, as they are.",
     "embeddings-pca": "Codes of held-out examples at every level along their first two principal components.",
     "embeddings-umap": "Codes of held-out examples at every level, laid out by UMAP.",
@@ -59,7 +57,7 @@ class Contents:
     """
 
     live: bool = False
-    measured: Measured | None = Measured()
+    measured: Measured | None = None
     umap: Callable[[], bytes] | None = None
 
 
@@ -92,7 +90,7 @@ def page(title: str, body: Markup, scripts: tuple[str, ...]) -> str:
     style = asset("style.css")
     script = "\n".join(asset(name) for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -125,7 +123,7 @@ def _config(run: Run) -> Markup:
 
 def _plane(subject: Subject, live: bool) -> Markup:
     try:
-        found = plane(subject.run, live=live, seed=subject.options.seed)
+        found = plane(subject.run.model, subject.run.value_range, live=live, seed=subject.options.seed)
     except OwaeError as error:
         return _failed("the plane", error)
     notes = joined(paragraph(note, "note") for note in found.notes)
@@ -142,7 +140,7 @@ def _introduction(found: Plane) -> Markup:
     else:
         what = f"{found.data['names'][0]} from −2 to 2 rightwards, {found.data['names'][1]} upwards"
     moved = "Drag in it, or use the arrow keys, to see what is decoded there."
-    return Markup('<p>{}, decoded by the decoders\' points. <span class="screen">{}</span></p>').format(text(what), moved)
+    return Markup('<p>{}, decoded by the decoders\' means. <span class="screen">{}</span></p>').format(text(what), moved)
 
 
 def viewer(found: Plane) -> Markup:
@@ -154,9 +152,10 @@ def viewer(found: Plane) -> Markup:
         assert found.values is not None
         drawing = arrays.small_lines(found.values)
     return Markup(
-        '<div class="plane{}"><div class="map" id="plane-map" tabindex="0" role="application" aria-label="the plane; arrow keys move in it">'
-        '{}<span class="marker" hidden></span></div><div class="view{}" id="viewer" hidden><canvas id="plane-picture" class="{}" role="img" '
-        'aria-label="the decoded event"></canvas><p class="place" id="plane-place" aria-live="polite"></p></div></div>'
+        '<div class="plane{}"><div class="map" id="plane-map" tabindex="0" role="application" '
+        'aria-label="the plane; arrow keys move in it">{}<span class="marker" hidden></span></div>'
+        '<div class="view{}" id="viewer" hidden><canvas id="plane-picture" class="{}" '
+        'role="img" aria-label="the decoded event"></canvas><p class="place" id="plane-place" aria-live="polite"></p></div></div>'
         '<noscript><p class="note">Scripts are off, so the plane stands still.</p></noscript>'
     ).format(
         " strip" if found.rows == 1 else "",

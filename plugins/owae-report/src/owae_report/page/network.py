@@ -148,7 +148,9 @@ def _perceptron(layer: LatentLayer, level: int) -> MLP:
     while not isinstance(inner, MLP) and isinstance(getattr(inner, "layer", None), LatentLayer):
         inner = inner.layer  # pyright: ignore[reportAssignmentType] # a module's attribute
     if not isinstance(inner, MLP):
-        raise NotEmbeddableError(f"the decoder of level {level} is a '{layer.name}'; only that of an 'mlp' can be evaluated in a page")
+        raise NotEmbeddableError(
+            f"the decoder of level {level} is a '{layer.name}'; only that of an 'mlp' can be evaluated in a page"
+        )
     return inner
 
 
@@ -183,7 +185,9 @@ def _squash(output: str) -> str:
 
 def _with_batch_norm(weight: Array, bias: Array, norm: nn.Module) -> tuple[Array, Array]:
     """Folds a batch norm, in evaluation mode, into the linear layer before it."""
-    mean, variance, gain, shift = (getattr(norm, key).detach().double().cpu().numpy() for key in ("running_mean", "running_var", "weight", "bias"))
+    mean, variance, gain, shift = (
+        getattr(norm, key).detach().double().cpu().numpy() for key in ("running_mean", "running_var", "weight", "bias")
+    )
     factor = gain / np.sqrt(variance + norm.eps)
     return weight * factor[:, None], (bias - mean) * factor + shift
 

@@ -45,7 +45,9 @@ def table(found: Table) -> Markup:
     classes = ["number" if heading in right else "word" for heading in found.headings]
 
     def row(cells: Iterable[str], tag: str) -> Markup:
-        made = (Markup('<{0} class="{1}">{2}</{0}>').format(tag, kind, text(cell)) for kind, cell in zip(classes, cells, strict=True))
+        made = (
+            Markup('<{0} class="{1}">{2}</{0}>').format(tag, kind, text(cell)) for kind, cell in zip(classes, cells, strict=True)
+        )
         return Markup("<tr>{}</tr>").format(joined(made))
 
     body = joined(row(cells, "td") for cells in found.rows)

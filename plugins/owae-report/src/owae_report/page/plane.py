@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from owae.errors import TrainingError
-from owae.run.opened import Run
+from owae.model.stack import Stack
 from owae_report.events import decode_plane, latent_plane
 from owae_report.page.network import NotEmbeddableError, difference, network
 from owae_report.pixels import drawable, to_pixels
@@ -22,6 +22,7 @@ from owae_report.pixels import drawable, to_pixels
 EXTENT = 2.0
 _SIDES = (33, 25, 17, 13, 9)  # odd, so that 0 is on the grid
 _NUMBERS = 1_600_000  # of a sheet, about, before its pictures are made smaller
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _CHECKED = 200  # codes at which embedded decoders are held against torch
 
 
@@ -48,19 +49,20 @@ class Plane:
     values: Float[np.ndarray, "rows columns n"] | None = None
 
 
-def plane(run: Run, *, live: bool = False, seed: int = 0) -> Plane:
+def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False, seed: int = 0) -> Plane:
     """Decodes a plane of the deepest latent, by the decoders' points.
 
     Args:
-        run: The run.
+        stack: The stack.
+        value_range: The range of the data's values.
         live: Whether to embed the decoders; where that cannot be done, `notes` say why.
         seed: Chooses the plane of a latent with more than two dimensions.
 
     Raises:
         TrainingError: Decoded values are not finite.
     """
-    stack, shape = run.model, run.shape
-    size, depth = math.prod(shape), stack.depth
+    shape, depth = tuple(stack.layers[0].in_shape), stack.depth
+    size = math.prod(shape)
     dimension = math.prod(stack.layers[-1].latent_shape)
     side = next((each for each in _SIDES if each * each * size <= _NUMBERS), _SIDES[-1])
     decoded = decode_plane(stack, side, EXTENT, seed).float().cpu()
@@ -72,19 +74,19 @@ def plane(run: Run, *, live: bool = False, seed: int = 0) -> Plane:
         "columns": columns,
         "rows": rows,
         "axes": axes(dimension, seed).tolist(),
-        "names": [f"z_{depth}[{axis}]" for axis in range(dimension)] if dimension <= 2 else None,
+        "names": [f"z{str(depth).translate(_SUBSCRIPTS)}[{axis}]" for axis in range(dimension)] if dimension <= 2 else None,
         "network": None,
         "picture": None,
     }
     sheet = values = None
     if drawable(shape):
-        pictures = _on_white(to_pixels(decoded.flatten(0, 1), run.value_range))
+        pictures = _on_white(to_pixels(decoded.flatten(0, 1), value_range))
         kept = _shrunk(pictures, rows * columns)
         if kept.shape != pictures.shape:
             notes.append(f"Its pictures are made smaller than they are, {kept.shape[2]}×{kept.shape[1]} pixels.")
         sheet = _png(kept.reshape(rows, columns, *kept.shape[1:]))
         channels = 1 if len(shape) == 2 else shape[0]
-        data["picture"] = {"height": shape[-2], "width": shape[-1], "channels": channels, "range": list(run.value_range)}
+        data["picture"] = {"height": shape[-2], "width": shape[-1], "channels": channels, "range": list(value_range)}
     else:
         values = decoded.flatten(2).numpy()
         if columns * rows * size > 4 * _NUMBERS:
@@ -99,7 +101,7 @@ def plane(run: Run, *, live: bool = False, seed: int = 0) -> Plane:
     embedded = False
     if live:
         try:
-            data["network"], note = _embedded(run, dimension, seed)
+            data["network"], note = _embedded(stack, value_range, dimension, seed)
             embedded = True
         except NotEmbeddableError as error:
             note = f"The decoders are not in this page, and the viewer shows the nearest point of the sheet: {error}."
@@ -110,22 +112,24 @@ def plane(run: Run, *, live: bool = False, seed: int = 0) -> Plane:
 def axes(dimension: int, seed: int = 0) -> Float[np.ndarray, "k {dimension}"]:
     """Returns the vectors from the plane's middle to its right and upper edges; of one dimension the first alone.
 
-    >>> axes(2).tolist()
-    [[2.0, 0.0], [0.0, 2.0]]
+    >>> axes(1).tolist()
+    [[2.0]]
     """
     grid = latent_plane(dimension, 3, EXTENT, seed)
     return grid[0, 2:].numpy() if dimension == 1 else torch.stack([grid[1, 2], grid[0, 1]]).numpy()
 
 
-def _embedded(run: Run, dimension: int, seed: int) -> tuple[dict[str, Any], str]:
-    stack = run.model
+def _embedded(stack: Stack, value_range: tuple[float, float], dimension: int, seed: int) -> tuple[dict[str, Any], str]:
     made = network(stack)
     generator = torch.Generator().manual_seed(seed)
     places = torch.rand(_CHECKED, min(2, dimension), generator=generator) * 2 - 1
     off = difference(made, stack, places @ torch.from_numpy(axes(dimension, seed)))
-    low, high = run.value_range
-    if not drawable(run.shape):
-        return made.embedded(), f"The decoders are in this page; at {_CHECKED} points its values differ from torch's by {off:.2g} at most."
+    low, high = value_range
+    if not drawable(tuple(stack.layers[0].in_shape)):
+        return (
+            made.embedded(),
+            f"The decoders are in this page; at {_CHECKED} points its values differ from torch's by {off:.2g} at most.",
+        )
     levels = 255 * off / (high - low)
     if not levels <= 1:
         raise NotEmbeddableError(f"evaluated with 16 bits a weight they differ from torch by {levels:.3g} grey levels")
