@@ -15,8 +15,10 @@ import pytest
 import tiny
 import torch
 from processes import OWAE, start, training, wait_for_checkpoint, wait_until_gone
+from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
 
 from owae import Config, Registry
+from owae.parallel import launch
 from owae.run.metrics import read_metrics
 from owae.run.opened import open_run
 from owae.run.train import train
@@ -99,6 +101,22 @@ def test_torchrun_starts_again_what_died_and_ends_with_the_bits_of_an_uninterrup
     ours, theirs = (open_run(tmp_path / name / "run").model.state_dict() for name in ("straight", "killed"))
     for name in ours:
         assert torch.equal(ours[name], theirs[name]), name
+
+
+def test_what_torchrun_starts_again_reads_nothing_of_the_attempt_before(monkeypatch: pytest.MonkeyPatch):
+    """A process that came first once read where the first of the attempt before had listened, and did not connect."""
+    kept, joined = HashStore(), []
+    monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda _url: iter([(kept, 0, 2)]))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_args, store, rank, world_size: joined.append(store))
+    found = {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"}
+    for attempt in ("0", "1", "2"):
+        for name, value in (found | {"TORCHELASTIC_RESTART_COUNT": attempt}).items():
+            monkeypatch.setenv(name, value)
+        launch._connect_restarted("gloo")
+    assert len(joined) == 2  # the first attempt is Fabric's own
+    joined[0].set("where", "old")
+    kept.set("where", "older")
+    assert not joined[1].check(["where"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
