@@ -110,7 +110,7 @@ def _facts(run: Run) -> Markup:
     phase = f" of the phase {run.phases[-1]}" if run.phases else ""
     lines = [
         f"{run.config.data.kind}, {levels}, values in [{run.value_range[0]:g}, {run.value_range[1]:g}]",
-        f"epoch {run.epoch}, step {run.step}{phase}; {run.folder.absolute()}",
+        f"epoch {run.epoch}, step {run.step}{phase}; {run.folder}",
     ]
     return joined(paragraph(line, "facts") for line in lines)
 

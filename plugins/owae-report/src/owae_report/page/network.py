@@ -172,7 +172,8 @@ def _steps(layer: MLP) -> Iterator[Step]:
             weight, bias = _with_batch_norm(weight, bias, modules.pop(0))
         elif isinstance(modules[0], nn.LayerNorm):
             module = modules.pop(0)
-            norm, eps = np.stack([module.weight.detach().cpu().numpy(), module.bias.detach().cpu().numpy()]), module.eps
+            norm = np.stack([getattr(module, key).detach().cpu().numpy() for key in ("weight", "bias")])
+            eps = float(module.eps)  # pyright: ignore[reportArgumentType] # a number of a layer norm
         activation = "identity"
         if modules and type(modules[0]) in _MODULES:
             activation = _MODULES[type(modules.pop(0))]
