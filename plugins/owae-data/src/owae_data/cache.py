@@ -23,7 +23,7 @@ from owae_data import base
 
 ROOT = "OWAE_DATA"  # environment variable: the folder, instead of the user's cache folder
 
-VERSION = 2  # of the decoders: another number makes all decoded files anew
+VERSION = 3  # of the decoders: another number makes all decoded files anew
 
 Block = UInt8[np.ndarray, "B ..."]
 
