@@ -6,6 +6,7 @@
 Both sides give shuffled float batches of 128 from the same examples, made here: 60,000 grey images of 28×28 ("MNIST-like") and JPEG files
 of 178×218, cropped to 140×140 and resized to 64×64 ("CelebA-like"). Theirs reads them as torchvision's MNIST and ImageFolder do. Sides take
 epochs in turn after one to warm up; rates are medians. Last, one epoch of the paper's MNIST networks: how much of it waits for data.
+A set that is larger than memory: `bounded_loader.py`.
 """
 
 from __future__ import annotations
