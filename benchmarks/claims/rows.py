@@ -1,8 +1,8 @@
 """Costs in data space on a share of each batch's rows against all rows, at equal processor time: a small stack of ten levels.
 
-The shares are those of `examples/celeba_deep.toml`: a quarter of the rows for z_1 and z_10, an eighth for each level between. Steps of both kinds are timed first, in
-turn; the epochs of either then follow from one budget. Errors through each level and 10-NN accuracies are of held-out digits; the last lines
-are paired differences over the seeds.
+The shares are those of `examples/celeba_deep.toml`: a quarter of the rows for z_1 and z_10, an eighth for each level between. Steps of both
+kinds are timed first, in turn; the epochs of either then follow from one budget. Errors through each level and 10-NN accuracies are of
+held-out digits; the last lines are paired differences over the seeds.
 
     python benchmarks/claims/rows.py [--seconds 40] [--seeds 0 1 2]
 """
@@ -37,13 +37,21 @@ def stack_of(shares: list[float] | None, registry: Registry, seed: int) -> Stack
         levels.append({"layer": layer, "space": "data", "target": "data", **rows})
     levels[0]["layer"]["output"] = "sigmoid"
     weights = {"reconstruction": 0.3, "match": 1.0}
-    values = {"data": {"kind": "mnist-5k"}, "levels": levels, "divergence": {"kind": "mmd"}, "weights": weights, "train": {"seed": seed}}
+    values = {
+        "data": {"kind": "mnist-5k"},
+        "levels": levels,
+        "divergence": {"kind": "mmd"},
+        "weights": weights,
+        "train": {"seed": seed},
+    }
     return build_stack(Config.from_dict(values, registry), registry, (1, 28, 28), (0.0, 1.0))
 
 
 def trained(stack: Stack, x: torch.Tensor, epochs: int, seed: int) -> None:
     """Trains a stack with a one-cycle schedule."""
-    for _ in fit(stack, x, epochs=epochs, batch_size=BATCH, seed=seed, schedule={"name": "OneCycleLR", "max_lr": 3e-3}, device="cpu"):
+    for _ in fit(
+        stack, x, epochs=epochs, batch_size=BATCH, seed=seed, schedule={"name": "OneCycleLR", "max_lr": 3e-3}, device="cpu"
+    ):
         pass
 
 
@@ -86,7 +94,9 @@ def main() -> None:
             means[name].append(statistics.fmean(errors))
             deepest[name].append(errors[-1])
             shown = ", ".join(f"{error:.1f}" for error in errors)
-            print(f"| {seed} | {name} | {used:.0f} | {shown} | {means[name][-1]:.2f} | {levels[-1].accuracy or 0:.3f} |", flush=True)
+            print(
+                f"| {seed} | {name} | {used:.0f} | {shown} | {means[name][-1]:.2f} | {levels[-1].accuracy or 0:.3f} |", flush=True
+            )
     for what, values in (("mean error over levels", means), ("error through z_10", deepest)):
         apart = [some - every for some, every in zip(values[SOME], values[ALL], strict=True)]
         error = f" ± {statistics.stdev(apart) / math.sqrt(len(apart)):.2f}" if len(apart) > 1 else ""

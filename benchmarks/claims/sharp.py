@@ -80,8 +80,8 @@ def _with_fitted_prior(stack: Stack, data: Tensor) -> Stack:
     prior = GaussianMixture(stack.prior.shape, components=COMPONENTS, learn=False)
     with evaluating(stack, 0):
         prior.fit(stack.encode(data, sample=True)[-1])
-    levels = [*stack.levels]
-    return Stack(levels, divergence=stack.divergence, weights=[1.0] * len(levels), prior=prior).eval()  # pyright: ignore[reportArgumentType] # ModuleList forgets its item type
+    weights = [1.0] * stack.depth
+    return Stack(stack.levels, divergence=stack.divergence, weights=weights, prior=prior).eval()  # pyright: ignore[reportArgumentType] # ModuleList forgets its item type
 
 
 def _saved(folder: Path, sample: Callable[[int], Tensor], judge: Judge, file: str = "judged.json") -> dict[str, float]:
