@@ -118,7 +118,7 @@ class Divergence(Component, nn.Module):
 
     Constructor: `__init__(self, *, <options>)`. Called as `divergence(x, y)`, which refuses samples that are empty, not
     finite or too large (`ValueError`), lifts half precision to float32, switches autocast off and then calls `forward`.
-    An estimate may be negative where its docstring says so; equal clouds give a finite value near 0 and finite gradients.
+    An estimate may be negative where its docstring says so. Equal clouds give a finite value near 0 and finite gradients.
     """
 
     interface = "divergence"
@@ -149,10 +149,7 @@ class Divergence(Component, nn.Module):
 
 
 class Regulariser(Component, nn.Module):
-    """A penalty on an encoder's distribution, as Eq. 17; sums over the event, keeps the batch.
-
-    Constructor: `__init__(self, *, <options>)`.
-    """
+    """A penalty on an encoder's distribution, as Eq. 17; sums over the event. Constructor: `__init__(self, *, <options>)`."""
 
     interface = "regulariser"
 
@@ -167,8 +164,7 @@ class Regulariser(Component, nn.Module):
 class Prior(Component, nn.Module):
     """A distribution over the deepest level (or, through deeper decoders, over any: Eq. 7).
 
-    Constructor: `__init__(self, shape, /, *, <options>)`, which must hand `shape` on to `super().__init__`.
-    Draws are made on the device and in the dtype that the module was moved to: those of `self.anchor`.
+    Constructor: `__init__(self, shape, /, *, <options>)`, which hands `shape` on. Draws have the device and dtype of `self.anchor`.
     """
 
     interface = "prior"
@@ -194,8 +190,7 @@ class DataSource(Component):
     Attributes:
         shape: Shape of one example, channels first for images: (C, H, W).
         value_range: Lowest and highest value an example may hold.
-        labels: One class per example, (N,), or None; −1 where an example has none. Never trained on; they colour figures and score
-            representations.
+        labels: One class per example, (N,), or None; −1 where an example has none. Never trained on.
         class_names: What class 0, 1, … is called, for tables and figures, or None where they have no names.
     """
 
@@ -225,6 +220,10 @@ class DataSource(Component):
         """The examples at `indices`, (B, *shape); one by one unless overridden by a read of all at once."""
         return torch.stack([self[int(index)] for index in indices])
 
+    def augment(self, x: Float[Tensor, "B *x"], indices: Int[Tensor, " B"], *key: int) -> Float[Tensor, "B *x"]:
+        """Changes a batch for training, on its device, by draws that (seed, epoch) = `key` and each index decide; not unless overridden."""
+        return x
+
     def fingerprint(self) -> str:
         """A text that tells these examples from others, for a run to find its data changed; a hash of 32 of them unless overridden.
 
@@ -239,9 +238,7 @@ class Observer(Component):
 
     Constructor: `__init__(self, training, /)` with an `owae.run.observers.Training`; one is made when training starts, in the one
     process that writes. What a method raises is logged once and ends the observer, not the training, unless it is an `OwaeError`.
-
-    Attributes:
-        always: Whether it watches every training; otherwise those whose `train.loggers` names it.
+    It watches the trainings whose `train.loggers` names it, or, where `always`, every one.
     """
 
     interface = "observer"
@@ -255,10 +252,7 @@ class Observer(Component):
         """Takes one logged step, a line of `metrics.jsonl`: `epoch`, `step` and named numbers, None where one is not finite."""
 
     def epoch_ended(self, epoch: int, *, last: bool) -> Mapping[str, Picture]:
-        """Called after each epoch, counted from 1, and said to be the last if training ends with it.
-
-        Returns pictures that it has drawn, by name; every observer is handed them.
-        """
+        """Called after each epoch, counted from 1; training may end with it. Returns pictures by name, which every observer is handed."""
         return {}
 
     def picture(self, name: str, picture: Picture, step: int) -> None:
@@ -269,13 +263,15 @@ class Observer(Component):
 
 
 class Phase(Component):
-    """A further training of a trained stack, by the same engine.
+    """A further training of a trained stack, by the same engine; or, where `first`, a change of what the first training begins with.
 
     Constructor: `__init__(self, *, <options>)`, which are a table of the config under the phase's own name. A run trains its phases
-    after the first training, in the order of the file, each in a folder of its own: `RUN/<name>/`.
+    after the first training, in the order of the file, each in a folder of its own: `RUN/<name>/`. Those that are `first` train nothing
+    and are not asked for `options`: the first training is that of the stack, and learns from the examples, that they return.
     """
 
     interface = "phase"
+    first: ClassVar[bool] = False
 
     @abstractmethod
     def extend(self, stack: Any) -> Any:
@@ -294,6 +290,10 @@ class Phase(Component):
 
     def options(self) -> Mapping[str, Any]:
         """The keys of [train] that this training has in place of the first one's."""
+        return {}
+
+    def origin(self) -> Mapping[str, Any]:
+        """What `run.json` is to keep of what `prepare` took from elsewhere, if it is `first`: JSON values."""
         return {}
 
 

@@ -18,7 +18,7 @@ import tomli_w
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, field_validator
 
 from owae.config import overrides
-from owae.config.old_keys import replace_old_keys
+from owae.config.old_keys import NEWEST, refuse_newer, replace_old_keys
 from owae.config.schema import Component, Context, LevelConfig, Phase, Spec
 from owae.config.unknown_keys import Tables
 from owae.config.weights import Weights
@@ -32,6 +32,7 @@ class Config(BaseModel, frozen=True):
     """A whole config, valid. Two are equal if they say the same, from whatever files.
 
     Attributes:
+        version: The version of what keys mean, 1 so far, also where a file does not say; a newer one is refused.
         matched_level: The level at which stacking stops: the divergence compares its codes with its prior.
         data: What to train on.
         weights: The table [weights].
@@ -47,6 +48,7 @@ class Config(BaseModel, frozen=True):
 
     model_config = STRICT
 
+    version: int = Field(default=1, ge=1, le=NEWEST)
     matched_level: int = Field(default=None, validate_default=True)
     data: Component = Field(default=None, validate_default=True)
     weights: Weights = Field(default=None, validate_default=True)
@@ -57,6 +59,7 @@ class Config(BaseModel, frozen=True):
     train: Options = Field(default={}, validate_default=True)
     levels: tuple[LevelConfig, ...] = Field(default=(), validate_default=True)
     _source: str = PrivateAttr("")
+    _first: frozenset[str] = PrivateAttr(frozenset())
 
     @property
     def source(self) -> str:
@@ -66,6 +69,15 @@ class Config(BaseModel, frozen=True):
     @property
     def phases(self) -> dict[str, Spec]:
         """The further phases of training, by name, in the order of the file."""
+        return {name: spec for name, spec in self._tables.items() if name not in self._first}
+
+    @property
+    def beginnings(self) -> dict[str, Spec]:
+        """What changes the first training (`Phase.first`), by name, in the order of the file."""
+        return {name: spec for name, spec in self._tables.items() if name in self._first}
+
+    @property
+    def _tables(self) -> dict[str, Spec]:
         values = {name: getattr(self, name) for name in type(self).model_fields if name not in Config.model_fields}
         return {name: spec for name, spec in values.items() if spec is not None}
 
@@ -188,11 +200,14 @@ def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source
     replace_old_keys(changed, source)
     set_by, found = overrides.apply(changed, texts)
     replace_old_keys(changed, "--set")
+    refuse_newer(changed.get("version"), source)
     context, model = Context(changed, registry, folder), _with_phases(changed, registry)
     config, wrong = None, _nones(changed)
     try:
         config = read(model, changed, context)
         config._source = source  # pyright: ignore[reportAttributeAccessIssue] # frozen, but for private attributes
+        first = (entry.name for entry in registry.entries if entry.interface == "phase" and getattr(entry.cls, "first", False))
+        config._first = frozenset(first)  # pyright: ignore[reportAttributeAccessIssue]
     except ValidationError as error:
         wrong += problems(error, changed, Tables(model, context).unknown)
     found += [overrides.named(problem, set_by) for problem in wrong]

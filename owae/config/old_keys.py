@@ -1,9 +1,16 @@
-"""Keys of earlier versions, replaced by what they have become, so that configs and run folders of those versions go on to open."""
+"""Keys of earlier versions, replaced by what they have become, so that configs and run folders of those versions go on to open.
+
+A config of a version that is not known yet is refused instead of being misread.
+"""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
+
+from owae.errors import ConfigError, Problem
+
+NEWEST = 1  # The version of configs; raised when a key's meaning changes. A key that is only renamed is replaced below.
 
 logger = logging.getLogger(__name__)
 
@@ -29,3 +36,10 @@ def replace_old_keys(values: dict[str, Any], source: str) -> None:
         best = {"metric": best} if isinstance(best, str) else best or stopping
         train["best"] = {**best, "patience": stopping.get("patience", 10)}
         say("'early_stopping' in [train] is now the patience of 'best', and by the metric of that")
+
+
+def refuse_newer(version: object, source: str) -> None:
+    """Refuses a config that a newer owae wrote, before its new keys are taken for mistakes; `ConfigError`."""
+    if type(version) is int and version > NEWEST:
+        message = f"found {version}; this owae reads configs up to version {NEWEST}, a newer one (pip install -U owae) would work"
+        raise ConfigError([Problem("version", message)], source)

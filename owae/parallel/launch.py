@@ -25,25 +25,21 @@ logger = logging.getLogger(__name__)
 def only_main_process_reports() -> Iterator[None]:
     """Runs the block so that only the first of several processes reports what all of them meet.
 
-    The others log errors alone, and end without a message where a step stops all of them, a signal does, or a peer is gone.
+    The others log errors alone, and end without a message where a step or a signal stops all of them, or a peer is gone.
     """
     if global_rank() > 0:
         logging.getLogger("owae").setLevel(logging.ERROR)
     try:
         yield
-    except (InterruptionError, StepError) as error:
-        if global_rank() > 0:
-            raise SystemExit(0) from error
-        raise
-    except PeerError as error:
-        if global_rank() > 0:
-            raise SystemExit(1) from error
-        raise
     except OwaeError as error:
-        if global_rank() > 0:
-            logger.error("process %d: %s", global_rank(), error)
-            raise SystemExit(error.exit_code) from error
-        raise
+        if global_rank() == 0:
+            raise
+        if isinstance(error, InterruptionError | StepError):
+            raise SystemExit(0) from error
+        if isinstance(error, PeerError):
+            raise SystemExit(1) from error
+        logger.error("process %d: %s", global_rank(), error)
+        raise SystemExit(error.exit_code) from error
 
 
 def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, precision: str = "32") -> Fabric:
@@ -106,12 +102,29 @@ def _join(device: torch.device, devices: int, nodes: int, precision: str) -> Fab
             # Processes that Fabric starts are told before it has told them their place: any number above 0 makes them followers.
             inherited = os.environ.get(RANK)
             os.environ[RANK] = inherited or "1"
+            _connect_restarted("nccl" if device.type == "cuda" else "gloo")
             fabric.launch()
             os.environ[RANK] = str(fabric.global_rank)
             fabric.barrier()  # what connects for the first time may print
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"the {devices * nodes} processes of this training did not come together: {error}") from error
     return fabric
+
+
+def _connect_restarted(backend: str) -> None:
+    """Connects the processes that torchrun has started again on one machine, by keys of this attempt; Fabric then takes their group.
+
+    torchrun's store outlives an attempt: without a prefix, a process that comes early reads where one of the attempt before listened.
+    """
+    attempt, machines = (os.environ.get(name, "0") for name in ("TORCHELASTIC_RESTART_COUNT", "GROUP_WORLD_SIZE"))
+    if launched_processes() is None or attempt == "0" or machines != "1":  # machines may count their attempts differently
+        return
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(rendezvous("env://"))
+    prefixed = PrefixStore(f"attempt {attempt}", store)
+    torch.distributed.init_process_group(backend, store=prefixed, rank=rank, world_size=size)
 
 
 def leave(fabric: Fabric) -> None:

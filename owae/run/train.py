@@ -79,6 +79,9 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
             opened.enter_context(deterministic(options.deterministic))
             with peers():
                 fabric.barrier()  # for the folder
+            if not (resume and checkpoint.paths(folder / CHECKPOINTS)):
+                for beginning in built.beginnings.values():
+                    beginning.prepare(built.stack, built.train)
             steps = _train(folder, config, built, fabric, interrupts, observers, resume=resume, make_ready=make_ready)
             before = folder
             for name, phase in built.phases.items():

@@ -128,3 +128,15 @@ def test_a_relative_config_gives_absolute_paths(tmp_path: Path, registry: Regist
     load(tmp_path, registry)
     monkeypatch.chdir(tmp_path)
     assert Config.load("some.toml", registry).to_dict()["data"]["path"] == str(tmp_path / "pictures")
+
+
+def test_a_config_says_its_version_and_a_newer_one_is_refused_before_its_keys(tmp_path: Path, registry: Registry) -> None:
+    config = load(tmp_path, registry)
+    assert config.to_toml().startswith("version = 1\n")
+    assert load(tmp_path, registry, edited({"version": 1})) == config
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, registry, edited({"version": 2, "invented_later": 3}))
+    assert [problem.place for problem in caught.value.problems] == ["version"]
+    assert "found 2; this owae reads configs up to version 1" in str(caught.value)
+    for wrong in (0, "1", 1.5, True):
+        assert mistakes(tmp_path, registry, edited({"version": wrong})).keys() == {"version"}

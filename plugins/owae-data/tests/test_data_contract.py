@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from owae import DataSource, Registry
+from owae.data.loader import Loader
 from owae.registry.options import options_model, validated
 from owae.testing import check_source
 from owae_data import owae_components
@@ -26,6 +27,7 @@ from owae_data.mnist import Mnist
 from owae_data.samples import write_celeba, write_mnist, write_svhn
 from owae_data.shipped import Digits, Mnist5k
 from owae_data.svhn import Svhn
+from owae_data.vision.source import Torchvision
 
 Case = Callable[[Path], tuple[Any, dict[str, Any]]]
 
@@ -36,7 +38,7 @@ def _random(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def _folder(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
     for number, pixels in enumerate(_random(12, 45, 33, 3)):
-        (tmp_path / "cats" if number % 3 else tmp_path / "dogs").mkdir(exist_ok=True)
+        (tmp_path / "cats" if number % 3 else tmp_path / "dogs").mkdir(exist_ok=True, parents=True)
         Image.fromarray(pixels).save(tmp_path / ("cats" if number % 3 else "dogs") / f"{number}.png")
     return ImageFolder, {"path": tmp_path, "value_range": (-1.0, 1.0)}
 
@@ -73,6 +75,19 @@ def _celeba(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
     return CelebA, {"root": tmp_path, "verify": False, "attribute": "Smiling"}
 
 
+def _fashion(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    write_mnist(tmp_path / "FashionMNIST" / "raw")
+    return Torchvision, {"name": "FashionMNIST", "root": tmp_path, "verify": False, "size": (14, 14)}
+
+
+def _eurosat(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    folder, _ = tmp_path / "eurosat" / "2750", _folder(tmp_path / "eurosat")
+    folder.mkdir()
+    for name in ("cats", "dogs"):
+        (tmp_path / "eurosat" / name).rename(folder / name)
+    return Torchvision, {"name": "EuroSAT", "root": tmp_path, "download": False}
+
+
 CASES: dict[str, Case] = {
     "digits": lambda _: (Digits, {}),
     "mnist-5k": lambda _: (Mnist5k, {"value_range": (-1.0, 1.0)}),
@@ -83,14 +98,21 @@ CASES: dict[str, Case] = {
     "mnist": _mnist,
     "svhn": _svhn,
     "celeba": _celeba,
+    "torchvision's, read by owae": _fashion,
+    "torchvision's, opened by its class": _eurosat,
 }
 
 
 @pytest.fixture(params=CASES)
-def sources(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, DataSource]:
+def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], DataSource]:
     monkeypatch.setenv("OWAE_DATA", str(tmp_path / "store"))
     cls, options = CASES[request.param](tmp_path)
-    return {split: cls(split, **options) for split in ("train", "test")}
+    return lambda split: cls(split, **options)
+
+
+@pytest.fixture
+def sources(make: Callable[[str], DataSource]) -> dict[str, DataSource]:
+    return {split: make(split) for split in ("train", "test")}
 
 
 def _all(source: DataSource) -> torch.Tensor:
@@ -159,8 +181,15 @@ def worker() -> Iterator[ProcessPoolExecutor]:
 
 def test_a_source_survives_the_way_to_a_worker(sources: dict[str, DataSource], worker: ProcessPoolExecutor) -> None:
     source = sources["test"]
-    there = worker.submit(methodcaller("batch", torch.arange(len(source))), source).result(timeout=120)
+    there = worker.submit(methodcaller("batch", torch.arange(len(source))), source).result(timeout=900)
     assert torch.equal(there, _all(source))
+
+
+def test_a_source_made_anew_goes_on_with_the_same_batches(make: Callable[[str], DataSource]) -> None:
+    first = list(Loader(make("train"), 3, seed=5).epoch(2))
+    rest = list(Loader(make("train"), 3, seed=5).epoch(2, start=1))
+    assert len(rest) == len(first) - 1
+    assert all(torch.equal(one, other) for one, other in zip(first[1:], rest, strict=True))
 
 
 def test_every_example_counts_where_all_are_few_and_some_where_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:

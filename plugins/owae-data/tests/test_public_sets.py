@@ -71,7 +71,7 @@ def test_damaged_idx_files_are_named(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
     labels = tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(labels.read_bytes())
-    with pytest.raises(DataError, match="IDX file of bytes with 3 axes"):
+    with pytest.raises(DataError, match="IDX file of whole numbers with 3 axes"):
         Mnist("test", root=tmp_path, verify=False)
     path.write_bytes(whole)
     labels.write_bytes((tmp_path / "mnist" / "train-labels-idx1-ubyte.gz").read_bytes())

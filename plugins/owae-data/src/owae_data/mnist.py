@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from jaxtyping import UInt8
-
-from owae.errors import DataError
 from owae.interfaces import Shape
 from owae_data.base import StoredSource, ValueRange
-from owae_data.cache import Decoder
 from owae_data.public_files import LocalFile, OfficialFile, PublicFiles
+from owae_data.vision.idx import labelled
 
 MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
 CHECKSUMS = {
@@ -31,6 +24,7 @@ class Mnist(StoredSource):
     """The official 60,000 images to train on and 10,000 to test on, (1, 28, 28), with their digits as labels.
 
     The files are looked for, packed (`.gz`) or unpacked, in `mnist`, in torchvision's `MNIST/raw` and in the data folder itself.
+    Sets of the same format are `{ kind = "torchvision", name = "FashionMNIST" }` and so on.
 
     Args:
         root: The data folder; by default that in the environment variable `OWAE_DATA`, or else the user's cache folder.
@@ -52,13 +46,9 @@ class Mnist(StoredSource):
         value_range: ValueRange = (0.0, 1.0),
     ) -> None:
         files = PublicFiles(self.name, root, "MNIST/raw", download=download, verify=verify)
-        images = _fetch(files, f"{FILES[split]}-images-idx3-ubyte")
-        labels = _fetch(files, f"{FILES[split]}-labels-idx1-ubyte")
-        examples = files.convert(images, labels, decoder=lambda: _decoder(images))
-        numbers = _read(labels, 1)
-        if len(numbers) != len(examples):
-            raise DataError(f"{labels.path} has {len(numbers)} labels for the {len(examples)} images in {images.path}")
-        super().__init__(examples, labels=torch.from_numpy(numbers.astype(np.int64)), value_range=value_range)
+        images, labels = (_fetch(files, f"{FILES[split]}-{what}-ubyte") for what in ("images-idx3", "labels-idx1"))
+        part = files.convert(images, labels, decode=lambda: labelled(images, labels))
+        super().__init__(part.examples, labels=part.labels, value_range=value_range)
 
     @classmethod
     def declared_shape(cls, *, verify: bool, **options: Any) -> Shape | None:
@@ -70,21 +60,3 @@ def _fetch(files: PublicFiles, name: str) -> LocalFile:
     packed = f"{name}.gz"
     official = OfficialFile(packed, CHECKSUMS[name], MIRRORS[0] + packed, tuple(mirror + packed for mirror in MIRRORS))
     return files.fetch(official, name, name.replace("-idx", ".idx"))
-
-
-def _decoder(images: LocalFile) -> Decoder:
-    pixels = _read(images, 3)
-    return Decoder((len(pixels), 1, *pixels.shape[1:]), lambda: [pixels[:, None]])
-
-
-def _read(local: LocalFile, axes: int) -> UInt8[np.ndarray, "N ..."]:
-    """Reads an IDX file: two zero bytes, the dtype (8 for bytes), the number of axes, their lengths, and the entries."""
-    try:
-        with gzip.open(local.path) if local.path.suffix == ".gz" else local.path.open("rb") as file:
-            data = bytearray(file.read())  # torch wants memory that it may write to
-        if data[:4] != bytes([0, 0, 8, axes]):
-            raise ValueError(f"does not begin like an IDX file of bytes with {axes} axes")
-        lengths = np.frombuffer(data, ">i4", axes, 4)
-        return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(lengths)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise local.error(f"cannot be read ({error})") from error

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from owae.errors import DataError
 from owae.interfaces import Shape
 
-Source = Any  # what PIL.Image.open takes: a path or a binary stream
+Source = Any  # what PIL.Image.open takes, a path or a binary stream; or what it gives
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by the number of channels
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
@@ -66,7 +67,7 @@ def survey(source: Source, form: Form) -> tuple[int, int, int]:
     Raises:
         Exception: It cannot be read, or is smaller than the crop; whatever Pillow raises.
     """
-    with Image.open(source, formats=_formats()) as opened:
+    with _opened(source) as opened:
         channels = form.channels or (1 if _is_grey(opened) else 3)
         if form.crop is None and form.size is not None:
             return channels, *form.size
@@ -89,7 +90,7 @@ def read(source: Source, form: Form) -> UInt8[np.ndarray, "C H W"]:
     Raises:
         Exception: It cannot be read to its end; whatever Pillow raises.
     """
-    with Image.open(source, formats=_formats()) as opened:
+    with _opened(source) as opened:
         opened.load()
         picture = _eight_bit(ImageOps.exif_transpose(opened), None if form.channels == 4 else form.background)
         picture = picture.convert(MODES[form.channels or 3])
@@ -134,6 +135,10 @@ def as_event(path: Path, form: Form, shape: Shape) -> UInt8[np.ndarray, "*x"]:
         what = "does not exist" if not os.path.lexists(path) else f"cannot be read as a picture: {error or type(error).__name__}"
         raise DataError(f"{path} {what}") from error
     return pixels.reshape(shape)
+
+
+def _opened(source: Source) -> AbstractContextManager[Image.Image]:
+    return nullcontext(source) if isinstance(source, Image.Image) else Image.open(source, formats=_formats())
 
 
 def _check_crop(height: int, width: int, crop: tuple[int, int]) -> None:

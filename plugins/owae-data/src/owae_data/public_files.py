@@ -14,11 +14,13 @@ import logging
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import UInt8
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from owae.errors import DataError
@@ -67,11 +69,36 @@ class LocalFile:
         )
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """What is in the files of a part of a set.
+
+    Attributes:
+        decoder: Decodes its pictures.
+        labels: The class of each.
+        classes: Names of the classes, where the files or the set's makers name them.
+    """
+
+    decoder: Decoder
+    labels: Int[np.ndarray, " N"]
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A part of a set, decoded: pictures, the class of each, and names of the classes."""
+
+    examples: UInt8[Tensor, "N C H W"]
+    labels: Int[Tensor, " N"]
+    classes: tuple[str, ...] | None
+
+
 class PublicFiles:
     """The files of one public data set: in its folder, or in places beside it where they may lie already.
 
     Args:
-        name: Of the data set, and of its folder in the data folder.
+        name: Of the data set.
+        folder: Its folder in the data folder; called as the set is unless given.
         root: The data folder; by default that of `owae_data.cache.data_root`.
         elsewhere: Other folders below `root` where other programs put the files.
         download: Whether files that are missing may be downloaded.
@@ -82,10 +109,12 @@ class PublicFiles:
         home: The first of them, where downloads go.
     """
 
-    def __init__(self, name: str, root: Path | None, *elsewhere: str, download: bool, verify: bool) -> None:
+    def __init__(
+        self, name: str, root: Path | None, *elsewhere: str, folder: str | None = None, download: bool, verify: bool
+    ) -> None:
         base = data_root(root)
         self.name = name
-        self.folders = [base / name, *(base / other for other in elsewhere), base]
+        self.folders = [base / (folder or name), *(base / other for other in elsewhere), base]
         self.home = self.folders[0]
         self.download = download
         self.verify = verify
@@ -138,22 +167,28 @@ class PublicFiles:
         """Says where the bytes that are made of files by options are kept."""
         return ArrayCache(writable_root(self._root), self.name, {**options, "files": fingerprint(files), "verify": self.verify})
 
-    def convert(self, *files: LocalFile, decoder: Callable[[], Decoder]) -> UInt8[Tensor, "N C H W"]:
-        """Converts files once: their bytes come from the cache, or are checked, decoded and put there.
+    def convert(self, *files: LocalFile, decode: Callable[[], Labelled], **key: Any) -> Converted:
+        """Converts files once: what they hold comes from the cache, or they are checked, decoded and put there.
 
         Args:
             files: What the bytes are made of.
-            decoder: Makes them; asked for where there is something to decode.
+            decode: Reads them; called where there is something to decode.
+            key: What else the bytes depend on.
 
         Raises:
             DataError: A file is not the official one.
         """
-        cached = self.cache((file.path.name, file.path) for file in files)
+        cached = self.cache(((file.path.name, file.path) for file in files), **key)
         examples = cached.load()
-        if examples is None:
-            self.check(*files)
-            examples = cached.make(decoder())
-        return examples
+        if examples is not None:
+            notes = cached.notes()
+            classes = notes["classes"]
+            return Converted(examples, torch.tensor(notes["labels"]), None if classes is None else tuple(classes))
+        self.check(*files)
+        found = decode()
+        notes = {"labels": found.labels.tolist(), "classes": found.classes}
+        examples = cached.make(replace(found.decoder, notes=lambda: notes))
+        return Converted(examples, torch.from_numpy(found.labels.astype(np.int64)), found.classes)
 
     def _download(self, official: OfficialFile, otherwise: str) -> LocalFile:
         path, part = self.home / official.name, self.home / f"{official.name}.part"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import lzma
 import struct
 import sys
 import zipfile
@@ -21,10 +22,17 @@ from PIL import Image
 Images = UInt8[np.ndarray, "..."]
 
 
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """An array of bytes, or of whole numbers of 32 bits, in the IDX format, packed where the name ends so."""
+    kind, stored = (8, array) if array.dtype == np.uint8 else (12, array.astype(">i4"))
+    data = struct.pack(f">BBBB{array.ndim}I", 0, 0, kind, array.ndim, *array.shape) + stored.tobytes()
+    path.write_bytes({".gz": gzip.compress, ".xz": lzma.compress}.get(path.suffix, bytes)(data))
+
+
 def write_mnist(
     folder: Path, *, train: int = 30, test: int = 10, packed: bool = True, seed: int = 0
 ) -> dict[str, tuple[Images, Images]]:
-    """The four IDX files of MNIST. Returns images (N, 28, 28) and labels (N,) by split."""
+    """The four IDX files of MNIST, and of the sets made after it. Returns images (N, 28, 28) and labels (N,) by split."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     made = {}
@@ -32,8 +40,7 @@ def write_mnist(
         images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         labels = rng.integers(0, 10, count, dtype=np.uint8)
         for name, array in ((f"{stem}-images-idx3-ubyte", images), (f"{stem}-labels-idx1-ubyte", labels)):
-            data = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-            (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(data) if packed else data)
+            write_idx(folder / (f"{name}.gz" if packed else name), array)
         made[split] = images, labels
     return made
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from owae.interfaces import Shape
 from owae_data.base import StoredSource, ValueRange
 from owae_data.cache import Block, Decoder
-from owae_data.public_files import LocalFile, OfficialFile, PublicFiles
+from owae_data.public_files import Labelled, LocalFile, OfficialFile, PublicFiles
 
 URL = "http://ufldl.stanford.edu/housenumbers/"
 CHECKSUMS = {
@@ -54,10 +53,9 @@ class Svhn(StoredSource):
         if split == "test":
             wanted = ("test",)
         files = PublicFiles(self.name, root, "SVHN", download=download, verify=verify)
-        found = [files.fetch(_official(part)) for part in wanted]
-        examples = files.convert(*found, decoder=lambda: _decoder(found))
-        labels = np.concatenate([_labels(file) for file in found])
-        super().__init__(examples, labels=torch.from_numpy(labels % 10), value_range=value_range)  # the files say 10 for 0
+        found = [files.fetch(official(part)) for part in wanted]
+        part = files.convert(*found, decode=lambda: decode(found))
+        super().__init__(part.examples, labels=part.labels, value_range=value_range)
 
     @classmethod
     def declared_shape(cls, *, verify: bool, **options: Any) -> Shape | None:
@@ -65,18 +63,21 @@ class Svhn(StoredSource):
         return (3, 32, 32) if verify else None
 
 
-def _official(part: str) -> OfficialFile:
+def official(part: str) -> OfficialFile:
+    """The file of one part: train, extra or test."""
     name = f"{part}_32x32.mat"
     return OfficialFile(name, CHECKSUMS[part], URL + name, (URL + name,))
 
 
-def _decoder(files: Sequence[LocalFile]) -> Decoder:
+def decode(files: Sequence[LocalFile]) -> Labelled:
+    """Reads files of SVHN, one after the other."""
     shapes = [_shape(file) for file in files]
     height, width, channels, _ = shapes[0]
     for file, shape in zip(files, shapes, strict=True):
         if shape[:3] != shapes[0][:3]:
             raise file.error(f"has images of shape {shape[:3]}, {files[0].path.name} of shape {shapes[0][:3]}")
-    return Decoder((sum(shape[3] for shape in shapes), channels, height, width), lambda: _blocks(files))
+    labels = np.concatenate([_labels(file) for file in files]) % 10  # the files say 10 for 0
+    return Labelled(Decoder((sum(shape[3] for shape in shapes), channels, height, width), lambda: _blocks(files)), labels)
 
 
 def _shape(file: LocalFile) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from owae_mmd.distances import Points, squared_distances
+from owae_mmd.distances import Points
 from owae_mmd.kernels import Kernel
 from owae_mmd.pairs import Side, Weights
 
@@ -21,10 +21,10 @@ def evaluate(
     kernel: Kernel, points: Points, n: int, weights: Weights, graded: int
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "graded d"]]:
     """`V` of the first `n` points against the others, and its gradient in the first `graded`: none, those `n`, or all."""
-    left, right = points.left, points.right
+    left = points.left
     m = len(left) - n
-    of_x, slope = kernel.evaluate(squared_distances(left[:n], right, points.direct, points.floor), slopes=graded > 0)
-    of_y, slope_y = kernel.evaluate(squared_distances(left[n:], right[n:], points.direct, points.floor), slopes=graded > n)
+    of_x, slope = kernel.evaluate(points.between(slice(0, n), slice(0, n + m)), slopes=graded > 0)
+    of_y, slope_y = kernel.evaluate(points.between(slice(n, n + m), slice(n, n + m)), slopes=graded > n)
     by_column = torch.cat([left.new_full((n,), weights.x.within), left.new_full((m,), -weights.x.across)])
     witness_x = torch.mv(of_x, by_column).sub_(_own(kernel, weights.x))
     witness_y = of_y.sum(1).mul_(weights.y.within).sub_(of_x[:, n:].sum(0), alpha=weights.y.across).sub_(_own(kernel, weights.y))

@@ -2,7 +2,8 @@
 
 Expanded, `‖a‖² − 2a·b + ‖b‖²` is one matrix product but errs by `ε · max‖z‖²` (ε the rounding unit), which is much for near points far from
 the origin; direct sums of squared differences are exact but an order of magnitude slower beyond a few dimensions. Which one is
-used follows from the points and the kernel alone, so all backends that ask here see the same numbers.
+used follows from the points and the kernel alone, so all backends that ask here see the same numbers. Where only values and slopes are
+wanted, not a graph, the two are joined on a CPU (`Points.between`): multiplied out, and the few pairs that are near summed directly.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from owae_mmd.kernels import Kernel
 
 ALWAYS_DIRECT = 4  # dimensions up to which differences cost no more than the matrix product
 DIRECT_FOR_KINKS = 64  # dimensions up to which kernels with a kink at 0 get exact distances
+# Pairs nearer than their squared norms' sum over this are near: the others err by less than 1e-4 of their distance in float32.
+NEAR = 64
+MANY = 8  # the share of near pairs, one in so many, from which all are summed directly
 # Largest max‖z‖² / s for the expanded form: then the kernel errs by at most 512 ε, and that only at near points far out.
 TOLERANCE = 256
 
@@ -31,17 +35,41 @@ class Points:
         left, right: The factors, (N, d + 2).
         direct: Whether distances are summed from differences instead of multiplied out.
         floor: Squared distances up to this scalar are no more than rounding and count as 0; None where nothing depends on it.
+        mended: Whether `between` multiplies out and mends the near pairs, whatever `direct` says.
     """
 
     left: Tensor
     right: Tensor
     direct: bool
     floor: Tensor | None
+    mended: bool
 
     @property
     def coordinates(self) -> Tensor:
         """`z` itself, (N, d)."""
         return self.left[:, :-2]
+
+    def between(self, rows: slice, columns: slice) -> Float[Tensor, "n m"]:
+        """Squared distances between two runs of points, without a graph; 0 for a point and itself."""
+        left, right = self.left[rows], self.right[columns]
+        if not self.mended or not len(left):
+            return squared_distances(left, right, self.direct, self.floor)
+        u = left @ right.T
+        own = u.diagonal(rows.start - columns.start).fill_(torch.inf)
+        near = (left[:, -1].amax() + right[:, -2].amax()) / NEAR
+        if u.amin() <= near:
+            i, j = (u <= near).nonzero(as_tuple=True)
+            if len(i) * MANY > u.numel():
+                return squared_distances(left, right, True, self._least)
+            exact = (self.coordinates[rows][i] - self.coordinates[columns][j]).square_().sum(1)
+            u[i, j] = torch.where(exact > self._least, exact, 0.0)
+        own.zero_()
+        return u
+
+    @property
+    def _least(self) -> Tensor:
+        """The floor of exact distances."""
+        return self.left[:, -1].amax() * torch.finfo(self.left.dtype).eps ** 2
 
 
 def prepare(kernel: Kernel, z: Float[Tensor, "N d"]) -> Points:
@@ -57,7 +85,8 @@ def prepare(kernel: Kernel, z: Float[Tensor, "N d"]) -> Points:
         direct = d <= DIRECT_FOR_KINKS
         epsilon = torch.finfo(z.dtype).eps
         floor = largest * (epsilon**2 if direct else 8 * epsilon)
-    return Points(torch.cat([z, ones, squares], 1), torch.cat([-2 * z, squares, ones], 1), direct, floor)
+    mended = not kernel.smooth and d > ALWAYS_DIRECT and z.device.type == "cpu"
+    return Points(torch.cat([z, ones, squares], 1), torch.cat([-2 * z, squares, ones], 1), direct, floor, mended)
 
 
 def squared_distances(

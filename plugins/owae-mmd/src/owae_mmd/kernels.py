@@ -168,7 +168,7 @@ class Laplacian(Kernel):
             value.add_(term)
             if slope is not None:
                 slope.add_(term, alpha=-0.5 * s**-0.5)
-        return value, None if slope is None else slope.mul_(_inverse(distance))
+        return value, None if slope is None else slope.mul_(_inverse(distance, u))
 
     def formula(self, u: str, scale: list[str]) -> str:
         return " + ".join(f"Exp(-(Sqrt({u}) / Sqrt({s})))" for s in scale)
@@ -192,7 +192,7 @@ class Energy(Kernel):
 
     def evaluate(self, u: Pairs, *, slopes: bool) -> tuple[Pairs, Pairs | None]:
         distance = u.sqrt()
-        slope = _inverse(distance).mul_(-0.5) if slopes else None
+        slope = _inverse(distance, u).mul_(-0.5) if slopes else None
         return distance.neg_(), slope
 
     def formula(self, u: str, scale: list[str]) -> str:
@@ -221,6 +221,6 @@ def _root(u: Tensor) -> Tensor:
     return torch.where(apart, torch.where(apart, u, 1.0).sqrt(), 0.0)
 
 
-def _inverse(distance: Tensor) -> Tensor:
-    """`1 / distance`, and 0 where that is infinite."""
-    return distance.reciprocal().masked_fill_(distance == 0, 0)
+def _inverse(distance: Tensor, u: Tensor) -> Tensor:
+    """`1 / distance`, and 0 where `u`, its square, is 0."""
+    return distance / u.clamp_min(torch.finfo(u.dtype).tiny)  # a mask would cost several times as much

@@ -84,17 +84,18 @@ def sum_tiles(
     for tile in _tiles(left, n, weights, compiles):
         rows, columns = tile.rows, tile.columns
         slopes = rows.start < graded
-        arguments = (
-            *(kernel, points.direct, points.floor),
-            *(left[rows], right[columns], tile.by_row, tile.by_column, tile.by_slope, slopes),
-        )
+        weighted = (tile.by_row, tile.by_column, tile.by_slope)
         # Values alone are quick enough, and not worth a second compilation.
-        if compiles and slopes:
+        if not (compiles and slopes):
+            by_row, by_column, slope = mmd_sums(kernel, points.between(rows, columns), *weighted, slopes)
+        else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's compiler warns about its own parts
-                by_row, by_column, slope = _compiled_tile(*arguments)
-        else:
-            by_row, by_column, slope = mmd_tile(*arguments)
+                if points.mended:
+                    by_row, by_column, slope = _compiled_sums(kernel, points.between(rows, columns), *weighted, slopes)
+                else:
+                    pairs = (points.direct, points.floor, left[rows], right[columns])
+                    by_row, by_column, slope = _compiled_tile(kernel, *pairs, *weighted, slopes)
         witness[rows] += by_row
         witness[columns] += by_column
         if slope is None:
@@ -105,6 +106,14 @@ def sum_tiles(
             sums[columns.start : last].addmm_(slope[:, : last - columns.start].T, affine[rows])
     value = weights.x.scale * witness[:n].sum() + weights.y.scale * witness[n:].sum()
     return value, block.combine(points, sums, weights)
+
+
+def mmd_sums(
+    kernel: Kernel, u: Tensor, by_row: Tensor, by_column: Tensor, by_slope: Tensor, slopes: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Returns the tile's weighted sums over rows and over columns, and `S`. Its name is what messages of the compiler say."""
+    value, slope = kernel.evaluate(u, slopes=slopes)
+    return torch.mv(value, by_row), value.sum(0).mul_(by_column), None if slope is None else slope.mul_(by_slope)
 
 
 def mmd_tile(
@@ -118,12 +127,11 @@ def mmd_tile(
     by_slope: Tensor,
     slopes: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Returns the tile's weighted sums over rows and over columns, and `S`. Its name is what messages of the compiler say."""
-    value, slope = kernel.evaluate(squared_distances(left, right, direct, floor), slopes=slopes)
-    return torch.mv(value, by_row), value.sum(0).mul_(by_column), None if slope is None else slope.mul_(by_slope)
+    """Returns the same for a tile's points: compiled, distances and kernel are one pass."""
+    return mmd_sums(kernel, squared_distances(left, right, direct, floor), by_row, by_column, by_slope, slopes)
 
 
-_compiled_tile = compiled(mmd_tile, dynamic=True)
+_compiled_tile, _compiled_sums = compiled(mmd_tile, dynamic=True), compiled(mmd_sums, dynamic=True)
 
 
 def _own_pairs(kernel: Kernel, points: Tensor, n: int, weights: Weights) -> Tensor:

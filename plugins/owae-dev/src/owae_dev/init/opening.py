@@ -1,0 +1,99 @@
+"""Opens both splits of a source, and settles the options that only its examples can tell."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from owae.config import overrides
+from owae.data.sources import examples
+from owae.errors import ConfigError, DataError
+from owae.interfaces import DataSource
+from owae.registry.options import options_model, validated
+from owae.registry.registry import Registry
+from owae_dev.init.places import Place
+
+PLAIN = (0.1, 10.0)  # standard deviations with which numbers are learnt as they are
+
+
+def opened(place: Place, registry: Registry, changes: Iterable[str]) -> tuple[dict[str, Any], DataSource, DataSource, list[str]]:
+    """Returns the table [data] with what had to be changed, both splits, and why.
+
+    Args:
+        place: Where the data are.
+        registry: The sources.
+        changes: `data.KEY=VALUE` texts that beat what was found.
+
+    Raises:
+        DataError: The source cannot be opened.
+        ConfigError: A change is wrong.
+    """
+    values: dict[str, Any] = {"data": dict(place.data)}
+    _, problems = overrides.apply(values, changes)
+    if problems:
+        raise ConfigError(problems)
+    data = values["data"]
+    for key, value in data.items():  # a path of --set is relative to where it was said, as one on the command line
+        if isinstance(value, str) and "path" in key.split("_"):
+            data[key] = str(Path(value).absolute())
+    data, said = _as_they_are(data, registry)
+    try:
+        train, test = _both(data, registry)
+    except DataError as error:
+        if data["kind"] != "image-folder" or "skip_broken" in data:
+            raise
+        data = {**data, "skip_broken": True}
+        try:
+            train, test = _both(data, registry)
+        except DataError:
+            raise error from None
+        said.append(f"left out, for they cannot be read (skip_broken): {error}")
+    return data, train, test, said
+
+
+def _as_they_are(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+    """Leaves vectors of floats unscaled where their scale is one that networks learn, for a range says little of what has tails."""
+    if data["kind"] != "arrays" or {"rescale", "value_range"} & data.keys():
+        return data, []
+    plain = {**data, "rescale": False}
+    with _unsaid():  # what is said of a source that is not kept would mislead
+        train, _ = _both(plain, registry)
+    low, high = train.value_range
+    rows = torch.arange(min(len(train), 1000))
+    if len(train.shape) > 1 or train.batch(rows[:1]).dtype == torch.uint8 or (low >= 0 and high <= 1):
+        return data, []
+    spread = float(examples(train, rows).nan_to_num().std())
+    if PLAIN[0] <= spread <= PLAIN[1]:
+        return plain, [f"numbers stay as they are (rescale = false), from {low:.3g} to {high:.3g}"]
+    brought = (
+        f"numbers from {low:.3g} to {high:.3g} are brought to [-1, 1], for a standard deviation of {spread:.3g} is learnt badly"
+    )
+    return {**data, "value_range": [-1.0, 1.0]}, [brought]
+
+
+@contextlib.contextmanager
+def _unsaid() -> Iterator[None]:
+    """Runs the block without logs below errors."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _both(data: dict[str, Any], registry: Registry) -> tuple[DataSource, DataSource]:
+    options = {key: value for key, value in data.items() if key != "kind"}
+    model, faults = validated(options_model(registry.get("data", data["kind"])), options)
+    if model is None:
+        raise ConfigError(faults, f"[data] of kind '{data['kind']}'")
+    try:
+        train, test = (registry.create("data", data["kind"], split, **dict(model)) for split in ("train", "test"))
+    except OSError as error:
+        raise DataError(f"data '{data['kind']}': {error}") from error
+    return train, test

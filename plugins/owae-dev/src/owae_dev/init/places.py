@@ -1,0 +1,125 @@
+"""Finds the data source for a path or a name: the table [data] of a config."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from owae.errors import DataError, PluginError, nearest
+from owae.files import expanded
+from owae.registry.registry import Registry
+from owae_dev.init.pictures import picture_options
+
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+KINDS = {".npy": "arrays", ".npz": "arrays", ".h5ad": "h5ad"}
+HOMES = {"h5ad": "owae-anndata", "arrays": "owae-data", "image-folder": "owae-data"}  # which distribution brings a source
+MOST = 1_000_000  # files listed in a folder
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data were found.
+
+    Attributes:
+        name: What the config, and so the run, is called after.
+        data: The table [data]; paths are absolute.
+        found: What was seen, a line each.
+    """
+
+    name: str
+    data: dict[str, Any]
+    found: list[str] = field(default_factory=list)
+
+
+def find(place: str, registry: Registry) -> Place:
+    """Returns the source for a path, or else for the name of a set.
+
+    Raises:
+        DataError: There is neither, or nothing in it that a source reads.
+        PluginError: The source's plugin is not installed.
+    """
+    path = expanded(place).absolute()
+    if path.exists():
+        return _of_folder(path, registry) if path.is_dir() else _of_file(path, registry)
+    return _of_name(place, registry)
+
+
+def _of_file(path: Path, registry: Registry) -> Place:
+    kind = KINDS.get(path.suffix.lower()) or _by_content(path)
+    if kind is None and path.suffix.lower() in PICTURES:
+        raise DataError(f"{path} is one picture; the folder of many would work")
+    if kind is None and path.suffix.lower() == ".toml":
+        raise DataError(f"{path} is a config already; owae train takes it")
+    if kind is None:
+        raise DataError(f"{path}: a file ending in '{path.suffix}' is read by no source; {_readable()} would work")
+    return Place(path.stem, {"kind": _installed(kind, registry), "path": str(path)}, [f"{path} is read by the source '{kind}'"])
+
+
+def _by_content(path: Path) -> str | None:
+    with path.open("rb") as file:
+        return "arrays" if file.read(6) == b"\x93NUMPY" else None
+
+
+def _of_folder(path: Path, registry: Registry) -> Place:
+    counts = Counter(suffix for _, suffix in _files(path))
+    name = path.resolve().name or "data"
+    pictures = sum(counts[suffix] for suffix in PICTURES)
+    if pictures:
+        options, found = picture_options([file for file, suffix in _files(path) if suffix in PICTURES])
+        data = {"kind": _installed("image-folder", registry), "path": str(path), **options}
+        others = sum(counts.values()) - pictures
+        return Place(name, data, [f"{path} holds {pictures:,} pictures" + (f"; other files: {others:,}" if others else ""), *found])
+    single = [file for file, suffix in _files(path) if suffix in KINDS]
+    if len(single) == 1:
+        return _of_file(single[0], registry)
+    seen = ", ".join(f"{count:,} '{suffix or 'without a suffix'}'" for suffix, count in counts.most_common(5)) or "nothing"
+    raise DataError(f"{path} holds {seen}; a folder of pictures would work, or {_readable()}")
+
+
+def _files(path: Path) -> Iterator[tuple[Path, str]]:
+    """Lists files and their suffixes, but for hidden ones, in sorted order."""
+    count = 0
+    for at, folders, files in os.walk(path, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                count += 1
+                if count > MOST:
+                    return
+                yield Path(at, name), Path(name).suffix.lower()
+
+
+def _of_name(name: str, registry: Registry) -> Place:
+    kinds = registry.names("data")
+    if name not in kinds:
+        close = nearest(name, kinds)
+        hint = f"; did you mean '{close}'?" if close else ""
+        ready = ", ".join(kind for kind in kinds if not _needs(registry.get("data", kind)))
+        raise DataError(f"there is no file or folder '{name}', and no set of that name{hint} Sets that need no path: {ready}")
+    needed = _needs(registry.get("data", name))
+    if needed:
+        raise DataError(f"the source '{name}' needs {', '.join(needed)}; a path to the data would work in place of its name")
+    return Place(name, {"kind": name}, [f"'{name}' is the name of a source"])
+
+
+def _needs(source: type) -> list[str]:
+    """The options of a source that have no default."""
+    constructor: Callable[..., Any] = source.__init__
+    parameters = inspect.signature(constructor).parameters.values()
+    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
+
+
+def _installed(kind: str, registry: Registry) -> str:
+    if kind not in registry.names("data"):
+        home = HOMES.get(kind, "owae-data")
+        raise PluginError(f"the source '{kind}', which reads this, is not installed; pip install {home} brings it")
+    return kind
+
+
+def _readable() -> str:
+    return f"a file of {', '.join(sorted(KINDS))}"

@@ -1,0 +1,140 @@
+"""`owae init`: what it writes for data of every kind trains; what cannot be trained on is said and nothing is written."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from owae import Config, Registry
+from owae.errors import ConfigError, OwaeError
+from owae.run.train import train
+from owae_dev.init.facts import Facts
+from owae_dev.init.recipe import batch_size, recipe
+from owae_dev.init.write import write
+
+SHORT, PHASES = ["train.epochs=1", "train.log_every=1"], ("refine", "bottom")
+
+
+@pytest.fixture(scope="module")
+def registry():
+    """Without the plugin that draws, which takes its time."""
+    return Registry.discover(["owae-layers", "owae-mmd", "owae-data", "owae-costs", "owae-refine"])
+
+
+def series(folder: Path) -> Path:
+    time, rng = np.linspace(0, 4 * np.pi, 128), np.random.default_rng(0)
+    waves = np.sin(time + rng.uniform(0, 6, (60, 1))) + 0.1 * rng.standard_normal((60, 128))
+    np.save(folder / "series.npy", waves.astype(np.float32))
+    return folder / "series.npy"
+
+
+def arrays(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    np.savez(folder / "rgb.npz", x=rng.integers(0, 256, (60, 20, 20, 3), dtype=np.uint8), y=np.arange(60) % 3)
+    return folder / "rgb.npz"
+
+
+def pictures(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        path = folder / "faces" / ("cats" if i % 2 else "dogs") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20 + i % 8, 30, 3), dtype=np.uint8)).save(path)
+    (folder / "faces" / "cats" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13))
+    (folder / "faces" / "notes.txt").write_text("not a picture")
+    return folder / "faces"
+
+
+def few_numbers(folder: Path) -> Path:
+    np.save(folder / "three.npy", np.random.default_rng(0).standard_normal((50, 3)))
+    return folder / "three.npy"
+
+
+# What is made, the shape of an example, the dimensions of codes, and words of the comment.
+MADE: list[tuple[Callable[[Path], Path], tuple[int, ...], list[int], tuple[str, ...]]] = [
+    (series, (128,), [32, 16, 8, 4, 2], ("rescale = false", "as in series")),
+    (arrays, (3, 20, 20), [64, 16, 8, 4, 2], ("3 classes", "convolutions")),
+    (pictures, (3, 24, 32), [64, 16, 8, 4, 2], ("41 pictures; other files: 1", "skip_broken", "2 classes")),
+    (few_numbers, (3,), [2], ("linear",)),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "shape", "dims", "words"), MADE, ids=[each[0].__name__ for each in MADE])
+def test_what_is_written_trains(make, shape, dims, words, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch):
+    place = make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    path = write(str(place), registry)
+    text = path.read_text()
+    assert path == Path(f"{place.stem}.toml")
+    assert str(tmp_path) not in text.partition("[data]")[2]  # the data lie beside the config, so both can be moved
+    assert all(word in text for word in words)
+    config = Config.load(path, registry, [*SHORT, *(f"{phase}.epochs=1" for phase in PHASES if f"[{phase}]" in text)])
+    run = train(config, registry)
+    assert tuple(run.model.layers[0].in_shape) == shape
+    assert [layer.latent_shape for layer in run.model.layers] == [(dim,) for dim in dims]
+    assert run.model.sample(3).isfinite().all()
+
+
+def test_it_says_what_it_found_and_overwrites_nothing(tmp_path: Path, registry: Registry, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    place = few_numbers(tmp_path)
+    out = tmp_path / "mine.toml"
+    out.write_text("mine")
+    with pytest.raises(ConfigError, match=r"mine\.toml exists and is left as it is; --force"):
+        write(str(place), registry, out=out)
+    assert out.read_text() == "mine"
+    assert write(str(place), registry, out=out, force=True, changes=["train.epochs=7", "data.holdout=0.5"]) == out
+    assert "found: 25 examples to train on, 25 held out, 3 in" in caplog.text
+    assert "about" in caplog.text.partition("expected: ")[2]
+    config = Config.load(out, registry)
+    assert config.train.epochs == 7
+    assert config.data.values["holdout"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.full((30, 4), np.nan), "not finite, the first of them example 0"),
+        (np.ones((30, 4)), "all examples are alike"),
+        (np.zeros((30, 2, 2, 2, 2)), "wanted is"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_said_and_nothing_is_written(array, words, tmp_path: Path, registry: Registry):
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(OwaeError, match=words):
+        write(str(tmp_path / "x.npy"), registry, out=tmp_path / "x.toml")
+    assert not (tmp_path / "x.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("digit", "did you mean 'digits'"),
+        ("arrays", "needs path"),
+        ("empty", "holds nothing"),
+        ("empty/a.toml", "is a config already"),
+        ("empty/a.docx", "'.docx' is read by no source"),
+    ],
+)
+def test_a_place_without_data_is_refused(place, words, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path("empty")
+    folder.mkdir()
+    if "." in place:
+        Path(place).touch()
+    with pytest.raises(OwaeError, match=words):
+        write(place, registry)
+
+
+def test_choices_follow_the_data_size(registry: Registry):
+    source = registry.create("data", "digits", "train")
+    small, large = (recipe(Facts(source, source, 9, 0.0, 1.0, variance, 0, 0.0, 0, 0)).values for variance in (5.3, 5300.0))
+    assert (small["weights"]["match"], large["weights"]["match"]) == (0.1, 100.0)
+    assert all(-count % batch_size(count) < 0.15 * batch_size(count) for count in range(1000, 1300))
