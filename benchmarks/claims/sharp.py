@@ -56,6 +56,7 @@ def judged(
                 folder_of(DEEP, seed), folder, ignore=shutil.ignore_patterns("*.json.part", "claims.json", "judged*.json")
             )
         sharp = tomllib.loads((EXAMPLES / "mnist_sharp.toml").read_text())
+        sharp["refine"].pop("prior_components")  # the true prior first; the fitted one below
         values = {**configs(seed, epochs, 10.0)[DEEP], **{phase: sharp[phase] for phase in ("refine", "bottom")}}
         train(Config.from_dict(values, registry), registry, out=folder, resume=True)
         found[REFINED] = _stack_scores(folder, judge, registry)
