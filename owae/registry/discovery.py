@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
@@ -13,6 +14,9 @@ from owae.errors import PluginError
 from owae.streams import quiet_stdout
 
 ONLY = "OWAE_PLUGINS"  # environment variable: comma-separated distributions or entry points to load; empty for none
+# Entry-point group of names that plugins add, imported when they are first used: `load` adds `owae.load`; `Run.evaluate`, a function of a
+# run, becomes a run's method, and a class of a run, an attribute made with it.
+NAMES = "owae.names"
 
 
 @dataclass(frozen=True)
@@ -95,3 +99,23 @@ def reason(error: BaseException) -> str:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def _declared(restriction: str | None) -> dict[str, list[Declared]]:
+    return available(NAMES)
+
+
+def extension(name: str) -> Any | None:
+    """Returns what a plugin has declared under a name, or None; `PluginError` if it cannot be imported, or several claim it."""
+    points = _declared(os.environ.get(ONLY)).get(name)
+    return None if points is None else load(f"'{name}'", points)
+
+
+def bound(instance: Any, name: str) -> Any:
+    """Returns what a plugin adds to an instance's class under a name; `AttributeError` if none does."""
+    kind = type(instance).__name__
+    value = None if name.startswith("__") else extension(f"{kind}.{name}")
+    if value is None:
+        raise AttributeError(f"'{kind}' has no attribute '{name}'; a plugin that adds it may not be installed")
+    return value(instance) if isinstance(value, type) else partial(value, instance)

@@ -23,7 +23,7 @@ from owae.config.config import Config
 from owae.errors import DataError, TrainingError
 from owae.interfaces import DataSource, Shape
 from owae.model.stack import Stack
-from owae.registry.extensions import bound
+from owae.registry.discovery import bound
 from owae.registry.registry import Registry
 from owae.run import checkpoint as checkpoints
 from owae.run.folder import CHECKPOINTS, CONFIG, INFO, differences, read_info

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from lightning_fabric import Fabric
 
 from owae.config.build import Built, build, phase_options
 from owae.config.config import Config
@@ -20,9 +20,9 @@ from owae.interfaces import DataSource, Observer, Phase
 from owae.parallel.gather import peers
 from owae.parallel.launch import launch, leave, only_main_process_reports
 from owae.registry.registry import Registry
+from owae.restoring import deterministic
 from owae.run import checkpoint
 from owae.run.best import BestMetric
-from owae.run.determinism import deterministic
 from owae.run.folder import CHECKPOINTS, claimed, writing
 from owae.run.log import open_log
 from owae.run.observers import chosen
@@ -31,9 +31,6 @@ from owae.run.signals import Interrupts
 from owae.training.ema import load_model
 from owae.training.loop import Fit
 from owae.training.options import Options
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 

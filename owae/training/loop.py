@@ -15,9 +15,10 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -33,15 +34,10 @@ from owae.training import randomness
 from owae.training.ema import Average, load_model
 from owae.training.guards import Guard, Rows, within_memory
 from owae.training.networks import channels_last, training_context, use_channels_last
-from owae.training.objective import Step, TrainingObjective, combined, find_unused_parameters, unknown
+from owae.training.objective import Step, TrainingObjective, combined, find_unused_parameters, unknown, validate
 from owae.training.optimizers import make_optimizer, make_schedule, restore_optimizer, warming_up
 from owae.training.options import Options
-from owae.training.precision import LossScale
-from owae.training.tally import Tally
-from owae.training.validation import validate
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from owae.training.tally import LossScale, Tally
 
 logger = logging.getLogger(__name__)
 

@@ -9,14 +9,12 @@ prior, and the mean over processes has less noise. That the mathematics is that 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
