@@ -77,7 +77,7 @@ def load(what: str, owners: Sequence[Declared], make: Callable[[Any], Any] = lam
         PluginError: That fails, or several distributions have declared it; `what` is what the message calls it.
     """
     if len(owners) > 1:
-        raise claimed(what, [owner.distribution for owner in owners])
+        raise clash_error(what, [owner.distribution for owner in owners])
     try:
         return make(owners[0].load())
     except KeyboardInterrupt:
@@ -86,7 +86,7 @@ def load(what: str, owners: Sequence[Declared], make: Callable[[Any], Any] = lam
         raise PluginError(f"{what} of '{owners[0].distribution}' cannot be used: {reason(error)}") from error
 
 
-def claimed(what: str, owners: Iterable[str]) -> PluginError:
+def clash_error(what: str, owners: Iterable[str]) -> PluginError:
     """Makes the error for what several distributions have declared."""
     claims = " and ".join(f"'{owner}'" for owner in owners)
     return PluginError(f"{what} is claimed by {claims}; uninstall one, or set {ONLY} to the plugins you want")

@@ -119,7 +119,7 @@ def combined(
     return replace(whole, posteriors=objectives[-1].posteriors, codes=objectives[-1].codes), message[2 * depth + 1 :]
 
 
-def unknown(stack: Stack) -> Objective:
+def nan_objective(stack: Stack) -> Objective:
     """Returns the objective of a step whose evaluation failed: every term is NaN, and there are no codes."""
     nan = torch.full((), math.nan, device=stack.device)
     terms = [nan] * stack.matched_level

@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 logger = logging.getLogger(__name__)
 
 
-def separate(fabric: Fabric) -> None:
+def separate_streams(fabric: Fabric) -> None:
     """Gives every process but the first a stream that depends on the first one's seed and its own rank."""
     seed = torch.tensor([torch.initial_seed() % 2**62], device=fabric.device)
     dist.broadcast(seed, 0)
