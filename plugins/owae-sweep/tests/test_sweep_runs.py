@@ -15,7 +15,7 @@ import pytest
 import torch
 from interruption import interrupt_at
 from optuna.trial import FrozenTrial, TrialState
-from sweeps import GRID, owae, write_config
+from sweeps import DYING, GRID, owae, write_config
 
 from owae import Config, Registry
 from owae.errors import TrainingError
@@ -226,14 +226,11 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, latents: l
 @pytest.mark.slow
 def test_a_worker_elsewhere_that_dies_is_noticed_by_its_heartbeat(tmp_path: Path):
     """A lone worker is killed, with nobody to watch it; another that joins takes its point again."""
-    config, folder = (
-        write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3]").replace("[0.1, 1.0]", "[1.0]"), epochs=100),
-        tmp_path / "sweep",
-    )
-    alone = owae("sweep", config, "--out", folder, "--heartbeat", "1")
-    until(lambda: bool(list(folder.glob("runs/*/metrics.jsonl"))), alone)
-    alone.kill()
-    alone.communicate()
+    config = write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3]").replace("[0.1, 1.0]", "[1.0]"), epochs=4)
+    folder, steps = tmp_path / "sweep", "train.log_every=1"
+    alone = owae("sweep", config, "--out", folder, "--heartbeat", "1", "--set", steps, program=("-c", DYING))
+    alone.communicate(timeout=900)
+    assert alone.returncode == -signal.SIGKILL
     assert under_way(folder)
-    start(config, out=folder, resume=True, heartbeat=1)
+    start(config, [steps], out=folder, resume=True, heartbeat=1)
     assert finished_once(folder)
