@@ -21,9 +21,10 @@ from owae_explore.session import Session
 
 @pytest.fixture(scope="module")
 def port(pictures) -> Iterator[int]:
-    with contextlib.closing(bound("127.0.0.1", 0)) as socket:
-        with serving(Session(pictures), "<i>run</i>", "127.0.0.1", socket) as (address, _):
-            yield int(address.rstrip("/").rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        socket = stack.enter_context(contextlib.closing(bound("127.0.0.1", 0)))
+        address, _ = stack.enter_context(serving(Session(pictures), "<i>run</i>", "127.0.0.1", socket))
+        yield int(address.rstrip("/").rpartition(":")[2])
 
 
 def ask(port: int, method: str, path: str, body: bytes | str | None = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:
@@ -113,6 +114,7 @@ def explore(*arguments: object):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_a_benchmark_says_how_long_a_move_takes(pictures):
     result = explore(pictures.folder, "--benchmark")
     assert result.exit_code == 0, result.output
