@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -86,13 +87,14 @@ class Shifted(Prior):
 
 def _scalar(case: _Case) -> None:
     """It gives a finite scalar in the samples' precision, for any numbers of samples on either side and any event shape."""
-    for n, m in [(8, 8), (8, 5), (5, 8), (1, 1), (1, 6), (6, 1), (2, 2), (33, 33)]:
-        for event in [case.shape, (1,), (2, 3), (1, 2, 2)]:
-            for dtype in (torch.float32, torch.float64):
-                x, y = (case.events(rows, dtype, shape=event) for rows in (n, m))
-                for how, way in case.ways().items():
-                    where = f"{how} for {n} and {m} {str(dtype).removeprefix('torch.')} events of shape {event}"
-                    require.form(where, way(x, y), (), dtype)
+    sizes = [(8, 8), (8, 5), (5, 8), (1, 1), (1, 6), (6, 1), (2, 2), (33, 33)]
+    tried = [(size, case.shape) for size in sizes]
+    tried += [(size, event) for event in ((1,), (2, 3), (1, 2, 2)) for size in ((8, 5), (1, 1))]
+    for ((n, m), event), dtype in itertools.product(tried, (torch.float32, torch.float64)):
+        x, y = (case.events(rows, dtype, shape=event) for rows in (n, m))
+        for how, way in case.ways().items():
+            where = f"{how} for {n} and {m} {str(dtype).removeprefix('torch.')} events of shape {event}"
+            require.form(where, way(x, y), (), dtype)
 
 
 def _refusals(case: _Case) -> None:

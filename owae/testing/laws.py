@@ -31,6 +31,9 @@ class Case(Generic[Subject]):
     shape: Shape
     device: str
 
+    def __post_init__(self) -> None:
+        torch.empty(0, device=self.device)  # a device that has not been used could not be seeded
+
     def events(self, n: int, dtype: torch.dtype = torch.float32, *, shape: Shape | None = None) -> Tensor:
         """Draws `n` standard normal events, (n, *shape); of the case's own shape unless another is given."""
         return torch.randn(n, *(self.shape if shape is None else shape), device=self.device, dtype=dtype)

@@ -21,8 +21,10 @@ Module = TypeVar("Module", bound=nn.Module)
 @contextmanager
 def seeded(seed: int = WITHIN) -> Iterator[None]:
     """Runs the block under a seed, then puts torch's random numbers back."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []):
+        # Where no device was used, torch.manual_seed would note a whole stack of calls for later, at each of thousands of seeds.
+        reach = torch.cuda.is_initialized() or torch.backends.mps.is_available()
+        (torch.manual_seed if reach else torch.default_generator.manual_seed)(seed)
         yield
 
 

@@ -15,6 +15,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -138,15 +139,16 @@ class Fit:
         finally:
             self.loader.close()
 
+    def _indices(self, epoch: int, first: int, i: int) -> Tensor:
+        return self.loader.indices(epoch, first + i)
+
     def _advance(self, batches: list[Tensor], epoch: int, index: int) -> Step:
         where, first = f"epoch {epoch}, step {self.step + 1}", index * self.options.accumulate
         counts = [self.loader.rows(first + i) for i in range(len(batches))]
         warmup = self.options.warmup
         warm = min(1.0, (self.step + 1) / warmup) if warmup else 1.0
+        rows = partial(self._indices, epoch, first)
         lr, clipped, signal, dropped = warm * float(self.optimizer.param_groups[0]["lr"]), 1.0, 0, False
-
-        def rows(i: int) -> Tensor:
-            return self.loader.indices(epoch, first + i)
 
         self._guard.begin()
         self.optimizer.zero_grad(set_to_none=True)
