@@ -1,4 +1,4 @@
-"""Runs functions through torch.compile where that works, and as they stand where it does not."""
+"""Runs functions through torch.compile where that works, and uncompiled where it does not."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ logger = logging.getLogger(__name__)
 def compiled(function: Callable[P, R], *, must: bool = False, dynamic: bool | None = None) -> Callable[P, R]:
     """Returns a function that runs `function` through torch.compile, from its first call on.
 
-    Where that fails, one warning says so and `function` itself serves from then on. What `function` raises by itself is raised.
+    Where that fails, one warning says so and `function` itself is called from then on. What `function` raises by itself is raised.
 
     Args:
         function: What to compile. A call that fails is made a second time, without torch.compile.
-        must: Whether a failure of the compiler is an error instead.
+        must: Whether a failure of the compiler is an error (`TrainingError`, when called) instead.
         dynamic: As torch.compile has it: True for one translation for all sizes, None to find out at the second size.
-
-    Raises:
-        TrainingError: The compiler failed and `must` is true (when called).
     """
     translated: Callable[P, R] | None = None
     failed = False

@@ -16,11 +16,7 @@ from owae.errors import PluginError, suggestion
 
 
 def check_choices(cls: type, engine: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Refuses an argument of a constructor that is annotated with the values it takes (`Literal`) and is none of them.
-
-    Raises:
-        ValueError: There is one. The message lists what would work.
-    """
+    """Refuses an argument whose annotation lists the values it takes (`Literal`) and that is none of them, with a `ValueError`."""
     if cls.__init__ is object.__init__ and (engine or options):
         raise TypeError(f"{cls.__name__}() takes no arguments")  # Python does not say so of a class with a `__new__`
     choices = _choices(cls.__init__)
@@ -40,7 +36,7 @@ def check_choices(cls: type, engine: Sequence[Any], options: Mapping[str, Any]) 
 
 @cache
 def _choices(constructor: Callable[..., None]) -> dict[str, tuple[tuple[Any, ...], set[Any]]]:
-    """Returns the arguments that take values from a list: these, and the types of which other values are taken too."""
+    """Returns, for each argument that lists values, these values and the other types that it takes."""
     try:
         hints = get_type_hints(constructor)
     except NameError:
@@ -58,10 +54,7 @@ def _choices(constructor: Callable[..., None]) -> dict[str, tuple[tuple[Any, ...
 def checked_result(component: Any, value: object, shape: Sequence[int], differentiable: Callable[[], bool]) -> Tensor:
     """Returns what a cost, a divergence or a regulariser gave, if it is a tensor of a shape, with a gradient where one is due.
 
-    It looks at no number, so that it costs a microsecond and no synchronisation; `differentiable` is asked only where no gradient is.
-
-    Raises:
-        PluginError: It is something else. The message names the component.
+    No value is read, so that it costs a microsecond and no synchronisation. Otherwise a `PluginError` names the component.
     """
     if not isinstance(value, Tensor):
         found = f"a {type(value).__name__}"

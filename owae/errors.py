@@ -1,7 +1,7 @@
 """Defines the errors that a user can meet, and the wording they share.
 
-Every error that is the user's to mend derives from `OwaeError`; the command line turns those into exit code 2. Anything else
-that escapes is a bug in owae or in a plugin.
+Every error that the user can mend derives from `OwaeError`; the command line ends with exit code 2 for those. Anything else that
+escapes is a bug in owae or in a plugin.
 """
 
 from __future__ import annotations

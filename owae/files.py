@@ -1,6 +1,6 @@
 """Writes files whole or not at all: under another name in the same folder, flushed to the disk, then renamed.
 
-And what a JSON file can hold, and paths as people write them.
+Also: what a JSON file can hold, and paths as people write them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks tensors and arrays where they enter, and keeps costs and divergences in float32 at least.
 
-Whatever a user or a plugin hands over passes here: training data and a source's batches (`owae.data`), what a stack encodes and decodes,
-the samples of a divergence. What shape, type, range and finiteness are asked of them, and in which words, is said here alone.
+Training data, what a stack encodes and decodes, and the samples of a divergence pass here: their shape, type, range and finiteness
+are checked by these functions alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _validating: ContextVar[bool] = ContextVar("owae_validating", default=True)
 def unchecked(wanted: bool = True) -> Iterator[None]:
     """Runs the block without reading values back in `check_values`, if wanted.
 
-    The training loop does so: it looks at every term of the objective itself, and a look at the samples would stall a GPU.
+    The training loop does so: it looks at every term of the objective itself, and reading the samples would stall a GPU.
     """
     token = _validating.set(_validating.get() and not wanted)
     try:
@@ -49,12 +49,8 @@ def as_tensor(name: str, data: object) -> Tensor:
 
     An array that is already in order is shared, not copied: a memory map stays on the disk.
 
-    Args:
-        name: What messages call the data.
-        data: Any of those.
-
     Raises:
-        InputError: It is none of those, its parts differ in shape, or it holds other numbers; the message says what would work.
+        InputError: It is none of those, its parts differ in shape, or it holds other numbers; `name` is what the message calls it.
     """
     if isinstance(data, np.ma.MaskedArray):
         raise InputError(f"{name}: found a masked array; {name}.filled(…), with a value for what is masked, would work")
@@ -95,12 +91,7 @@ def check_type(name: str, x: Tensor) -> Tensor:
 
 
 def check_events(name: str, events: Sequence[int], expected: Sequence[int]) -> None:
-    """Refuses events of another shape than expected, which broadcasting would compare in silence.
-
-    Args:
-        name: What messages call the tensor.
-        events: Shape of its events, without the batch axis.
-        expected: The shape that they should have.
+    """Refuses events (shapes without the batch axis) of another shape than expected, which broadcasting would compare in silence.
 
     Raises:
         InputError: They differ. The message names both shapes and, where one exists, the call that brings the tensor into shape.
@@ -127,11 +118,11 @@ def check_values(
         x: Floats, (B, *shape).
         bounds: Lowest and highest value, or None for any finite one.
         slack: How far beyond them values may lie, as a share of their distance.
-        indices: Of which examples the rows are; messages otherwise count the rows, from 0.
-        reason: Whose the bounds are, for the message.
+        indices: The examples that the rows are; without them messages count the rows, from 0.
+        reason: What the bounds belong to, for the message.
 
     Raises:
-        InputError: It does. The message names the first row and, for values on another scale, the call that would work.
+        InputError: The message names the first row and, for values on another scale, the call that would work.
     """
     if not x.numel() or not _validating.get() or torch.compiler.is_compiling():
         return
@@ -175,10 +166,7 @@ def _rescaled(name: str, low: float, high: float, bounds: Range) -> str:
 
 
 def checked_samples(**samples: Tensor) -> tuple[Tensor, ...]:
-    """Returns the samples, float32 at least, if a divergence can compare them.
-
-    Args:
-        samples: Tensors (n, *event) under the names that messages shall use; all with one event shape.
+    """Returns samples (n, *event) that a divergence can compare, float32 at least; messages call them by their keywords.
 
     Raises:
         InputError: An argument is not floating, has no rows or no event axis, differs in its event shape, holds a NaN or an
@@ -202,11 +190,7 @@ def checked_samples(**samples: Tensor) -> tuple[Tensor, ...]:
 
 
 def at_least(least: int, **numbers: int) -> None:
-    """Refuses numbers below `least`, under the names that messages shall use.
-
-    Raises:
-        ConfigError: A number is smaller.
-    """
+    """Refuses numbers below `least` with a `ConfigError`, which calls them by their keywords."""
     for name, number in numbers.items():
         if number < least:
             raise ConfigError(f"{name} is {number}; it takes a whole number from {least} on")

@@ -1,4 +1,4 @@
-"""Keeps stdout for results, and programs going where a stream is closed."""
+"""Keeps stdout for results, and replaces standard streams that are closed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 def open_closed_streams() -> None:
     """Puts the null device in the place of standard streams that were closed when the program was started.
 
-    Else the next file that is opened takes their number, and whatever a library prints is written into it. What is written to a
-    stdout that was closed fails, for results must not be lost in silence; to a stderr, it goes nowhere.
+    Else the next file that is opened takes their number, and whatever a library prints is written into it. Writing to a closed stdout
+    still fails, for results must not be lost in silence; what goes to a closed stderr is dropped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -32,10 +32,7 @@ def on_terminal() -> bool:
 
 @contextlib.contextmanager
 def quiet_stdout() -> Iterator[None]:
-    """Runs the block with stdout going to stderr, for Python and for what libraries in C++ print.
-
-    For code that is not ours, such as a plugin's: stdout belongs to the result of a command.
-    """
+    """Runs the block with stdout going to stderr, for Python and for what C++ libraries print: stdout is for a command's result."""
     if sys.stdout is not None:
         sys.stdout.flush()  # what is still in Python's buffer was printed before
     kept = None

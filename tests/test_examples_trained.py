@@ -120,7 +120,7 @@ def test_the_commands_in_a_headers_order_from_nothing(tmp_path: Path) -> None:
     words = re.search(r"^# +python (-m .*) examples/smoke/data$", config.read_text(), re.MULTILINE)
     assert words is not None
     data = tmp_path / "smoke" / "data"
-    written = subprocess.run([sys.executable, *words[1].split(), data], capture_output=True, text=True, timeout=120, check=True)
+    written = subprocess.run([sys.executable, *words[1].split(), data], capture_output=True, text=True, timeout=900, check=True)
     assert (written.stdout, written.stderr) == (f"{data}\n", "")
     after = owae("train", str(config), "--out", str(tmp_path / "run"))
     assert (after.returncode, after.stdout) == (0, f"{tmp_path / 'run'}\n"), after.stderr

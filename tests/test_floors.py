@@ -146,7 +146,7 @@ for overrides in ([], ["train.epochs=2"]):
 assert run.step == 8
 assert run.model.sample(2).isfinite().all() and len(run.source("test"))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("cannot be locked") == 2
 
@@ -181,5 +181,5 @@ def test_the_core_works_without_any_plugin():
         "assert not loaded, loaded\n"
     )
     environment = {"OWAE_PLUGINS": "", "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr

@@ -70,7 +70,7 @@ def test_every_toml_in_the_documents_loads() -> None:
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     built = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "site.py"), str(tmp_path / "site")], capture_output=True, text=True, timeout=500
+        [sys.executable, str(ROOT / "tools" / "site.py"), str(tmp_path / "site")], capture_output=True, text=True, timeout=900
     )
     assert built.returncode == 0, built.stderr
     assert built.stdout.strip() == str(tmp_path / "site" / "index.html")

@@ -42,7 +42,7 @@ def python(package: Path) -> Python:
     def run(*arguments: str, **keywords) -> subprocess.CompletedProcess[str]:
         command = [str(interpreter), *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env=variables, cwd=package, check=False, **keywords
+            command, capture_output=True, text=True, timeout=900, env=variables, cwd=package, check=False, **keywords
         )
 
     site = run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
@@ -51,7 +51,7 @@ def python(package: Path) -> Python:
     Path(site, "this_environment.pth").write_text(f"import site; site.addsitedir({here!r})\n")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(interpreter)]
     install = [*pip, "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", str(package)]
-    installed = subprocess.run(install, capture_output=True, text=True, timeout=300, env=variables, check=False)
+    installed = subprocess.run(install, capture_output=True, text=True, timeout=900, env=variables, check=False)
     assert installed.returncode == 0, installed.stderr
     assert Path(site, "owae_sliced_example").is_dir()
     return run
@@ -59,7 +59,7 @@ def python(package: Path) -> Python:
 
 def test_it_is_not_installed_here():
     listed = subprocess.run(
-        [sys.executable, "-m", "owae", "plugins", "--json"], capture_output=True, text=True, check=True, timeout=300
+        [sys.executable, "-m", "owae", "plugins", "--json"], capture_output=True, text=True, check=True, timeout=900
     )
     assert NAME not in {row["name"] for row in json.loads(listed.stdout)}
 

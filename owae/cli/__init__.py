@@ -18,6 +18,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -26,18 +27,17 @@ from typer.core import TyperGroup
 from owae.cli.log import set_up_logging
 from owae.errors import OwaeError, PluginError, suggestion
 from owae.hooks import COMMANDS
-from owae.registry.discovery import Declared, declared, reason, restriction, wanted
+from owae.registry import discovery
+from owae.registry.discovery import Declared, restriction
 from owae.streams import open_closed_streams
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
-
-
 # What a machine refuses a program that has no bug: no room, no right, a broken disk, a stream that is closed.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EBADF, errno.EPIPE}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command line (`sys.argv` unless given) and exit."""
+    """Runs a command line (`sys.argv` unless given) and exits."""
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -104,9 +104,8 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         owners = available().get(cmd_name)
         if owners is None:
-            return ctx.fail(
-                "; ".join(filter(None, [f"no such command '{cmd_name}'", suggestion(cmd_name, available()), restriction()]))
-            )
+            said = [f"no such command '{cmd_name}'", suggestion(cmd_name, available()), restriction()]
+            return ctx.fail("; ".join(filter(None, said)))
         try:
             return loaded(cmd_name, owners)
         except PluginError as error:
@@ -141,31 +140,13 @@ def owae(
 
 
 def available() -> dict[str, list[Declared]]:
-    """The commands by name, each with the distributions that claim it; `OWAE_PLUGINS` restricts all but owae's own."""
-    names = wanted()
-    found: dict[str, list[Declared]] = {}
-    for point in declared(COMMANDS):
-        if names is None or point.distribution == "owae" or point.named_in(names):
-            found.setdefault(point.name, []).append(point)
-    return found
+    """Returns the commands by name, each with the distributions that declare it; `OWAE_PLUGINS` restricts all but owae's own."""
+    return discovery.available(COMMANDS)
 
 
 def loaded(name: str, owners: Sequence[Declared]) -> Any:
-    """A command, imported.
-
-    Raises:
-        PluginError: It cannot be, or has several owners.
-    """
-    if len(owners) > 1:
-        claims = " and ".join(f"'{owner.distribution}'" for owner in owners)
-        raise PluginError(f"command '{name}' is claimed by {claims}; uninstall one, or set OWAE_PLUGINS to the plugins you want")
-    (owner,) = owners
-    try:
-        return _command(name, owner.load())
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin may even call sys.exit while it is imported
-        raise PluginError(f"command '{name}' of '{owner.distribution}' cannot be used: {reason(error)}") from error
+    """Imports a command; `PluginError` if that fails, or it has several owners."""
+    return discovery.load(f"command '{name}'", owners, partial(_command, name))
 
 
 def _command(name: str, target: Any) -> Any:
@@ -182,7 +163,7 @@ def _command(name: str, target: Any) -> Any:
 
 
 def _unusable(name: str, why: str) -> Any:
-    """A command that can only say why it cannot be used."""
+    """Makes a command that can only say why it cannot be used."""
 
     def refuse() -> None:
         raise PluginError(why)

@@ -1,4 +1,4 @@
-"""`owae check`: whether a config works, and what it amounts to."""
+"""`owae check`: checks a config and prints what it describes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def command(
 
 
 def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
-    """What a config amounts to: its data, levels bottom first, weights `w_0 … w_k` (Eq. 14), divergence and totals.
+    """Returns what a config describes: its data, levels bottom first, weights `w_0 … w_k` (Eq. 14), divergence and totals.
 
     With a shape given, or told by the data's options, the data are not opened: their range is taken to be what their options say,
     and their number is not known.
@@ -55,6 +55,8 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
     if shape is None:
         built = build(config, registry)
         stack, train = built.stack, built.train
+        for beginning in built.beginnings.values():  # whether weights of another run are there, and fit
+            beginning.prepare(stack, train)
         data |= {"shape": list(train.shape), "value_range": list(train.value_range), "train": len(train), "test": len(built.test)}
         data["class_names"] = None if train.class_names is None else list(train.class_names)
     else:

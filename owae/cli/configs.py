@@ -1,4 +1,4 @@
-"""What commands that take a config share."""
+"""Arguments and functions that commands with a config share."""
 
 from __future__ import annotations
 
@@ -28,11 +28,7 @@ Overrides = Annotated[
 
 
 def load(path: Path, overrides: list[str] | None) -> tuple[Config, Registry]:
-    """The config, and the components it was checked against.
-
-    Raises:
-        ConfigError: The config has mistakes.
-    """
+    """Returns the config, and the components it was checked against; a `ConfigError` if it has mistakes."""
     from owae.config.config import Config
     from owae.registry.registry import Registry
 

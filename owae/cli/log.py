@@ -25,7 +25,7 @@ class _Plain(logging.Formatter):
 
 
 def set_up_logging(*, verbose: bool = False, quiet: bool = False) -> None:
-    """Send logs to stderr; called again, it replaces what it set up before."""
+    """Sends logs to stderr; called again, it replaces what it set up before."""
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if handler.get_name() == _NAME]:
         root.removeHandler(old)

@@ -16,7 +16,7 @@ _PIPED_WIDTH = 1000  # a pipe has no width, and no column should be cut to an as
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
-    """Print a table; the columns named in `right` are aligned to the right."""
+    """Prints a table; the columns named in `right` are aligned to the right."""
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
     for heading in headings:
@@ -34,10 +34,10 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
 
 
 def print_line(text: str = "") -> None:
-    """Print a line as it is."""
+    """Prints a line as it is."""
     typer.echo(text)
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; a number that is not finite is a `ValueError`, for JSON has none."""
+    """Prints a value as JSON; a number that is not finite is a `ValueError`, for JSON has none."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))

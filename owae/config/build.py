@@ -1,7 +1,7 @@
-"""From a config to a stack and its data, following shapes upward from the data.
+"""Makes a stack and its data from a config, following shapes upward from the data.
 
-Everything that can go wrong on the way is told by its place in the config: a constructor that refuses its options, shapes that do
-not fit, a decoder that cannot reach the data's range. Two zero examples go through every level before anything is trained.
+Whatever is refused on the way is told by its place in the config: a constructor's options, shapes that do not fit, a decoder that
+cannot reach the data's range. Two zero examples go through every level before anything is trained.
 """
 
 from __future__ import annotations
@@ -71,14 +71,12 @@ def build(config: Config, registry: Registry) -> Built:
         with maker.at(name):
             phase = beginnings[name] = spec.create(registry)
             stack, train = phase.extend(stack), phase.examples(train)
-        maker.settle()
+        maker.raise_problems()
     return Built(stack, train, test, build_phases(config, registry, stack), beginnings)
 
 
 def build_stack(config: Config, registry: Registry, shape: Shape, value_range: Range, phases: Iterable[str] = ()) -> Stack:
-    """Makes the model alone, for examples of a shape and range; torch's generators are left as they were.
-
-    It is the stack of the first training, or what these further phases of the config, in their order, make of it.
+    """Makes the model alone, as these further phases of the config, in their order, leave it; torch's generators are put back.
 
     Raises:
         ConfigError: As for `build`.
@@ -90,12 +88,12 @@ def build_stack(config: Config, registry: Registry, shape: Shape, value_range: R
         for name, spec in [*config.beginnings.items(), *((name, config.phases[name]) for name in phases)]:
             with maker.at(name):
                 stack = spec.create(registry).extend(stack)
-            maker.settle()
+            maker.raise_problems()
         return stack
 
 
 def build_phases(config: Config, registry: Registry, stack: Stack) -> dict[str, Phase]:
-    """Makes the further phases of training and tries each on a copy of the stack; torch's generators are left as they were.
+    """Makes the further phases of training and tries each on a copy of the stack; torch's generators are put back.
 
     Raises:
         ConfigError: A phase refuses its options, or they do not fit the stack.
@@ -107,7 +105,7 @@ def build_phases(config: Config, registry: Registry, stack: Stack) -> dict[str, 
                 phase = phases[name] = spec.create(registry)
                 phase_options(phase, config.train)
                 stack = phase.extend(copy.deepcopy(stack))
-            maker.settle()
+            maker.raise_problems()
     return phases
 
 
@@ -117,7 +115,7 @@ def phase_options(phase: Phase, first: Options) -> Options:
 
 
 class _Maker:
-    """Makes components, and keeps what they refuse, by place, until all is told at once."""
+    """Makes components, and collects what they refuse, by place, until it is all raised at once."""
 
     def __init__(self, config: Config, registry: Registry) -> None:
         self.config, self.registry = config, registry
@@ -126,7 +124,7 @@ class _Maker:
 
     @contextmanager
     def at(self, place: str) -> Iterator[None]:
-        """Runs the block with what it refuses kept as a problem of one place of the config."""
+        """Runs the block; what it refuses becomes a problem of one place of the config."""
         try:
             yield
         except _REFUSALS as error:
@@ -142,16 +140,16 @@ class _Maker:
                 trial(component, engine[-1])
             return component
 
-    def told(self) -> ConfigError:
-        """Everything that was refused, as one error."""
+    def error(self) -> ConfigError:
+        """Returns everything that was refused, as one error."""
         error = ConfigError(list(dict.fromkeys(self._problems)), self.config.source)
         error.__cause__ = self._cause
         return error
 
-    def settle(self) -> None:
+    def raise_problems(self) -> None:
         """Raises what was refused, if anything was."""
         if self._problems:
-            raise self.told()
+            raise self.error()
 
 
 def build_source(config: Config, registry: Registry, split: str) -> DataSource:
@@ -161,7 +159,7 @@ def build_source(config: Config, registry: Registry, split: str) -> DataSource:
         source = maker.make(config.data, "data", split)
     except OSError as error:
         raise DataError(f"{name}: {error}") from error
-    maker.settle()
+    maker.raise_problems()
     shape, (low, high) = tuple(source.shape), source.value_range
     if not all(isinstance(size, int) and size > 0 for size in shape):
         raise DataError(f"{name}: its examples have shape {shape}; every size must be a positive whole number")
@@ -186,9 +184,9 @@ def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range)
     if layers:
         with maker.at(join("levels", 0, "layer")):
             _check_range(config, registry, layers[0], value_range)
-    maker.settle()
+    maker.raise_problems()
     prior = maker.make(config.prior, "prior", tuple(layers[-1].latent_shape), trial=try_prior)
-    maker.settle()
+    maker.raise_problems()
     with maker.at("weights"):  # all else that a stack could refuse has been seen
         matched, weights = config.matched_level, config.weights
         dims = [math.prod(layer.latent_shape) for layer in layers[:matched]]
@@ -199,11 +197,11 @@ def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range)
             for layer, cost, term, weight, said in parts
         ]
         return Stack(levels, divergence=divergence, weights=weights.products(dims), prior=prior, matched_level=matched)
-    raise maker.told()
+    raise maker.error()
 
 
 def _layers(maker: _Maker, shape: Shape) -> Iterator[LatentLayer]:
-    """The layers from the bottom, as far as they can be made."""
+    """Makes the layers from the bottom, as far as they can be made."""
     for i, level in enumerate(maker.config.levels):
         layer = maker.make(level.layer, join("levels", i, "layer"), shape, trial=try_layer)
         if layer is None:
@@ -213,7 +211,7 @@ def _layers(maker: _Maker, shape: Shape) -> Iterator[LatentLayer]:
 
 
 def _check_range(config: Config, registry: Registry, layer: LatentLayer, value_range: Range) -> None:
-    """Raises a `ConfigError` if the bottom decoder's mean is bounded otherwise than the data: it says what would fit."""
+    """Raises a `ConfigError` if the bottom decoder's mean has other bounds than the data: it says what would fit."""
     if layer.output_range is None or _same(layer.output_range, value_range):
         return
     fits = [f"{option} in this layer" for option in _fitting(config.levels[0].layer, registry, layer.in_shape, value_range)]
@@ -226,7 +224,7 @@ def _check_range(config: Config, registry: Registry, layer: LatentLayer, value_r
 
 
 def _fitting(spec: Spec, registry: Registry, shape: Shape, value_range: Range) -> list[str]:
-    """The choices of an option with which a layer's output range is that of the data, or else unbounded."""
+    """Returns the choices of an option with which a layer's output range is that of the data, or else unbounded."""
     choices = {
         name: get_args(field.annotation)
         for name, field in type(spec.options).model_fields.items()
@@ -242,7 +240,7 @@ def _fitting(spec: Spec, registry: Registry, shape: Shape, value_range: Range) -
 
 
 def _range_with(spec: Spec, registry: Registry, shape: Shape, changes: dict[str, Any]) -> Range | Literal["refused"] | None:
-    """The output range of a layer whose options are changed."""
+    """Returns the output range of a layer whose options are changed."""
     changed = Spec(spec.interface, spec.kind, spec.options.model_copy(update=changes), {})
     try:
         with torch.device("meta"):  # nothing is allocated or drawn

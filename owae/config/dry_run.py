@@ -1,6 +1,6 @@
-"""Two zero examples through a component, before anything is trained, to see that its shapes are those that it promises.
+"""Tries components on two zero examples, before anything is trained, to see that shapes are those that they promise.
 
-`owae.testing.check_layer` asks for far more, of a plugin's author; this is what a config can combine wrongly, told by its place.
+`owae.testing` asks for far more, of a plugin's author; this is what a config can combine wrongly.
 """
 
 from __future__ import annotations
@@ -21,10 +21,7 @@ _ROWS = 2
 
 @torch.no_grad()
 def try_layer(layer: LatentLayer, in_shape: Shape) -> None:
-    """Raises a `ConfigError` if a layer is wrong about its shapes on events of shape `in_shape`.
-
-    Evaluation mode, so no statistics change; torch's generators and the layer's mode are left as they were.
-    """
+    """Raises a `ConfigError` if a layer is wrong about its shapes on events of shape `in_shape`; leaves statistics and generators alone."""
     cls = type(layer).__name__
     for name in ("in_shape", "latent_shape"):
         shape = getattr(layer, name, None)
@@ -38,7 +35,7 @@ def try_layer(layer: LatentLayer, in_shape: Shape) -> None:
             ("decode", layer.latent_shape, layer.in_shape, "in_shape"),
         ):
             zeros = torch.zeros(_ROWS, *given)
-            with _told(f"{cls}.{way} fails on zeros of shape {tuple(zeros.shape)}"):
+            with _blamed(f"{cls}.{way} fails on zeros of shape {tuple(zeros.shape)}"):
                 p = getattr(layer, way)(zeros)
                 moments = {"mean": p.mean, "variance": p.variance, "rsample()": p.rsample()} if isinstance(p, Distribution) else {}
             if not moments:
@@ -59,15 +56,15 @@ def try_prior(prior: Prior, shape: Shape) -> None:
     cls, found = type(prior).__name__, tuple(getattr(prior, "shape", ()))
     if found != tuple(shape):
         raise ConfigError(f"{cls}.shape is {found}, but it was made for {tuple(shape)}: hand `shape` on to super().__init__")
-    with torch.random.fork_rng(devices=[]), _told(f"{cls}.sample({_ROWS}) fails"):
+    with torch.random.fork_rng(devices=[]), _blamed(f"{cls}.sample({_ROWS}) fails"):
         draws = prior.sample(_ROWS)
     if tuple(draws.shape) != (_ROWS, *shape):
         raise ConfigError(f"{cls}.sample({_ROWS}) has shape {tuple(draws.shape)}; it should be {(_ROWS, *shape)}")
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Runs the block with any error told as a component's."""
+def _blamed(what: str) -> Iterator[None]:
+    """Runs the block; any error becomes a `ConfigError` about a component."""
     try:
         yield
     except Exception as error:  # whatever it is, it is about this component

@@ -12,12 +12,10 @@ from owae.registry.problems import join, shown
 
 
 def apply(values: dict[str, Any], texts: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
-    """Makes changes to a config's values, in place and in order.
+    """Makes changes `key=value` to a config's values, in place and in order.
 
-    Args:
-        values: The values.
-        texts: `key=value`, with `key` as `train.epochs`, `levels[0].layer.latent` or `levels.0.layer.latent`, and `value` as in
-            TOML; what TOML cannot read is taken as a string. Tables that are missing are made.
+    A key is written as `train.epochs`, `levels[0].layer.latent` or `levels.0.layer.latent`, a value as in TOML; what TOML cannot read is
+    taken as a string. Tables that are missing are made.
 
     Returns:
         The text that set each place, and the mistakes in the texts themselves.
@@ -71,7 +69,7 @@ def _put(values: dict[str, Any], parts: list[str], value: Any) -> str:
 
 
 def _key(container: Any, part: str, place: str) -> str | int:
-    """Returns a part of a path as a key of the table or the list at a place; raises `LookupError` if it is none."""
+    """Returns a part of a path as a key of the table or the list at a place; `LookupError` if it is none."""
     if isinstance(container, dict):
         return part
     if not isinstance(container, list):

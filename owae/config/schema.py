@@ -12,20 +12,14 @@ from pydantic import BaseModel, Field, PlainSerializer, PlainValidator, model_va
 from owae.errors import ConfigError, PluginError
 from owae.files import expanded
 from owae.model.level import CostSpace, CostTarget, conflict
-from owae.registry.options import canonical, options_model
+from owae.registry.options import arguments, canonical, options_model
 from owae.registry.problems import STRICT, Info, chosen, mistake, read, shown
 from owae.registry.registry import Registry
 
 
 @dataclass(frozen=True)
 class Context:
-    """Tells validators of the whole file, for checks that reach beyond one table.
-
-    Attributes:
-        values: The whole file, perhaps with mistakes.
-        registry: The components that it can name.
-        folder: What relative paths in it are relative to.
-    """
+    """What validators need to know of the whole file: its values, perhaps with mistakes, the components, and where relative paths begin."""
 
     values: Mapping[str, Any]
     registry: Registry
@@ -75,7 +69,7 @@ class Spec:
 
     def create(self, registry: Registry, *engine: Any) -> Any:
         """Makes the component, from the engine's arguments and these options."""
-        return registry.create(self.interface, self.kind, *engine, **dict(self.options))
+        return registry.create(self.interface, self.kind, *engine, **arguments(self.options))
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, **self.values}

@@ -1,7 +1,4 @@
-"""Messages about keys that are unknown where they stand in a config.
-
-Such a key is often right elsewhere: in another table, or among the options of a component that the file names.
-"""
+"""Words messages about unknown keys of a config, which are often right in another table or for another component."""
 
 from __future__ import annotations
 
@@ -27,12 +24,7 @@ _SYNONYMS = {"learning_rate": "lr", "lr_scheduler": "schedule", "scheduler": "sc
 
 
 class Tables:
-    """The tables of a config whose keys are known: the fixed ones, and the options of what the file names.
-
-    Args:
-        model: That of a whole file.
-        context: The file.
-    """
+    """The tables of a config whose keys are known: the fixed ones, and the options of what the file names."""
 
     def __init__(self, model: type[BaseModel], context: Context) -> None:
         self._models: dict[Path, type[BaseModel]] = {

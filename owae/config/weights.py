@@ -1,7 +1,7 @@
 """The weights of a stack, by rule or one by one: the products `w_1 … w_k` of Eq. 14 and the penalties' `λ^Σ_1 … λ^Σ_k` of Eq. 17.
 
-A rule gives a number for each level i from i itself and the dimension `d_i` of its latent, so that one number in a config moves
-them all; a sweep over the paper's grid changes `base` and `match`.
+A rule gives a number for each level i from i and the dimension `d_i` of its latent, so that one number in a config sets all; a sweep
+over the paper's grid changes `base` and `match`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,7 @@ class Rule(BaseModel, ABC, frozen=True):
 
     @abstractmethod
     def over(self, dims: Sequence[int]) -> list[float]:
-        """The weights of levels 1 … len(dims), whose latents have these dimensions.
-
-        Raises:
-            ArithmeticError: A weight is too large for a float, or undefined.
-        """
+        """Returns the weights of levels whose latents have these dimensions; `ArithmeticError` where one is too large or undefined."""
 
 
 class Power(Rule, frozen=True):
@@ -147,7 +143,7 @@ class Weights(BaseModel, frozen=True):
         return tuple(self.regulariser.over(dims) if self.regulariser else (0.0 for _ in dims))
 
     def check(self, matched_level: int) -> None:
-        """Raises a `ConfigError` if no stack matched at that level can use the weights; 0 if that is not known."""
+        """Raises a `ConfigError` if no stack matched at that level can use the weights; 0 if the level is not known."""
         if not matched_level:
             return
         dims = [1] * matched_level

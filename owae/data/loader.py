@@ -1,7 +1,6 @@
 """Makes batches of a source: in an order that depends on the seed and the epoch alone, as floats on the device.
 
-The order of an epoch is a fresh permutation drawn from (seed, epoch) alone, so a place in training is two numbers, and an
-interrupted run goes on exactly where it stopped, whoever reads the examples: this process or workers.
+So a place in training is two numbers, and an interrupted run goes on exactly where it stopped, whoever reads the examples.
 """
 
 from __future__ import annotations
@@ -30,9 +29,8 @@ _CHUNK = 8192  # examples moved there at a time
 class Loader:
     """Yields shuffled batches of a source, epoch by epoch.
 
-    Sources at rest in memory, or mapped from a file, are gathered from as bytes, which takes microseconds. For CUDA, what fits moves
-    to the device once, as bytes, and is gathered there; the rest goes through pinned memory. With `workers`, processes read ahead:
-    for sources that decode example by example.
+    Sources in memory, or mapped from a file, are indexed as bytes. For CUDA, what fits moves to the device once, as bytes, and is indexed
+    there; the rest goes through pinned memory. With `workers`, processes read ahead: for sources that decode example by example.
 
     Args:
         source: Where examples come from; at least two.
@@ -87,7 +85,7 @@ class Loader:
         return self.batches
 
     def rows(self, batch: int) -> int:
-        """Returns the number of rows of a batch (counted from 0 in its epoch), those of all processes."""
+        """Returns the number of rows of a batch (counted from 0 in its epoch) of all processes."""
         return min(self.batch_size, len(self.source) - batch * self.batch_size)
 
     def order(self, epoch: int) -> Tensor:
@@ -120,7 +118,10 @@ class Loader:
             taken += 1
             yield batch
         self.waited += waited
-        self._tell_if_slow(waited, time.perf_counter() - begun, taken)
+        share = waited / (time.perf_counter() - begun)
+        if share > SLOW and taken > 1 and self.workers is None and reads_singly(self.source) and not self._said:
+            self._said = True
+            logger.info("%.0f%% of an epoch was spent reading examples one by one; train.workers = 2 would read ahead", 100 * share)
 
     def close(self) -> None:
         """Ends the workers, if there are any; the next epoch starts them anew."""
@@ -150,7 +151,7 @@ class Loader:
         return source.augment(x, indices, *key)
 
     def _look(self, batch: Tensor, indices: Tensor) -> None:
-        """Holds the first batch against what the decoder can reach, or else the source promises; of a bare tensor nothing is promised."""
+        """Checks the first batch against what the decoder can reach, or else what the source promises, if it is no bare tensor."""
         source, _ = original(self.source, indices[:0])
         if self.bounds is not None:
             check_scale(type(source).__name__, batch, self.bounds, indices)
@@ -162,21 +163,11 @@ class Loader:
         batches = order.split(self.batch_size)[start : self.batches]
         return [batch.tensor_split(self.ranks)[self.rank] for batch in batches]
 
-    def _tell_if_slow(self, waited: float, whole: float, taken: int) -> None:
-        alone = self.workers is None and reads_singly(self.source)
-        if alone and not self._said and taken > 1 and waited > SLOW * whole:
-            self._said = True
-            share = waited / whole
-            logger.info("%.0f%% of an epoch was spent reading examples one by one; train.workers = 2 would read ahead", 100 * share)
-
 
 def resident(source: DataSource, device: torch.device, room: float | None = None) -> TensorSource | None:
     """Copies a source's examples to the device, if they fit and are always the same; returns None otherwise.
 
-    Args:
-        source: Where they are; one that reads example by example is not asked for all of them at once.
-        device: Where they go.
-        room: Bytes that they may take; by default a tenth of what is free on a CUDA device.
+    They may take `room` bytes: by default a tenth of what is free on a CUDA device. Sources that read example by example stay.
     """
     if reads_singly(source):
         return None

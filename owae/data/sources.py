@@ -134,11 +134,8 @@ def reads_singly(source: DataSource) -> bool:
 def read(source: DataSource, indices: Tensor, *key: int) -> Tensor:
     """Reads examples as they are stored, (B, *shape), with torch's, numpy's and Python's generators seeded for what the source draws.
 
-    The seed is the key and an example's index (of a source with a `batch` of its own: the first one's), so an example does not depend
-    on who reads it, and with which others. Afterwards the generators are as they were; torch's on a GPU are not touched.
-
-    Raises:
-        InputError: The source gives examples of another shape than it promises.
+    The seed is the key and an example's index (the first one's, of a source with a `batch` of its own), so an example does not depend on
+    who reads it, and with which others. The CPU's generators are then put back. `InputError` for another shape than the source promises.
     """
     source, indices = original(source, indices)
     if isinstance(source, TensorSource):
@@ -178,13 +175,7 @@ def as_floats(batch: Tensor, value_range: Range, dtype: torch.dtype = torch.floa
 def hold_out(source: DataSource, validation: float, seed: int) -> tuple[DataSource, DataSource]:
     """Splits a source into examples to train on and held-out ones, chosen by a seed, each in the source's order.
 
-    Args:
-        source: All of them.
-        validation: How many to hold out, from 1 on; or which share of them, below 1.
-        seed: Decides which.
-
-    Raises:
-        DataError: Fewer than two examples are left on one of the sides.
+    `validation` is how many to hold out, from 1 on, or which share of them, below 1; `DataError` where a side has fewer than two.
     """
     count = round(validation * len(source)) if validation < 1 else int(validation)
     if count < 2 or len(source) - count < 2:

@@ -35,12 +35,9 @@ _NONE = "or set train.workers = 0"
 
 
 class Workers:
-    """Reads batches of a source in processes, started when first needed and kept until `close`.
+    """Reads batches of a source in `count` processes, which are started when first needed and kept until `close`.
 
-    Args:
-        source: What they read; it is pickled.
-        count: How many, at least 1.
-        pinned: Hand batches over in pinned memory, for CUDA.
+    The source is pickled into them. Batches come in pinned memory where `pinned`, for CUDA.
     """
 
     def __init__(self, source: DataSource, count: int, *, pinned: bool = False) -> None:
@@ -57,7 +54,19 @@ class Workers:
         """
         self._chunks.chunks = [(chunk.tolist(), key) for chunk in chunks]
         if self._loader is None:
-            self._loader = self._started()
+            if self.start_method != "fork":
+                self._require_sendable()
+            self._loader = DataLoader(
+                _Batches(self.source),
+                sampler=self._chunks,
+                batch_size=None,  # the sampler's items are whole batches of indices
+                num_workers=self.count,
+                persistent_workers=True,
+                pin_memory=self.pinned,
+                multiprocessing_context=self.start_method,
+                worker_init_fn=_end_with_the_parent,
+                generator=torch.Generator(),  # its own, so that training draws the same numbers with workers and without
+            )
         try:
             with _signals_blocked():
                 self._batches = iter(self._loader)
@@ -84,21 +93,6 @@ class Workers:
                     worker.kill()
                     worker.join()
 
-    def _started(self) -> DataLoader:
-        if self.start_method != "fork":
-            self._require_sendable()
-        return DataLoader(
-            _Batches(self.source),
-            sampler=self._chunks,
-            batch_size=None,  # the sampler's items are whole batches of indices
-            num_workers=self.count,
-            persistent_workers=True,
-            pin_memory=self.pinned,
-            multiprocessing_context=self.start_method,
-            worker_init_fn=_end_with_the_parent,
-            generator=torch.Generator(),  # its own, so that training draws the same numbers with workers and without
-        )
-
     def _require_sendable(self) -> None:
         what = f"data source {type(self.source).__name__} cannot be sent to workers"
         try:
@@ -113,10 +107,7 @@ class Workers:
 
 
 def _end_with_the_parent(_: int) -> None:
-    """Ends this worker as soon as the process that started it is gone.
-
-    torch's own watch compares the parent with the one at the worker's start, and waits for ever where that was killed before.
-    """
+    """Ends this worker as soon as the process that started it is gone: torch's own watch misses one that was killed before."""
     parent = multiprocessing.parent_process()
 
     def end() -> None:
@@ -128,18 +119,15 @@ def _end_with_the_parent(_: int) -> None:
 
 
 def _advice(death: str) -> str:
-    if "killed by signal: Killed" in death:
-        return "memory may have run out: use fewer workers"
-    return f"its own message says why; {_MAIN}"
+    killed = "killed by signal: Killed" in death
+    return "memory may have run out: use fewer workers" if killed else f"its own message says why; {_MAIN}"
 
 
 class _Chunks(Sampler[Any]):
     """Yields what is to be read next, indices as numbers, since each tensor would travel in shared memory of its own."""
 
-    chunks: Sequence[tuple[list[int], tuple[int, ...]]] = ()
-
     def __init__(self) -> None:
-        pass
+        self.chunks: Sequence[tuple[list[int], tuple[int, ...]]] = ()
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.chunks)
@@ -162,7 +150,7 @@ class _Batches(Dataset[Any]):
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Runs the block with all signals blocked: this process gets its own at the end, processes started in it never.
+    """Runs the block with all signals blocked: this process gets its own afterwards, processes started in it never.
 
     A terminal's and a scheduler's signals reach a whole group, and training, which ends its workers itself, saves before it does so.
     """

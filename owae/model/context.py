@@ -11,22 +11,6 @@ from owae.distributions import Distribution
 from owae.interfaces import LatentLayer
 
 
-def _encode(layer: LatentLayer, x: Tensor) -> Distribution:
-    return layer.encode(x)
-
-
-def _decode(layer: LatentLayer, z: Tensor) -> Distribution:
-    return layer.decode(z)
-
-
-def _draw(p: Distribution) -> Tensor:
-    return p.rsample()
-
-
-def _own(z: Tensor) -> Tensor:
-    return z
-
-
 @dataclass(frozen=True)
 class Context:
     """Holds what a trainer hands to the forward pass; the defaults evaluate a stack as it is, in one process.
@@ -39,10 +23,10 @@ class Context:
         check: Whether the divergence reads its samples and refuses those that are not finite; a trainer looks at the terms instead.
     """
 
-    encode: Callable[[LatentLayer, Tensor], Distribution] = _encode
-    decode: Callable[[LatentLayer, Tensor], Distribution] = _decode
-    draw: Callable[[Distribution], Tensor] = _draw
-    gather: Callable[[Tensor], Tensor] = _own
+    encode: Callable[[LatentLayer, Tensor], Distribution] = lambda layer, x: layer.encode(x)
+    decode: Callable[[LatentLayer, Tensor], Distribution] = lambda layer, z: layer.decode(z)
+    draw: Callable[[Distribution], Tensor] = lambda p: p.rsample()
+    gather: Callable[[Tensor], Tensor] = lambda z: z
     check: bool = True
 
 

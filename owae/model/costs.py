@@ -40,15 +40,12 @@ def level_costs(
         levels: The stacked levels, bottom first.
         beneath: The layers beneath them, bottom first: those that a slice `stack[i:]` has left out.
         codes: `z_0 … z_k` of these levels; `z_0` is the data where nothing lies beneath.
-        data: The data (B, *x), for levels whose target they are; None where a slice was not given them.
+        data: The data (B, *x), for levels that are compared with them; None where a slice was not given them.
         context: How decoders are run and draws taken.
         cost: The mean cost of a level between its target and a distribution of predictions, a scalar.
 
     Returns:
-        The costs on `z_0 … z_{k−1}`, scalars.
-
-    Raises:
-        ValueError: A level compares with the data, which were not given.
+        The costs on `z_0 … z_{k−1}`, scalars; `ValueError` where a level needs the data, which were not given.
     """
     layers = [*beneath, *(level.layer for level in levels)]
     # At the bottom of a whole stack the data are the latent, and both kinds of cost are one.
@@ -86,16 +83,11 @@ def level_costs(
 
 
 def _deal(levels: Sequence[Level], size: int, *, whole: Collection[int]) -> list[slice | None]:
-    """Deals the rows of a batch to the levels by their shares; None stands for all rows.
+    """Deals the rows of a batch to the levels by their shares (`Level.rows`), bottom first; None stands for all rows.
 
     Levels with a share take neighbouring rows, one after the other, the deepest level first, so that a slice of a stack deals as the
-    whole does; whoever finds no rows left begins again at the first. So shares that add up to 1 leave each row to one level.
-
-    Args:
-        levels: The levels, bottom first.
-        size: The number of rows.
-        whole: Levels, counted from 0, that take all rows whatever their share, since the level above has the same reconstructions as
-            its target.
+    whole does; a level that finds no rows left begins again at the first. So shares that add up to 1 leave each row to one level. Levels
+    in `whole` take all rows, since the level above has the same reconstructions as its target.
     """
     dealt: list[slice | None] = []
     start = size

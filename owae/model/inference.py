@@ -1,4 +1,4 @@
-"""Using a model without leaving a trace in it: evaluation mode, no gradients, and noise of its own."""
+"""Uses a model without changing it: evaluation mode, no gradients, and noise of its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ __all__ = ["evaluating", "evaluation_mode", "own_randomness"]
 def evaluating(stack: Stack, seed: int = 0) -> Iterator[torch.device]:
     """Runs the block with a stack in use and not in training; gives the device that it is on.
 
-    Each module's mode, the gradient mode and the state of the generators (Python's, numpy's, torch's for the CPU and the device) are
-    afterwards what they were before, so that whoever draws a picture in the middle of training does not change it. Inside, noise
-    depends on `seed` alone.
+    Modes, the gradient mode and the state of the generators (Python's, numpy's, torch's for the CPU and the device) are put back, so that
+    a picture drawn in the middle of training does not change it. Inside, noise depends on `seed` alone.
     """
     device = stack.device
     with torch.no_grad(), own_randomness(seed, device), evaluation_mode(stack):

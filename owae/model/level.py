@@ -24,16 +24,12 @@ class Level(nn.Module):
         regulariser: A penalty on the encoder's distribution (Eq. 17), or None.
         penalty_weight: The weight `λ^Σ` of that penalty, at least 0.
         space: Where the cost compares: "latent" (the paper's: `z_n` itself) or "data": the prediction is decoded down to the data,
-            `R_{n+1} = G_n(z~_n)` with `z~_n` one draw of `p(z_n | z_{n+1})` and `G_n` the decoders' means. At the bottom the two are
-            one.
+            `R_{n+1} = G_n(z~_n)` with `z~_n` one draw of `p(z_n | z_{n+1})` and `G_n` the decoders' means. At the bottom both are one.
         target: What a prediction in data space is compared with: "code", the level's own code decoded likewise, `c(R_n, R_{n+1})`;
             or "data", the data themselves, `c(x, R_{n+1})`.
         rows: The share of a batch's rows, above 0 and at most 1, on which the cost is measured, and at least eight of them. Its
-            expectation over batches drawn at random is the same; a step decodes less. Rows are dealt in turn, the deepest level first:
-            with shares that add up to 1, each row descends from one level. All rows are taken if the level above compares with them.
-
-    Raises:
-        ConfigError: The penalty's weight is negative or not finite, or `conflict` finds something.
+            expectation over random batches is the same; a step decodes less. Rows are dealt in turn, the deepest level first: with shares
+            that add up to 1, each row is decoded from one level. All rows are taken if the level above compares with them.
     """
 
     def __init__(

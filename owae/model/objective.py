@@ -56,16 +56,9 @@ class Objective:
         posteriors: Sequence[Distribution] = (),
         codes: Sequence[Tensor] = (),
     ) -> Objective:
-        """The objective made of these terms, bottom first: Eq. 14 summed from the top as Eq. 11 says, plus Eq. 17.
+        """Returns the objective made of these terms, bottom first: Eq. 14 summed from the top as Eq. 11 says, plus Eq. 17.
 
-        Args:
-            costs: As the attribute.
-            penalties: As the attribute.
-            divergence: As the attribute.
-            multipliers: `λ_1 … λ_N`, whose products are the weights.
-            penalty_weights: As the attribute.
-            posteriors: As the attribute.
-            codes: As the attribute.
+        `multipliers` are `λ_1 … λ_N`, whose products are the weights; the others are as the attributes.
         """
         transport = divergence
         for cost, multiplier in zip(reversed(costs), reversed(multipliers), strict=True):

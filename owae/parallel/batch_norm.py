@@ -17,10 +17,8 @@ def sync_batchnorm(model: nn.Module, device: torch.device, ranks: int) -> None:
     """Lets every batch norm of a model, in place, take its statistics over all processes while it is in training.
 
     On CUDA a batch norm is replaced by torch's SyncBatchNorm. Elsewhere, and where a subclass has a `forward` of its own, the module
-    gets a class derived from its own, in which `super().forward` is synchronised. Parameters, buffers and their names stay. Other
-    norms look at one row at a time and are left alone.
-
-    A subclass that normalises without `super().forward` is refused with a TrainingError when it is first called in training.
+    gets a class derived from its own, in which `super().forward` is synchronised. Parameters, buffers and their names stay. A subclass
+    that normalises without `super().forward` is refused with a TrainingError when it is first called in training.
     """
     for parent in list(model.modules()):
         for name, module in parent.named_children():
@@ -52,7 +50,7 @@ def _require_synchronised(module: nn.Module, inputs: object, output: object) -> 
 
 
 class _SyncedBatchNorm(_BatchNorm):
-    """Stands between a subclass of batch norm and batch norm itself in the order of classes, so `super().forward` comes here."""
+    """Comes between a subclass of batch norm and batch norm itself in the order of classes, so `super().forward` is this one's."""
 
     ranks: int
     called = False
@@ -92,8 +90,8 @@ def _synced(cls: type, ranks: int) -> type:
 def _statistics(x: Tensor, ranks: int) -> tuple[Tensor, Tensor, Tensor]:
     """Computes mean and biased variance, (C,), over rows and pixels of all processes, and their number; differentiable.
 
-    One message a layer each way. Each process sends its count, mean and sum of squares about its own mean; they are joined by Chan's
-    formula, which loses no digits where the mean is large.
+    Each process sends its count, mean and sum of squares about its own mean; they are joined by Chan's formula, which loses no digits where
+    the mean is large.
     """
     axes = [0, *range(2, x.ndim)]
     channels, own = x.shape[1], x.numel() // x.shape[1]

@@ -12,11 +12,7 @@ RANK = "OWAE_RANK"  # set by `launch` in each of several processes, and for thos
 
 
 def choose_device(name: str) -> torch.device:
-    """Returns the device of that name; "auto" takes an accelerator if there is one.
-
-    Raises:
-        TrainingError: This machine or this build of torch has no such device.
-    """
+    """Returns the device of that name; "auto" takes an accelerator if there is one. `TrainingError` where there is no such device."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
@@ -47,8 +43,8 @@ def launched_processes() -> tuple[int, int] | None:
 def global_rank() -> int:
     """Returns the number of this process among those of its training; 0 for one alone.
 
-    A rank counts only where several processes train: torchrun's and SLURM's with more than one, and `launch`'s own. Variables such as
-    LOCAL_RANK that something else has left in the environment mean nothing.
+    It counts only where torchrun or SLURM has started several, or `launch` itself: variables such as LOCAL_RANK that something else
+    has left in the environment mean nothing.
     """
     if launched_processes() is not None:
         return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))

@@ -53,23 +53,14 @@ def peers() -> Iterator[None]:
 
 
 def all_reduce(tensor: Tensor) -> Tensor:
-    """Sums a tensor over processes, in place.
-
-    Raises:
-        PeerError: A process is gone.
-    """
+    """Sums a tensor over processes, in place; `PeerError` where one is gone."""
     with peers():
         dist.all_reduce(tensor)
     return tensor
 
 
 def gather(z: Tensor, rows: Sequence[int]) -> Tensor:
-    """Gathers the rows of all processes, in order of their ranks; differentiable.
-
-    Args:
-        z: This process's, (rows[rank], *event).
-        rows: How many each process has.
-    """
+    """Gathers codes of all processes, in order of their ranks; differentiable. Process r gives `rows[r]` of them, (rows[r], *event)."""
     return _Gather.apply(z, tuple(rows))  # pyright: ignore[reportReturnType]
 
 

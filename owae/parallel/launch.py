@@ -25,25 +25,21 @@ logger = logging.getLogger(__name__)
 def only_main_process_reports() -> Iterator[None]:
     """Runs the block so that only the first of several processes reports what all of them meet.
 
-    The others log errors alone, and end without a message where a step stops all of them, a signal does, or a peer is gone.
+    The others log errors alone, and end without a message where a step or a signal stops all of them, or a peer is gone.
     """
     if global_rank() > 0:
         logging.getLogger("owae").setLevel(logging.ERROR)
     try:
         yield
-    except (InterruptionError, StepError) as error:
-        if global_rank() > 0:
-            raise SystemExit(0) from error
-        raise
-    except PeerError as error:
-        if global_rank() > 0:
-            raise SystemExit(1) from error
-        raise
     except OwaeError as error:
-        if global_rank() > 0:
-            logger.error("process %d: %s", global_rank(), error)
-            raise SystemExit(error.exit_code) from error
-        raise
+        if global_rank() == 0:
+            raise
+        if isinstance(error, InterruptionError | StepError):
+            raise SystemExit(0) from error
+        if isinstance(error, PeerError):
+            raise SystemExit(1) from error
+        logger.error("process %d: %s", global_rank(), error)
+        raise SystemExit(error.exit_code) from error
 
 
 def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, precision: str = "32") -> Fabric:

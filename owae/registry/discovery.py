@@ -1,14 +1,15 @@
-"""What installed distributions declare for owae, known from their metadata without importing anything."""
+"""Finds what installed distributions declare for owae, from their metadata, and imports it when it is asked for."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from owae.errors import PluginError
 from owae.streams import quiet_stdout
 
 ONLY = "OWAE_PLUGINS"  # environment variable: comma-separated distributions or entry points to load; empty for none
@@ -24,17 +25,17 @@ class Declared:
     point: metadata.EntryPoint
 
     def load(self) -> Any:
-        """Import what it points to. Raises whatever that raises, `SystemExit` included."""
+        """Imports what it points to. Raises whatever that raises, `SystemExit` included."""
         with quiet_stdout():
             return self.point.load()
 
     def named_in(self, names: Iterable[str]) -> bool:
-        """Whether it or its distribution is among some names, however these write a hyphen."""
+        """Tells whether it or its distribution is among some names, whether these are written with hyphens or underscores."""
         return not {_normal(self.name), _normal(self.distribution)}.isdisjoint(map(_normal, names))
 
 
 def declared(group: str) -> list[Declared]:
-    """The entry points of a group, by distribution and name."""
+    """Lists the entry points of a group, by distribution and name."""
     found = []
     for point in metadata.entry_points(group=group):
         distribution, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
@@ -43,7 +44,7 @@ def declared(group: str) -> list[Declared]:
 
 
 def wanted() -> set[str] | None:
-    """The names in `OWAE_PLUGINS`; None where it is not set, which means all."""
+    """Returns the names in `OWAE_PLUGINS`; None where it is not set, which means all."""
     if ONLY not in os.environ:
         return None
     return {name.strip() for name in os.environ[ONLY].split(",") if name.strip()}
@@ -55,8 +56,40 @@ def restriction() -> str:
     return "" if names is None else f"{ONLY} restricts plugins to: {', '.join(sorted(names)) or 'none'}"
 
 
+def available(group: str) -> dict[str, list[Declared]]:
+    """Returns the entry points of a group by name; `OWAE_PLUGINS` restricts all but owae's own."""
+    names = wanted()
+    found: dict[str, list[Declared]] = {}
+    for point in declared(group):
+        if names is None or point.distribution == "owae" or point.named_in(names):
+            found.setdefault(point.name, []).append(point)
+    return found
+
+
+def load(what: str, owners: Sequence[Declared], make: Callable[[Any], Any] = lambda target: target) -> Any:
+    """Imports what one distribution has declared, and makes of it what is wanted.
+
+    Raises:
+        PluginError: That fails, or several distributions have declared it; `what` is what the message calls it.
+    """
+    if len(owners) > 1:
+        raise claimed(what, [owner.distribution for owner in owners])
+    try:
+        return make(owners[0].load())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit while it is imported
+        raise PluginError(f"{what} of '{owners[0].distribution}' cannot be used: {reason(error)}") from error
+
+
+def claimed(what: str, owners: Iterable[str]) -> PluginError:
+    """Makes the error for what several distributions have declared."""
+    claims = " and ".join(f"'{owner}'" for owner in owners)
+    return PluginError(f"{what} is claimed by {claims}; uninstall one, or set {ONLY} to the plugins you want")
+
+
 def reason(error: BaseException) -> str:
-    """An error in one line."""
+    """Returns an error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

@@ -1,8 +1,9 @@
-"""The constructor is the schema: a component's keyword arguments as a strict pydantic model; `dict(options)` gives them back."""
+"""The constructor is the schema: a component's keyword arguments as a strict pydantic model; `arguments(options)` gives them back."""
 
 from __future__ import annotations
 
 import inspect
+import keyword
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -17,7 +18,7 @@ __all__ = ["canonical", "options_model", "validated"]
 
 @cache
 def options_model(cls: type) -> type[BaseModel]:
-    """The options of a class: its constructor's keyword-only arguments, with their annotations and defaults.
+    """Returns the options of a class: its constructor's keyword-only arguments, with their annotations and defaults.
 
     Positional-only arguments are the engine's and do not appear.
 
@@ -37,7 +38,7 @@ def options_model(cls: type) -> type[BaseModel]:
             raise TypeError(f"{cls.__name__}.__init__ takes 'kind', which in a config names the component itself")
         if parameter.kind is parameter.KEYWORD_ONLY:
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (hints.get(parameter.name, Any), default)
+            fields[key_of(parameter.name)] = (hints.get(parameter.name, Any), default)
         elif parameter.kind is not parameter.POSITIONAL_ONLY:
             raise TypeError(
                 f"{cls.__name__}.__init__ takes '{parameter.name}', "
@@ -46,8 +47,18 @@ def options_model(cls: type) -> type[BaseModel]:
     return create_model(f"{cls.__name__}Options", __config__=STRICT, **fields)
 
 
+def key_of(argument: str) -> str:
+    """Returns the key of a config for an argument: its name, without the underscore that a word of Python's own needs, as `from_`."""
+    return argument[:-1] if keyword.iskeyword(argument[:-1]) else argument
+
+
+def arguments(options: BaseModel) -> dict[str, Any]:
+    """Returns options as the arguments of their constructor."""
+    return {f"{key}_" if keyword.iskeyword(key) else key: value for key, value in options}
+
+
 def breach(cls: object) -> str:
-    """How a class breaks the contract of a component, in words; empty where it does not."""
+    """Says how a class breaks the contract of a component; empty where it does not."""
     if not isinstance(cls, type) or not issubclass(cls, Component) or not hasattr(cls, "interface"):
         return f"{cls!r} is not a subclass of {', '.join(interface.__name__ for interface in INTERFACES)}"
     if not isinstance(getattr(cls, "name", None), str):

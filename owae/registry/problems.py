@@ -1,4 +1,4 @@
-"""Options as strict pydantic models, and the mistakes in them in our words: place, what was found, what would work."""
+"""Options as strict pydantic models, and the mistakes in them: each with its place, what was found and what would work."""
 
 from __future__ import annotations
 
@@ -21,23 +21,16 @@ _OURS = "ours"  # the type of an error whose message is already in our words
 
 
 def mistake(message: str, *place: str | int) -> ValidationError:
-    """Makes an error for a validator to raise: a message of our own about a place within the value that it validates."""
+    """Makes an error for a validator to raise: a message of ours about a place within the value that it validates."""
     return ValidationError.from_exception_data(
         "", [{"type": PydanticCustomError(_OURS, "{message}", {"message": message}), "loc": place, "input": None}]
     )
 
 
 def chosen(value: object, tag: str, names: Iterable[str], model_of: Callable[[str], type[BaseModel]]) -> tuple[str, BaseModel]:
-    """Reads a table that names a class under `tag` and gives its options.
+    """Reads a table that names a class under `tag` and gives its options; returns the name, and the options.
 
-    Args:
-        value: The table.
-        tag: The key that holds the name.
-        names: The names there are.
-        model_of: The options of a name; an `OwaeError` if there is no such name.
-
-    Returns:
-        The name, and the options.
+    `model_of` gives the options of a name, or an `OwaeError` for one that is not among `names`.
 
     Raises:
         ValidationError: It is no table, names nothing there is, or its options are wrong.
@@ -67,18 +60,16 @@ def validated(model: type[BaseModel], values: Mapping[str, Any], place: str = ""
 
 
 def read(model: type[Model], values: Mapping[str, Any], context: object = None) -> Model:
-    """Returns the values as an instance of the model, which may ask for the context; raises `ValidationError` if they are wrong."""
+    """Returns the values as an instance of the model, whose validators may use the context; `ValidationError` if they are wrong."""
     # JSON mode is as strict about numbers, but lets an array be a tuple and a string a path, as in a TOML file.
     return model.model_validate_json(json.dumps(dict(values), default=str), context=context)
 
 
 def canonical(options: BaseModel) -> tuple[BaseModel, dict[str, Any]]:
-    """Returns the model read back from what a file can say of some options, and that, defaults included.
+    """Returns some options as reading them from a file would give them, and the values that the file holds, defaults included.
 
-    A default that TOML cannot express (None, an infinity, an object) is left out; reading the file gives it again.
-
-    Raises:
-        PluginError: A default does not fit its own annotation.
+    A default that TOML cannot express (None, an infinity, an object) is left out; reading the file gives it again. `PluginError` where
+    a default does not fit its own annotation.
     """
     values: dict[str, Any] = {}
     for name in type(options).model_fields:
@@ -106,14 +97,7 @@ def _expressible(value: Any) -> bool:
 def problems(
     error: ValidationError, values: Mapping[str, Any], unknown: Callable[[Sequence[str | int], str], str], place: str = ""
 ) -> list[Problem]:
-    """Translates the mistakes that pydantic found in some values.
-
-    Args:
-        error: What it raised.
-        values: What it was given.
-        unknown: Words the message about a key that is unknown in the table at a path.
-        place: Where the values stand.
-    """
+    """Translates the mistakes that pydantic found in values at a place; `unknown` words the message about a key in the table at a path."""
     # The members of a union each have their say about one place; a user reads them as one sentence.
     said: dict[tuple[str, str], list[str]] = {}
     for detail in error.errors():

@@ -1,8 +1,8 @@
 """Finds components: owae's own defaults and every installed plugin's, all through one hook.
 
-A plugin that cannot be imported, or whose class breaks the contract, is set down in `failures` and stops nothing else. Two
+A plugin that cannot be imported, or whose class breaks the contract, is recorded in `failures` and stops nothing else. Two
 components of one kind and name are both kept; asking for that name is an error that names the owners. There is no global
-registry: a program makes one and hands it down.
+registry: a program makes one and passes it on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from owae import hooks
 from owae.errors import PluginError, nearest, suggestion
 from owae.hooks import COMMANDS, ENTRY_POINTS, PROJECT
 from owae.registry import defaults
-from owae.registry.discovery import ONLY, declared, reason, wanted
+from owae.registry.discovery import ONLY, claimed, declared, reason, wanted
 from owae.registry.options import breach
 from owae.streams import quiet_stdout
 
@@ -63,7 +63,7 @@ class Registry:
 
     @classmethod
     def discover(cls, only: Iterable[str] | None = None) -> Registry:
-        """A registry of every installed plugin, or of those named.
+        """Returns a registry of every installed plugin, or of those named.
 
         Args:
             only: Distributions or entry points to load; by default those listed in the environment variable `OWAE_PLUGINS`,
@@ -131,11 +131,11 @@ class Registry:
         return None
 
     def names(self, interface: str) -> list[str]:
-        """The names under which components of an interface can be had, sorted."""
+        """Lists the names of an interface's components, sorted."""
         return sorted({entry.name for entry in self.entries if entry.interface == interface})
 
     def get(self, interface: str, name: str) -> type:
-        """The class of a component.
+        """Returns the class of a component.
 
         Raises:
             PluginError: No such name (the message gives the nearest one and says which plugins failed), or two owners claim it.
@@ -144,19 +144,18 @@ class Registry:
         if len(found) == 1:
             return found[0].cls
         if found:
-            owners = " and ".join(f"'{entry.distribution or entry.plugin}'" for entry in found)
-            raise PluginError(f"{interface} '{name}' is claimed by {owners}; uninstall one, or set {ONLY} to the plugins you want")
+            raise claimed(f"{interface} '{name}'", [entry.distribution or entry.plugin for entry in found])
         elsewhere = [entry.interface for entry in self.entries if entry.name == name]
         hint = f" ('{name}' is a {elsewhere[0]})" if elsewhere else ""
         failed = "".join(f"\n  plugin '{f.plugin}' of {f.distribution or 'this program'} failed: {f.reason}" for f in self.failures)
         raise PluginError(f"no {interface} is called '{name}'{hint}; {suggestion(name, self.names(interface))}{failed}")
 
     def create(self, interface: str, name: str, /, *engine: Any, **options: Any) -> Any:
-        """An instance of a component: the engine's arguments, then its options."""
+        """Makes a component, from the engine's arguments and its options."""
         return self.get(interface, name)(*engine, **options)
 
     def clashes(self) -> dict[tuple[str, str], list[Entry]]:
-        """The components whose interface and name have more than one owner."""
+        """Returns the components whose interface and name have more than one owner."""
         owners: dict[tuple[str, str], list[Entry]] = {}
         for entry in self.entries:
             owners.setdefault((entry.interface, entry.name), []).append(entry)

@@ -8,14 +8,9 @@ from typing import Any, Literal
 
 
 class BestMetric:
-    """Remembers the best value of a metric, and how often none has been better since.
+    """Remembers the best value of a metric, and how often none has been better since; values that are not finite count as worse.
 
-    A value that is not finite is no better than any.
-
-    Args:
-        metric: Its name among the numbers of a validation.
-        mode: Whether lower or higher is better.
-        patience: Validations in a row without a better value after which `done` is true; never unless given.
+    After `patience` validations in a row without a better value, `done` is true.
     """
 
     def __init__(self, metric: str, mode: Literal["min", "max"] = "min", patience: int | None = None) -> None:
@@ -28,7 +23,7 @@ class BestMetric:
         return self.patience is not None and self.waited >= self.patience
 
     def update(self, values: Mapping[str, float]) -> bool:
-        """Takes the numbers of one validation; whether the metric is better than ever."""
+        """Takes the numbers of one validation; returns whether the metric is better than ever."""
         value = values[self.metric]
         sign = -1 if self.mode == "max" else 1
         better = math.isfinite(value) and (self.best is None or sign * value < sign * self.best)

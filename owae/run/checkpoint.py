@@ -1,7 +1,6 @@
 """Saves and loads checkpoints: one safetensors file each, written whole or not at all, and never unpickled.
 
-A file is written under a temporary name in the same folder, flushed to the disk, and renamed: whatever interrupts that leaves the
-older ones as they were. It carries a hash of its contents, so a file that was cut or altered is told from a whole one.
+A file carries a hash of its contents, so one that was cut or altered is told from a whole one; an interrupted write leaves older ones.
 """
 
 from __future__ import annotations
@@ -26,10 +25,6 @@ FORMAT = 1
 _KEY = "owae"  # the only metadata entry: the order of several would differ from one process to the next
 
 
-def path_for(folder: Path, step: int) -> Path:
-    return folder / f"step-{step:09d}.safetensors"
-
-
 def best_path(folder: Path) -> Path:
     """Returns the path of the best checkpoint by a metric, which is kept apart from the newest ones."""
     return folder / "best.safetensors"
@@ -41,7 +36,7 @@ def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
     Raises:
         TrainingError: The disk is full or the folder cannot be written, or the state holds values that are not finite.
     """
-    target = _write(path_for(folder, state["step"]), state)
+    target = _write(folder / f"step-{state['step']:09d}.safetensors", state)
     older = [path for path in paths(folder) if path < target]
     try:
         for path in older[max(1, keep) - 1 :]:
@@ -92,11 +87,7 @@ def put_aside(damaged: Path) -> None:
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads a training state.
-
-    Raises:
-        TrainingError: The file is missing, is no checkpoint of owae, was cut or altered, or lacks a tensor.
-    """
+    """Reads a training state; `TrainingError` for a file that is missing, no checkpoint of owae, cut, altered, or lacks a tensor."""
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             metadata = file.metadata() or {}
@@ -127,13 +118,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
 def load_newest(folder: Path, device: torch.device | str = "cpu", damaged: list[Path] | None = None) -> dict[str, Any] | None:
     """Reads the newest training state that is whole, and warns of each newer file that is not; None if there is no file.
 
-    Args:
-        folder: Where the checkpoints are.
-        device: Where the tensors go.
-        damaged: A list to which the files that are not whole are added.
-
-    Raises:
-        TrainingError: There are files, but none is whole.
+    Files that are not whole are added to `damaged`. `TrainingError` where there are files, but none is whole.
     """
     failures = []
     for path in paths(folder):

@@ -13,11 +13,7 @@ from owae.errors import TrainingError
 
 @contextmanager
 def deterministic(wanted: bool = True) -> Iterator[None]:
-    """Runs the block with deterministic algorithms only, at some cost; afterwards all is as before.
-
-    Raises:
-        TrainingError: Something in the model has no deterministic algorithm.
-    """
+    """Runs the block with deterministic algorithms only, if wanted; `TrainingError` if something in the model has none."""
     if not wanted:
         yield
         return

@@ -1,4 +1,4 @@
-"""Locks a run folder, compares the run in it with a continuation's config and data, and makes it ready to train in."""
+"""Locks a run folder, compares the run in it with a continuation's config and data, and prepares it for training."""
 
 from __future__ import annotations
 
@@ -34,11 +34,7 @@ FORMAT = 1
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Runs a block that writes into a run folder beside its checkpoints; if it cannot, training ends and says so.
-
-    Raises:
-        TrainingError: The disk is full, or the folder cannot be written any more.
-    """
+    """Runs a block that writes into a run folder beside its checkpoints; a `TrainingError` if the disk is full or the folder read-only."""
     try:
         yield
     except OSError as error:
@@ -54,11 +50,10 @@ def claimed(
     """Runs the block with a run folder locked against other processes, and found fit to train in.
 
     Yields:
-        A function that makes it ready, to be called when all else has been checked: until then nothing of a run in it is touched.
+        A function that prepares it, to be called when all else has been checked: until then nothing of a run in it is touched.
 
     Raises:
-        TrainingError: It cannot be written, another process trains in it, it holds other files, or a run that is not to be gone on
-            with or that has another config.
+        TrainingError: It cannot be written, another process trains in it, it holds other files or another run.
         DataError: The run in it was trained on other data.
     """
     _refuse_other_files(folder)
@@ -96,7 +91,7 @@ def _lock(lock: int, folder: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Lists what is in a folder and those within it, but for folders and the lock."""
+    """Lists all files in a folder and those within it, but for the lock."""
     return (path for path in folder.rglob("*") if path != folder / LOCK and (path.is_symlink() or not path.is_dir()))
 
 
@@ -130,20 +125,19 @@ def _require_same(folder: Path, config: Config, registry: Registry, data: dict[s
 
 def differences(old: Config, new: Config, may_change: Collection[str] = ()) -> list[str]:
     """Lists the places where two configs differ, but for some that may."""
-    return _differences(jsonable(old), jsonable(new), may_change)
 
+    def compare(old: Any, new: Any, place: str) -> list[str]:
+        if place in may_change:
+            return []
+        if isinstance(old, dict) and isinstance(new, dict):
+            pairs = [(join(place, key), old.get(key), new.get(key)) for key in sorted({*old, *new})]
+        elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            pairs = [(join(place, i), *pair) for i, pair in enumerate(zip(old, new, strict=True))]
+        else:
+            return [] if old == new else [f"{place}: was {old!r}, is {new!r}"]
+        return [difference for at, one, other in pairs for difference in compare(one, other, at)]
 
-def _differences(old: Any, new: Any, may_change: Collection[str], place: str = "") -> list[str]:
-    """Lists the places where two values differ, below a place."""
-    if place in may_change:
-        return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        pairs = [(join(place, key), old.get(key), new.get(key)) for key in sorted({*old, *new})]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = [(join(place, i), *pair) for i, pair in enumerate(zip(old, new, strict=True))]
-    else:
-        return [] if old == new else [f"{place}: was {old!r}, is {new!r}"]
-    return [difference for at, one, other in pairs for difference in _differences(one, other, may_change, at)]
+    return compare(jsonable(old), jsonable(new), "")
 
 
 def jsonable(config: Config) -> dict[str, Any]:
@@ -152,11 +146,7 @@ def jsonable(config: Config) -> dict[str, Any]:
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """Reads what `run.json` says of a run.
-
-    Raises:
-        TrainingError: It cannot be read, or is damaged.
-    """
+    """Reads what `run.json` says of a run; `TrainingError` if it cannot be read, or is damaged."""
     try:
         info = json.loads((folder / INFO).read_text())
         if not (isinstance(info["config"], dict) and isinstance(info["data"], dict)):

@@ -1,7 +1,6 @@
 """Tells a run's data from others: what `run.json` holds of them, and how it is compared.
 
-The rule by which examples were dealt to the splits is an option of [data] or the order of the files, so the config and the
-fingerprints of both splits hold it.
+How examples were split is an option of [data] or the order of the files, so the config and the fingerprints of both splits hold it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from owae.model.inference import own_randomness
 
 
 def identity(splits: Mapping[str, DataSource]) -> dict[str, Any]:
-    """Returns what the splits of a data set are known by, as JSON values: shape, range, dtype, class names, units, sizes, fingerprints."""
+    """Returns what identifies the splits of a data set, as JSON values: shape, range, dtype, class names, units, sizes, fingerprints."""
     first = next(iter(splits.values()))
     with own_randomness(0, torch.device("cpu")):  # a source may draw while it is read
         dtype = str(first.batch(torch.arange(1)).dtype).removeprefix("torch.")
@@ -43,7 +42,7 @@ def fingerprint(source: DataSource) -> str:
 
 
 def changes(saved: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Says how data differ from those that a run was trained on, as far as its version of owae has kept what they were known by."""
+    """Says how data differ from those that a run was trained on, as far as its version of owae has recorded them."""
     plain = {name: value for name, value in found.items() if name not in ("fingerprints", "units")}
     said = [f"{name}: was {saved[name]}, is {value}" for name, value in plain.items() if saved.get(name) not in (None, value)]
     then, now = saved.get("fingerprints", {}), found["fingerprints"]

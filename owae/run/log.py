@@ -1,4 +1,4 @@
-"""Logs the steps of a training: a line of `metrics.jsonl`, warnings, progress on stderr, and word to the observers."""
+"""Logs the steps of a training: a line of `metrics.jsonl`, warnings, progress on stderr, and calls of the observers."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _floor(built: Built, batch_size: int) -> NoiseFloor | None:
 
 @contextmanager
 def _progress(fit: Fit) -> Iterator[Show | None]:
-    """Shows a bar on a terminal within the block, and gives what moves it; None elsewhere, where the log has a line an epoch."""
+    """Shows a bar on a terminal and yields the function that moves it; None elsewhere, where the log has a line an epoch."""
     if not on_terminal():
         yield None
         return

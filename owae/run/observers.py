@@ -11,7 +11,7 @@ from typing import Any
 
 from owae.config.config import Config
 from owae.errors import ConfigError, OwaeError, Problem, TrainingError, suggestion
-from owae.interfaces import DataSource, Observer, Picture
+from owae.interfaces import DataSource, Observer
 from owae.model.stack import Stack
 from owae.registry.registry import Registry
 from owae.training.options import Options
@@ -46,12 +46,7 @@ class Training:
 
 
 def chosen(config: Config, registry: Registry) -> list[type[Observer]]:
-    """Returns the observers of a training: those that watch every one, and those that `train.loggers` names.
-
-    Raises:
-        ConfigError: A name is unknown.
-        PluginError: Two plugins claim one.
-    """
+    """Returns the observers that watch every training, and those that `train.loggers` names; a `ConfigError` for unknown names."""
     names, known = config.train.loggers, registry.names("observer")
     problems = []
     for i, name in enumerate(names):
@@ -65,7 +60,7 @@ def chosen(config: Config, registry: Registry) -> list[type[Observer]]:
 
 
 class Observers:
-    """Tells the observers of a training what happens in it; to be closed at its end.
+    """Calls the observers of a training; to be closed at its end.
 
     What an observer raises is logged once and ends the observer, not the training: a server that is gone must not end a week of
     work. Only an `OwaeError` is raised on, for what it names, such as a full disk, has to be mended first.
@@ -93,21 +88,18 @@ class Observers:
                 raise TrainingError(
                     f"logger '{cls.name}' cannot be opened: {error}; take it out of train.loggers to go without"
                 ) from error
-            _say_left_out(cls, error)
+            _warn_of_failure(cls, error)
 
     def values(self, values: Mapping[str, float | None]) -> None:
         """Hands one logged step to all."""
-        self._tell_all(lambda observer: observer.values(values))
+        self._call_all(lambda observer: observer.values(values))
 
     def epoch_ended(self, epoch: int, step: int, *, last: bool) -> None:
         """Tells all that an epoch has ended, with a step, and hands what one draws to all."""
         for observer in list(self._observers):
-            drawn = self._tell(observer, lambda observer: observer.epoch_ended(epoch, last=last))
+            drawn = self._call(observer, lambda observer: observer.epoch_ended(epoch, last=last))
             for name, picture in (drawn or {}).items():
-                self._show(name, picture, step)
-
-    def _show(self, name: str, picture: Picture, step: int) -> None:
-        self._tell_all(lambda observer: observer.picture(name, picture, step))
+                self._call_all(lambda observer, name=name, picture=picture: observer.picture(name, picture, step))
 
     def close(self) -> None:
         """Closes all."""
@@ -116,21 +108,21 @@ class Observers:
             try:
                 observer.close()
             except Exception as error:
-                _say_left_out(type(observer), error)
+                _warn_of_failure(type(observer), error)
 
-    def _tell_all(self, act: Callable[[Observer], Any]) -> None:
+    def _call_all(self, act: Callable[[Observer], Any]) -> None:
         for observer in list(self._observers):
-            self._tell(observer, act)
+            self._call(observer, act)
 
-    def _tell(self, observer: Observer, act: Callable[[Observer], Any]) -> Any:
+    def _call(self, observer: Observer, act: Callable[[Observer], Any]) -> Any:
         try:
             return act(observer)
         except OwaeError:
             raise
         except Exception as error:  # of a server, or of another's disk
             self._observers.remove(observer)
-            _say_left_out(type(observer), error)
+            _warn_of_failure(type(observer), error)
 
 
-def _say_left_out(cls: type[Observer], error: Exception) -> None:
+def _warn_of_failure(cls: type[Observer], error: Exception) -> None:
     logger.warning("logger '%s' failed and is left out from here on: %s", cls.name, error)

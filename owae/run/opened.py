@@ -101,13 +101,10 @@ class Run:
 
     @cached_property
     def model(self) -> Stack:
-        """The trained stack, from the newest whole checkpoint or the best one, on the CPU, in evaluation mode.
+        """The trained stack, from the checkpoint that was asked for, on the CPU, in evaluation mode.
 
-        Of the last phase of training that has a checkpoint, or, as "first", of the first training.
-        Where training kept a moving average of the parameters (`train.ema`), those are the parameters.
-
-        Raises:
-            TrainingError: There is none, or it does not fit the config.
+        It is that of the last phase of training that has a checkpoint, or, as "first", of the first training. Where training kept a moving
+        average of the parameters (`train.ema`), those are the parameters. `TrainingError` if there is none, or it does not fit the config.
         """
         stack = build_stack(self.config, self.registry, self.shape, self.value_range, self.phases)
         load_model(stack, self._state, averaged=True)

@@ -1,4 +1,4 @@
-"""Turns a tree of tensors and plain values into one dictionary of tensors and one JSON text, and back; no pickle.
+"""Turns nested tensors and plain values into one dictionary of tensors and one JSON text, and back; no pickle.
 
 `safetensors` holds tensors under flat names and JSON can hold the rest, except that JSON knows neither tuples nor keys that are
 not strings; those are marked by a one-key object.
@@ -17,10 +17,7 @@ _TENSOR, _TUPLE, _ITEMS = "__tensor__", "__tuple__", "__items__"
 
 
 def flatten(tree: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
-    """Splits a tree into tensors by path (`model/levels.0…`) and the rest as JSON.
-
-    Raises:
-        TypeError: The tree holds something that is neither a tensor nor plain data; the message gives its path.
+    """Splits nested values into tensors by path (`model/levels.0…`) and the rest as JSON; `TypeError` names the path of any other value.
 
     >>> tensors, rest = flatten({"a": torch.ones(2), "b": {0: (1, 2.5)}})
     >>> sorted(tensors), rest
@@ -41,12 +38,7 @@ def flatten(tree: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
 
 
 def unflatten(tensors: dict[str, Tensor], text: str) -> dict[str, Any]:
-    """Rebuilds the tree that `flatten` took apart.
-
-    Raises:
-        KeyError: A tensor is missing; its path.
-        ValueError: The text is not JSON.
-    """
+    """Rebuilds what `flatten` took apart; `KeyError` with the path of a missing tensor, `ValueError` if the text is not JSON."""
     return _tree(json.loads(text), tensors)
 
 
@@ -84,7 +76,7 @@ def _tree(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def digest(tensors: dict[str, Tensor], text: str) -> str:
-    """Hashes a flattened tree, to tell an altered file from a whole one."""
+    """Hashes flattened values, to tell an altered file from a whole one."""
     state = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         state.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}".encode())

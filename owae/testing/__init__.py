@@ -1,4 +1,4 @@
-"""The contract of `owae.interfaces` as checks that a plugin's author runs, in one line a component, in any test framework:
+"""Checks the laws of `owae.interfaces`, in one line a component, in any test framework:
 
     from owae.testing import check_divergence, check_layer
 
@@ -6,14 +6,15 @@
         check_divergence(MeanDistance(scale=2.0))
         check_layer(MyLayer, in_shape=(1, 8, 8), latent=4)
 
-Each check goes through a list of laws. A component that breaks one raises `AssertionError`, whose message says which law, and what
-was found. Checks leave torch's random numbers and gradient mode as they found them.
+A component that breaks a law raises `AssertionError`, whose message says which law, and what was found. All checks take `device`,
+where to try the component, and `report`, a function that is called with every law and what was found where it is broken (else an empty
+text), in place of raising the first breach. They leave torch's random numbers and gradient mode as they found them.
 
 A component that breaks a law by intention, such as a divergence that is not 0 between equal samples, says so with a keyword of the
-check; it should say so in its docstring too.
+check, and should say so in its docstring.
 
 May import: errors, distributions, numerics, interfaces, model, registry.
-Start reading at `laws.py`: how laws are run and worded; then the file of an interface.
+Start reading at `laws.py`: how laws are run; `require.py`: what they are made of; then the file of an interface.
 """
 
 from owae.testing.costs import check_cost, check_regulariser

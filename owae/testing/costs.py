@@ -11,19 +11,8 @@ from torch import Tensor
 
 from owae.distributions import Dirac, Gaussian
 from owae.interfaces import Cost, Regulariser, Shape
-from owae.testing.laws import (
-    Case,
-    Report,
-    gradients,
-    require_close,
-    require_finite,
-    require_form,
-    require_neutral,
-    require_round_trip,
-    require_same_mean,
-    require_true_gradients,
-    run,
-)
+from owae.testing import require
+from owae.testing.laws import Case, Report, run
 
 BATCH = 6
 
@@ -47,14 +36,10 @@ class _CostCase(Case[Cost]):
 def check_cost(
     cost: Cost, *, shape: Shape = (2, 4, 4), device: str = "cpu", expectation: bool = True, report: Report | None = None
 ) -> None:
-    """Check a cost against the laws of its interface.
+    """Checks a cost, on events of `shape`, against the laws of its interface; see `owae.testing`.
 
     Args:
-        cost: The instance.
-        shape: Shape of the events to try it on.
-        device: Where to try it.
         expectation: Whether `expected` is the mean of `forward` over draws. False for one that reads the decoder's density instead.
-        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
 
     Raises:
         AssertionError: It breaks a law.
@@ -68,7 +53,7 @@ def _cost_rows(case: _CostCase) -> None:
         for dtype in (torch.float32, torch.float64):
             x, p = case.events(batch, dtype), case.gaussian(batch, dtype)
             for what, call in case.ways().items():
-                require_form(f"{what} of a batch of {batch}", call(x, p.mean, p.variance), (batch,), dtype)
+                require.form(f"{what} of a batch of {batch}", call(x, p.mean, p.variance), (batch,), dtype)
 
 
 def _cost_independence(case: _CostCase) -> None:
@@ -77,19 +62,19 @@ def _cost_independence(case: _CostCase) -> None:
     for what in ("forward(x, y)", "expected(x, Dirac)"):
         call = case.ways()[what]
         alone = torch.cat([call(x[i : i + 1], y[i : i + 1], y) for i in range(BATCH)])
-        require_close(f"{what}, rows one by one and together", alone, call(x, y, y), rtol=1e-4, atol=1e-5)
+        require.close(f"{what}, rows one by one and together", alone, call(x, y, y), rtol=1e-4, atol=1e-5)
 
 
 def _cost_expectation(case: _CostCase) -> None:
     """`expected` is the mean of the cost over draws, and over a Dirac the cost itself."""
     x, p = case.events(BATCH, torch.float64), case.gaussian(dtype=torch.float64)
-    require_close("expected over a Dirac against forward", case.subject.expected(x, Dirac(p.mean)), case.subject(x, p.mean))
+    require.close("expected over a Dirac against forward", case.subject.expected(x, Dirac(p.mean)), case.subject(x, p.mean))
     if not case.expectation:
         return
     with torch.no_grad():
         told = [case.subject.expected(x, p) for _ in range(2000)]
         drawn = [case.subject(x, p.rsample()) for _ in range(8000)]
-    require_same_mean("expected, and the mean over 8,000 draws", told, drawn, rtol=1e-6, errors=5)
+    require.same_mean("expected, and the mean over 8,000 draws", told, drawn, rtol=1e-6, errors=5)
 
 
 def _cost_gradients(case: _CostCase) -> None:
@@ -99,37 +84,31 @@ def _cost_gradients(case: _CostCase) -> None:
     for what, (left, right) in {"apart": (x, y), "some rows equal": (x, some), "equal": (x, x), "zeros": (0 * x, 0 * x)}.items():
         left, right = left.clone().requires_grad_(), right.clone().requires_grad_()
         for value in (case.subject(left, right), case.subject.expected(left, Dirac(right))):
-            require_finite(f"the value of samples {what}", value)
-            require_finite(f"the gradient of samples {what}", *gradients(value, left, right))
+            require.finite(f"the value of samples {what}", value)
+            require.finite(f"the gradient of samples {what}", *require.gradients(value, left, right))
     x, p = case.events(BATCH, torch.float64), case.gaussian(dtype=torch.float64)
     for call in case.ways().values():
-        require_true_gradients(call, x, p.mean, p.variance, rtol=1e-4)
+        require.true_gradients(call, x, p.mean, p.variance, rtol=1e-4)
 
 
 def _cost_neutrality(case: _CostCase) -> None:
     """Memory layout does not matter, nothing is written to, the gradient mode stays, one seed gives one value, and none is set."""
     x, p = case.events(BATCH), case.gaussian()
     for what, call in case.ways().items():
-        require_neutral(what, call, x, p.mean, p.variance)
+        require.neutral(what, call, x, p.mean, p.variance)
 
 
 def _cost_state(case: _CostCase) -> None:
     """Its state is tensors alone, saved without pickle, and a copy that loads it gives the same values."""
     x, y = case.events(BATCH), case.events(BATCH)
-    require_round_trip(case.subject, copy.deepcopy(case.subject), lambda cost: cost(x, y))
+    require.round_trip(case.subject, copy.deepcopy(case.subject), lambda cost: cost(x, y))
 
 
 COST_LAWS = (_cost_rows, _cost_neutrality, _cost_independence, _cost_expectation, _cost_gradients, _cost_state)
 
 
 def check_regulariser(regulariser: Regulariser, *, shape: Shape = (4,), device: str = "cpu", report: Report | None = None) -> None:
-    """Check a regulariser against the laws of its interface.
-
-    Args:
-        regulariser: The instance.
-        shape: Shape of the events to try it on.
-        device: Where to try it.
-        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
+    """Checks a regulariser, on events of `shape`, against the laws of its interface; see `owae.testing`.
 
     Raises:
         AssertionError: It breaks a law.
@@ -147,9 +126,9 @@ def _penalty_rows(case: Case[Regulariser]) -> None:
     for dtype in (torch.float32, torch.float64):
         q = Gaussian.from_network(_output(case, dtype))
         value = case.subject(q)
-        require_form("the penalty", value, (BATCH,), dtype)
+        require.form("the penalty", value, (BATCH,), dtype)
         alone = [case.subject(Gaussian(q.mean[i : i + 1], q.variance[i : i + 1])) for i in range(BATCH)]
-        require_close("rows one by one and together", torch.cat(alone), value, rtol=1e-4, atol=1e-5)
+        require.close("rows one by one and together", torch.cat(alone), value, rtol=1e-4, atol=1e-5)
 
 
 def _penalty_extremes(case: Case[Regulariser]) -> None:
@@ -157,24 +136,24 @@ def _penalty_extremes(case: Case[Regulariser]) -> None:
     for scale in (0, 1, 100, 1e4):
         output = (scale * _output(case)).requires_grad_()
         value = case.subject(Gaussian.from_network(output))
-        require_finite(f"the penalty of network outputs at scale {scale}", value)
-        require_finite(f"its gradient at scale {scale}", *gradients(value, output))
+        require.finite(f"the penalty of network outputs at scale {scale}", value)
+        require.finite(f"its gradient at scale {scale}", *require.gradients(value, output))
     mean = torch.zeros(BATCH, *case.shape, device=case.device).requires_grad_()
     variance = torch.ones(BATCH, *case.shape, device=case.device).requires_grad_()
-    reached = gradients(case.subject(Gaussian(mean, variance)), mean, variance)
-    require_finite("the gradient at variance 1", *(gradient for gradient in reached if gradient is not None))
+    reached = require.gradients(case.subject(Gaussian(mean, variance)), mean, variance)
+    require.finite("the gradient at variance 1", *(gradient for gradient in reached if gradient is not None))
 
 
 def _penalty_gradients(case: Case[Regulariser]) -> None:
     """Its gradients are those of its value."""
     output = _output(case, torch.float64)
-    require_true_gradients(lambda output: case.subject(Gaussian.from_network(output)), output, rtol=1e-4)
+    require.true_gradients(lambda output: case.subject(Gaussian.from_network(output)), output, rtol=1e-4)
 
 
 def _penalty_neutrality(case: Case[Regulariser]) -> None:
     """Memory layout does not matter, nothing is written to, the gradient mode stays, one seed gives one value, and none is set."""
     q = Gaussian.from_network(_output(case))
-    require_neutral("the penalty", lambda mean, variance: case.subject(Gaussian(mean, variance)), q.mean, q.variance)
+    require.neutral("the penalty", lambda mean, variance: case.subject(Gaussian(mean, variance)), q.mean, q.variance)
 
 
 def _penalty_dirac(case: Case[Regulariser]) -> None:
@@ -183,7 +162,7 @@ def _penalty_dirac(case: Case[Regulariser]) -> None:
         value = case.subject(Dirac(_output(case)))
     except ValueError:
         return
-    require_form("the penalty on a Dirac", value, (BATCH,), torch.float32)
+    require.form("the penalty on a Dirac", value, (BATCH,), torch.float32)
 
 
 PENALTY_LAWS = (_penalty_rows, _penalty_extremes, _penalty_gradients, _penalty_neutrality, _penalty_dirac)

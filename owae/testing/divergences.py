@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,23 +16,9 @@ from owae.distributions import at_least_float32
 from owae.interfaces import Divergence, Prior, Shape
 from owae.model.defaults import StandardNormal
 from owae.numerics import unchecked
-from owae.testing.laws import (
-    Case,
-    Report,
-    gradients,
-    require,
-    require_close,
-    require_equal,
-    require_finite,
-    require_form,
-    require_neutral,
-    require_round_trip,
-    require_same_mean,
-    require_true_gradients,
-    require_unseeded,
-    run,
-    seeded,
-)
+from owae.testing import require
+from owae.testing.laws import Case, Report, run
+from owae.testing.require import seeded
 
 
 @dataclass(frozen=True)
@@ -68,19 +55,15 @@ def check_divergence(
     closed_form_rtol: float = 0.05,
     report: Report | None = None,
 ) -> None:
-    """Check a divergence against the laws of its interface.
+    """Checks a divergence, on events of `shape`, against the laws of its interface; see `owae.testing`.
 
     Args:
-        divergence: The instance.
-        shape: Shape of the events to try it on.
-        device: Where to try it.
         zero_at_equality: Whether equal samples give a value near 0. False for a cross-entropy or an undebiased transport cost.
         translation_invariant: Whether `D(x + t, y + t) = D(x, y)`.
         gradient_rtol: How far a gradient may be from the slope of the value in float64, relative to the gradient's norm.
             An estimate whose inner optimisation stops early needs more than the default.
         closed_form_rtol: How far the mean of an overridden `to_prior` may be from that against draws, relatively and beyond the
             statistical error. It has to allow for the bias of both estimates at 512 samples.
-        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
 
     Raises:
         AssertionError: It breaks a law.
@@ -104,13 +87,14 @@ class Shifted(Prior):
 
 def _scalar(case: _Case) -> None:
     """It gives a finite scalar in the samples' precision, for any numbers of samples on either side and any event shape."""
-    for n, m in [(8, 8), (8, 5), (5, 8), (1, 1), (1, 6), (6, 1), (2, 2), (33, 33)]:
-        for event in [case.shape, (1,), (2, 3), (1, 2, 2)]:
-            for dtype in (torch.float32, torch.float64):
-                x, y = (case.events(rows, dtype, shape=event) for rows in (n, m))
-                for how, way in case.ways().items():
-                    where = f"{how} for {n} and {m} {str(dtype).removeprefix('torch.')} events of shape {event}"
-                    require_form(where, way(x, y), (), dtype)
+    sizes = [(8, 8), (8, 5), (5, 8), (1, 1), (1, 6), (6, 1), (2, 2), (33, 33)]
+    tried = [(size, case.shape) for size in sizes]
+    tried += [(size, event) for event in ((1,), (2, 3), (1, 2, 2)) for size in ((8, 5), (1, 1))]
+    for ((n, m), event), dtype in itertools.product(tried, (torch.float32, torch.float64)):
+        x, y = (case.events(rows, dtype, shape=event) for rows in (n, m))
+        for how, way in case.ways().items():
+            where = f"{how} for {n} and {m} {str(dtype).removeprefix('torch.')} events of shape {event}"
+            require.form(where, way(x, y), (), dtype)
 
 
 def _refusals(case: _Case) -> None:
@@ -123,23 +107,21 @@ def _refusals(case: _Case) -> None:
     for what, sample in bad.items():
         calls: list[tuple[str, Callable[[Tensor, Tensor], Tensor], Tensor, Tensor]]
         calls = [("x", case, sample, good), ("y", case, good, sample)]
-        if (
-            sample.is_floating_point()
-        ):  # to_prior is annotated as taking floats, which a run-time type checker enforces before it can
+        if sample.is_floating_point():  # else a run-time type checker refuses it first, by to_prior's annotation
             calls.append(("x", case.to_prior, sample, good))
         for argument, call, *samples in calls:
             for mode in (False, True):
                 with torch.set_grad_enabled(mode):
                     _require_refusal(f"{what} as {argument}", argument, partial(call, *samples))
                     switched = f"after refusing {what} as {argument}, gradients are switched {'off' if mode else 'on'}"
-                    require(torch.is_grad_enabled() == mode, switched)
+                    require.that(torch.is_grad_enabled() == mode, switched)
 
 
 def _require_refusal(what: str, argument: str, call: Callable[[], Tensor]) -> None:
     try:
         value = call()
     except ValueError as error:
-        require(argument in str(error).split(), f"the message about {what} does not name the argument: {error}")
+        require.that(argument in str(error).split(), f"the message about {what} does not name the argument: {error}")
     except Exception as error:
         raise AssertionError(f"{what} raises {type(error).__name__} instead of a ValueError: {error}") from error
     else:
@@ -151,10 +133,10 @@ def _neutral(case: _Case) -> None:
     Its randomness is torch's: one seed, one value, to the bit, and it sets no seed. It does not matter how samples lie in memory.
     """
     x, y = case.events(24), case.events(17) + 1
-    require_unseeded("D(x, y)", lambda: case(x, y))
-    require_unseeded("to_prior", lambda: case.to_prior(x))
+    require.unseeded("D(x, y)", lambda: case(x, y))
+    require.unseeded("to_prior", lambda: case.to_prior(x))
     for how, way in case.ways().items():
-        require_neutral(how, way, x, y, rtol=1e-5, atol=1e-5 * case.scale())
+        require.neutral(how, way, x, y, rtol=1e-5, atol=1e-5 * case.scale())
 
 
 def _unchecked(case: _Case) -> None:
@@ -163,7 +145,7 @@ def _unchecked(case: _Case) -> None:
     for how, way in case.ways().items():
         with unchecked():
             value = way(x, y)
-        require_equal(f"{how} checked and unchecked", way(x, y), value)
+        require.equal(f"{how} checked and unchecked", way(x, y), value)
 
 
 def _precision(case: _Case) -> None:
@@ -177,13 +159,13 @@ def _precision(case: _Case) -> None:
                 with torch.autocast(x.device.type, dtype=torch.bfloat16):
                     values["autocast"] = way(x.float(), y.float())
             for what, value in values.items():
-                require_form(f"{how} under {what}", value, (), torch.float32)
-                require_close(f"{how} under {what} against the same numbers in float32", value, right, rtol=1e-4)
+                require.form(f"{how} under {what}", value, (), torch.float32)
+                require.close(f"{how} under {what} against the same numbers in float32", value, right, rtol=1e-4)
     x, y = case.events(32), case.events(32) + 3
     # Random numbers of another precision are other random numbers, so an estimate that draws some is compared in the mean.
     with torch.no_grad():
         narrow, wide = ([seeded(seed)(case)(x.to(t), y.to(t)) for seed in range(32)] for t in (torch.float32, torch.float64))
-    require_same_mean("float32 against float64", narrow, wide, rtol=0.01, errors=4)
+    require.same_mean("float32 against float64", narrow, wide, rtol=0.01, errors=4)
 
 
 def _large(case: _Case) -> None:
@@ -196,27 +178,27 @@ def _require_finite_with_gradients(case: _Case, what: str, x: Tensor, y: Tensor,
     for how, way in case.ways().items():
         left, right = x.clone().requires_grad_(), y.clone().requires_grad_()
         value = way(left, right)
-        require_finite(f"{how} of {what}", value)
+        require.finite(f"{how} of {what}", value)
         if how == "D(x, y)":
             found = f"{what}: {value.item():.6g}; clouds 3 apart give {limit / 0.1:.6g}"
-            require(abs(value.item()) <= limit, found)
-        reached = gradients(value, left, right)
-        require_finite(f"the gradient of {how} of {what}", *(reached if how == "D(x, y)" else reached[:1]))
+            require.that(abs(value.item()) <= limit, found)
+        reached = require.gradients(value, left, right)
+        require.finite(f"the gradient of {how} of {what}", *(reached if how == "D(x, y)" else reached[:1]))
 
 
 def _description(case: _Case) -> None:
     """`describe` gives text and numbers, for logs and tables."""
     described = case.subject.describe(case.shape)
-    require(isinstance(described, dict), f"it gives {described!r}; it should be a dict")
+    require.that(isinstance(described, dict), f"it gives {described!r}; it should be a dict")
     for key, value in described.items():
         numbers = isinstance(value, list) and all(isinstance(number, int | float) for number in value)
-        require(isinstance(key, str) and (isinstance(value, str | int | float) or numbers), f"{key!r} is {value!r}")
+        require.that(isinstance(key, str) and (isinstance(value, str | int | float) or numbers), f"{key!r} is {value!r}")
 
 
 def _state(case: _Case) -> None:
     """Its state is tensors alone, saved without pickle, and a copy that loads it gives the same values."""
     x, y = case.events(8), case.events(8)
-    require_round_trip(case.subject, copy.deepcopy(case.subject), lambda divergence: divergence(x, y))
+    require.round_trip(case.subject, copy.deepcopy(case.subject), lambda divergence: divergence(x, y))
 
 
 def _equal(case: _Case) -> None:
@@ -244,15 +226,17 @@ def _apart(case: _Case) -> None:
         same = torch.stack([way(x, y) for x, y in pairs])
         moved = min(way(x + 3, y).item() for x, y in pairs)
         margin = (same.max() + 3 * same.std()).item()
-        require(moved > margin, f"{how} of clouds 3 apart is {moved:.6g} at least, of equal distributions {margin:.6g} at most")
-        require(not case.zero_at_equality or moved > 0, f"{how} of clouds 3 apart is {moved:.6g}")
+        require.that(
+            moved > margin, f"{how} of clouds 3 apart is {moved:.6g} at least, of equal distributions {margin:.6g} at most"
+        )
+        require.that(not case.zero_at_equality or moved > 0, f"{how} of clouds 3 apart is {moved:.6g}")
 
 
 def _order(case: _Case) -> None:
     """The order of the rows does not matter."""
     x, y, value = case.events(24), case.events(17) + 1, case.ways()["D(x, y)"]
     shuffled = value(x[torch.randperm(24)], y[torch.randperm(17)])
-    require_close("shuffled rows against the original", shuffled, value(x, y), rtol=1e-4, atol=1e-5 * case.scale())
+    require.close("shuffled rows against the original", shuffled, value(x, y), rtol=1e-4, atol=1e-5 * case.scale())
 
 
 def _translation(case: _Case) -> None:
@@ -262,19 +246,19 @@ def _translation(case: _Case) -> None:
     # Multiples of 1/64 and 1000 add without rounding, so that any difference is the divergence's own.
     x, y = ((64 * cloud).round() / 64 for cloud in (case.events(32), case.events(32) + 1))
     value = case.ways()["D(x, y)"]
-    require_close("1000 away", value(x + 1000, y + 1000), value(x, y), rtol=1e-3, atol=1e-4 * case.scale())
+    require.close("1000 away", value(x + 1000, y + 1000), value(x, y), rtol=1e-3, atol=1e-4 * case.scale())
 
 
 def _gradients(case: _Case) -> None:
     """Gradients reach both samples, and parameters of the prior, and are those of the value."""
     x, y = (case.events(rows, torch.float64).requires_grad_() for rows in (9, 7))
-    for what, gradient in zip("xy", gradients(case(x, y + 1), x, y), strict=True):
-        require(gradient is not None and bool(gradient.any()), f"no gradient reaches {what}")
+    for what, gradient in zip("xy", require.gradients(case(x, y + 1), x, y), strict=True):
+        require.that(gradient is not None and bool(gradient.any()), f"no gradient reaches {what}")
     for way in case.ways().values():
-        require_true_gradients(way, x, y + 1, rtol=case.gradient_rtol)
+        require.true_gradients(way, x, y + 1, rtol=case.gradient_rtol)
     shifted = Shifted(case.shape).to(case.device, torch.float64)
-    (gradient,) = gradients(case.subject.to_prior(x, shifted), shifted.shift)
-    require(gradient is not None and bool(gradient.any()), "no gradient reaches a prior's parameter through to_prior")
+    (gradient,) = require.gradients(case.subject.to_prior(x, shifted), shifted.shift)
+    require.that(gradient is not None and bool(gradient.any()), "no gradient reaches a prior's parameter through to_prior")
 
 
 def _closed_form(case: _Case) -> None:
@@ -290,7 +274,7 @@ def _closed_form(case: _Case) -> None:
                     continue  # to the bit what it is without being overridden
                 means = [[way(case.subject, x, prior) for _ in range(count)] for way, count in ((closed, 8), (drawn, 32))]
             what = f"the mean of to_prior against {type(prior).__name__} and that against draws"
-            require_same_mean(what, *means, rtol=case.closed_form_rtol, errors=4)
+            require.same_mean(what, *means, rtol=case.closed_form_rtol, errors=4)
 
 
 LAWS = (

@@ -10,27 +10,16 @@ from torch import Tensor
 
 from owae.distributions import Distribution
 from owae.interfaces import LatentLayer, Shape
-from owae.testing.laws import (
-    Made,
-    Report,
-    gradients,
-    require,
-    require_close,
-    require_equal,
-    require_finite,
-    require_form,
-    require_neutral,
-    require_round_trip,
-    run,
-    seeded,
-)
+from owae.testing import require
+from owae.testing.laws import Made, Report, run
+from owae.testing.require import seeded
 
 BATCH = 16
 
 
 class _Case(Made[LatentLayer]):
     def ways(self, layer: LatentLayer, batch: int = BATCH) -> dict[str, tuple[Callable[[Tensor], Distribution], Tensor, Shape]]:
-        """Both directions: how to go, from what, to events of which shape."""
+        """Returns, for both directions, the function, its input and the shape of the events it gives."""
         return {
             "encode": (layer.encode, self.events(batch), tuple(layer.latent_shape)),
             "decode": (layer.decode, self.events(batch, shape=layer.latent_shape), self.shape),
@@ -40,14 +29,7 @@ class _Case(Made[LatentLayer]):
 def check_layer(
     layer: Callable[..., LatentLayer], /, in_shape: Shape, *, device: str = "cpu", report: Report | None = None, **options: Any
 ) -> None:
-    """Check a layer against the laws of its interface.
-
-    Args:
-        layer: The class, or a function that makes an instance as the class would.
-        in_shape: Shape of one event below.
-        device: Where to try it.
-        options: The class's options.
-        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
+    """Checks a layer (its class, or a function that makes an instance as that would) on events of `in_shape`; see `owae.testing`.
 
     Raises:
         AssertionError: It breaks a law.
@@ -59,10 +41,10 @@ def check_layer(
 def _shapes(case: _Case) -> None:
     """It says its shapes: in_shape as given, latent_shape a tuple of positive integers."""
     layer = case.made()
-    require(tuple(layer.in_shape) == case.shape, f"in_shape is {layer.in_shape}; it was made with {case.shape}")
+    require.that(tuple(layer.in_shape) == case.shape, f"in_shape is {layer.in_shape}; it was made with {case.shape}")
     shape = layer.latent_shape
     fits = isinstance(shape, tuple) and len(shape) > 0 and all(isinstance(size, int) and size > 0 for size in shape)
-    require(fits, f"latent_shape is {shape!r}")
+    require.that(fits, f"latent_shape is {shape!r}")
 
 
 def _moments(case: _Case) -> None:
@@ -72,13 +54,13 @@ def _moments(case: _Case) -> None:
         for what, (way, start, shape) in case.ways(layer).items():
             for scale in (1, 0, 100):
                 p = way(scale * start)
-                require(
+                require.that(
                     bool((p.variance >= 0).all()),
                     f"{what}(...).variance is not at least 0 everywhere, but {p.variance.min().item():.4g}",
                 )
                 for name, tensor in {"mean": p.mean, "variance": p.variance, "rsample()": p.rsample()}.items():
                     where = f"{what}(...).{name} of inputs at scale {scale}, {'training' if training else 'evaluation'} mode,"
-                    require_form(where, tensor, (BATCH, *shape))
+                    require.form(where, tensor, (BATCH, *shape))
 
 
 def _draws(case: _Case) -> None:
@@ -89,13 +71,15 @@ def _draws(case: _Case) -> None:
         draws = torch.stack([p.rsample() for _ in range(count)]).double()
         mean, variance = p.mean.double(), p.variance.double()
         off = ((draws.mean(0) - mean).abs() - 1e-6 * (1 + mean.abs())) / (variance / count + 1e-12).sqrt()
-        require(off.max().item() < 6, f"the mean of {count} draws of {what}(...) is off by {off.max().item():.3g} standard errors")
+        require.that(
+            off.max().item() < 6, f"the mean of {count} draws of {what}(...) is off by {off.max().item():.3g} standard errors"
+        )
         noisy = variance > 1e-6 * (1 + mean.square())
         ratio = draws.var(0)[noisy] / variance[noisy]
         if len(ratio):
             low, high = ratio.min().item(), ratio.max().item()
-            require(low > 0.5 and high < 2, f"draws of {what}(...) have {low:.3g} to {high:.3g} times the variance it says")
-        require(p.rsample().requires_grad, f"{what}(...).rsample() is detached from the layer")
+            require.that(low > 0.5 and high < 2, f"draws of {what}(...) have {low:.3g} to {high:.3g} times the variance it says")
+        require.that(p.rsample().requires_grad, f"{what}(...).rsample() is detached from the layer")
 
 
 def _gradients(case: _Case) -> None:
@@ -108,10 +92,10 @@ def _gradients(case: _Case) -> None:
         penalty = code.square().sum() + layer.encode(x).variance.log1p().sum()
         value = p.mean.square().sum() + p.mean.sum() + p.variance.sum() + penalty
         names = [name for name, parameter in layer.named_parameters() if parameter.requires_grad]
-        reached = gradients(value, x, *(parameter for parameter in layer.parameters() if parameter.requires_grad))
+        reached = require.gradients(value, x, *(parameter for parameter in layer.parameters() if parameter.requires_grad))
         for name, gradient in zip(["the input", *names], reached, strict=True):
-            require_finite(f"the gradient of {name} for data at scale {scale}", gradient)
-            require(scale == 0 or bool(gradient is not None and gradient.any()), f"{name} has no effect: its gradient is 0")
+            require.finite(f"the gradient of {name} for data at scale {scale}", gradient)
+            require.that(scale == 0 or bool(gradient is not None and gradient.any()), f"{name} has no effect: its gradient is 0")
 
 
 def _rows(case: _Case) -> None:
@@ -119,10 +103,10 @@ def _rows(case: _Case) -> None:
     layer = case.made()
     for what, (way, start, _) in case.ways(layer).items():
         p, again, one = way(start), way(start), way(start[3:4])
-        require_equal(f"{what}(...).mean twice", p.mean, again.mean)
+        require.equal(f"{what}(...).mean twice", p.mean, again.mean)
         for name in ("mean", "variance"):
             alone, among = getattr(one, name), getattr(p, name)[3:4]
-            require_close(f"{what}(...).{name} of a row alone against among {BATCH}", alone, among, rtol=1e-3, atol=1e-4)
+            require.close(f"{what}(...).{name} of a row alone against among {BATCH}", alone, among, rtol=1e-3, atol=1e-4)
 
 
 def _one(case: _Case) -> None:
@@ -130,9 +114,9 @@ def _one(case: _Case) -> None:
     layer = case.made(training=True)
     for what, (way, start, _) in case.ways(layer, 1).items():
         try:
-            require_finite(f"{what}(...).mean", way(start).mean)
+            require.finite(f"{what}(...).mean", way(start).mean)
         except ValueError as error:
-            require("batch" in str(error) and "Expected more than 1" not in str(error), f"{what} of one says: {error}")
+            require.that("batch" in str(error) and "Expected more than 1" not in str(error), f"{what} of one says: {error}")
 
 
 def _range(case: _Case) -> None:
@@ -142,9 +126,9 @@ def _range(case: _Case) -> None:
         return
     low, high = layer.output_range
     mean = layer.decode(100 * case.events(BATCH, shape=layer.latent_shape)).mean
-    require(low < high, f"output_range is {layer.output_range}")
+    require.that(low < high, f"output_range is {layer.output_range}")
     inside = bool((mean >= low).all() and (mean <= high).all())
-    require(inside, f"means from {mean.min().item():.4g} to {mean.max().item():.4g} leave output_range {layer.output_range}")
+    require.that(inside, f"means from {mean.min().item():.4g} to {mean.max().item():.4g} leave output_range {layer.output_range}")
 
 
 def _precision(case: _Case) -> None:
@@ -156,27 +140,27 @@ def _precision(case: _Case) -> None:
                 p = way(start.to(dtype))
                 draw = p.rsample()
             for name, tensor in {"mean": p.mean, "variance": p.variance, "rsample()": draw}.items():
-                require(tensor.dtype == dtype, f"{what}(...).{name} has dtype {tensor.dtype}; it should be {dtype}")
+                require.that(tensor.dtype == dtype, f"{what}(...).{name} has dtype {tensor.dtype}; it should be {dtype}")
 
 
 def _inputs(case: _Case) -> None:
     """How the input lies in memory does not matter, and it is not written to."""
     layer = case.made()
     for what, (way, start, _) in case.ways(layer).items():
-        require_neutral(f"{what}(...).mean", lambda start, way=way: way(start).mean, start, rtol=1e-3, atol=1e-4)
+        require.neutral(f"{what}(...).mean", lambda start, way=way: way(start).mean, start, rtol=1e-3, atol=1e-4)
 
 
 def _seed(case: _Case) -> None:
     """One seed, one layer and one draw, to the bit."""
     first, second = case.made(), case.made()
     for (name, value), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
-        require_equal(f"{name} of two layers made under one seed", value, other)
+        require.equal(f"{name} of two layers made under one seed", value, other)
     x = case.events(BATCH)
     draws = []
     for layer in (first, second):
         with seeded(1):
             draws.append(layer.decode(layer.encode(x).rsample()).rsample())
-    require_equal("draws of two layers under one seed", *draws)
+    require.equal("draws of two layers under one seed", *draws)
 
 
 def _state(case: _Case) -> None:
@@ -189,7 +173,7 @@ def _state(case: _Case) -> None:
         q, p = layer.encode(x), layer.decode(z)
         return torch.cat([moment.flatten() for moment in (q.mean, q.variance, p.mean, p.variance)])
 
-    require_round_trip(layer.eval(), other, moments)
+    require.round_trip(layer.eval(), other, moments)
 
 
 LAWS = (_shapes, _moments, _draws, _gradients, _rows, _one, _range, _precision, _inputs, _seed, _state)

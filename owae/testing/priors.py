@@ -8,32 +8,15 @@ from typing import Any
 import torch
 
 from owae.interfaces import Prior, Shape
-from owae.testing.laws import (
-    Made,
-    Report,
-    gradients,
-    require,
-    require_equal,
-    require_finite,
-    require_form,
-    require_round_trip,
-    require_unseeded,
-    run,
-    seeded,
-)
+from owae.testing import require
+from owae.testing.laws import Made, Report, run
+from owae.testing.require import seeded
 
 
 def check_prior(
     prior: Callable[..., Prior], /, shape: Shape = (4,), *, device: str = "cpu", report: Report | None = None, **options: Any
 ) -> None:
-    """Check a prior against the laws of its interface.
-
-    Args:
-        prior: The class, or a function that makes an instance as the class would.
-        shape: Shape of the events to try it on.
-        device: Where to try it.
-        options: The class's options.
-        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
+    """Checks a prior (its class, or a function that makes an instance as that would) for events of `shape`; see `owae.testing`.
 
     Raises:
         AssertionError: It breaks a law.
@@ -45,7 +28,7 @@ def check_prior(
 def _shape(case: Made[Prior]) -> None:
     """Its shape is the one it was made with."""
     found = getattr(case.made(), "shape", None)
-    require(found == case.shape, f"shape is {found}; it was made with {case.shape}")
+    require.that(found == case.shape, f"shape is {found}; it was made with {case.shape}")
 
 
 def _draws(case: Made[Prior]) -> None:
@@ -54,10 +37,10 @@ def _draws(case: Made[Prior]) -> None:
         prior = case.made().to(dtype)
         for n in (1, 7):
             first, second = prior.sample(n), prior.sample(n)
-            require_form(f"sample({n})", first, (n, *case.shape), dtype)
-            require(first.device == prior.anchor.device, f"moved to {case.device}, it draws on {first.device}")
-            require(not torch.equal(first, second), "two calls give the same draws; they must be fresh")
-            require(n == 1 or not torch.equal(first[0], first[1]), "all rows of a draw are the same")
+            require.form(f"sample({n})", first, (n, *case.shape), dtype)
+            require.that(first.device == prior.anchor.device, f"moved to {case.device}, it draws on {first.device}")
+            require.that(not torch.equal(first, second), "two calls give the same draws; they must be fresh")
+            require.that(n == 1 or not torch.equal(first[0], first[1]), "all rows of a draw are the same")
 
 
 def _gradients(case: Made[Prior]) -> None:
@@ -65,20 +48,20 @@ def _gradients(case: Made[Prior]) -> None:
     prior = case.made()
     names = [name for name, parameter in prior.named_parameters() if parameter.requires_grad]
     if names:
-        reached = gradients(prior.sample(16).square(), *(p for p in prior.parameters() if p.requires_grad))
+        reached = require.gradients(prior.sample(16).square(), *(p for p in prior.parameters() if p.requires_grad))
         for name, gradient in zip(names, reached, strict=True):
-            require_finite(f"the gradient of {name}", gradient)
+            require.finite(f"the gradient of {name}", gradient)
 
 
 def _seed(case: Made[Prior]) -> None:
     """Its randomness is torch's: one seed, one draw, and none is set; and a state without pickle makes another instance its equal."""
     prior = case.made()
-    require_unseeded("sample(5)", lambda: prior.sample(5))
+    require.unseeded("sample(5)", lambda: prior.sample(5))
     with seeded():
         draw = prior.sample(5)
     with seeded():
-        require_equal("two draws under one seed", prior.sample(5), draw)
-    require_round_trip(prior, case.made(seed=1), lambda prior: prior.sample(5))
+        require.equal("two draws under one seed", prior.sample(5), draw)
+    require.round_trip(prior, case.made(seed=1), lambda prior: prior.sample(5))
 
 
 LAWS = (_shape, _draws, _gradients, _seed)

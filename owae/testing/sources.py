@@ -12,7 +12,9 @@ from torch import Tensor
 
 from owae.interfaces import DataSource
 from owae.registry.options import options_model
-from owae.testing.laws import Report, require, require_equal, require_form, require_unseeded, run, seeded
+from owae.testing import require
+from owae.testing.laws import Report, run
+from owae.testing.require import seeded
 
 LOOKED_AT = 256  # examples of each split
 
@@ -30,13 +32,12 @@ class _Case:
 def check_source(
     source: Callable[..., DataSource], /, *, shared: float = 0.0, report: Report | None = None, **options: Any
 ) -> None:
-    """Check a data source against the laws of its interface. Of a large one, a few hundred examples spread over each split.
+    """Checks a data source (its class, or a function that makes an instance as that would); see `owae.testing`.
+
+    Of a large one, a few hundred examples spread over each split are read.
 
     Args:
-        source: The class, or a function that makes an instance as the class would.
         shared: The share of test examples that may be equal to a training example, for data that hold the same picture twice.
-        options: The class's options.
-        report: Is told of every law and what was found where it is broken; the first breach is raised unless it is given.
 
     Raises:
         AssertionError: It breaks a law.
@@ -55,34 +56,34 @@ def _spread(source: DataSource) -> Tensor:
 def _sizes(case: _Case) -> None:
     """Both splits hold examples."""
     for split, source in case.splits().items():
-        require(len(source) > 0, f"the {split} split is empty")
+        require.that(len(source) > 0, f"the {split} split is empty")
 
 
 def _examples(case: _Case) -> None:
     """Every example has the source's shape, is float32 or uint8, finite and within value_range; both splits agree on these."""
     splits = case.splits()
     train, test = splits["train"], splits["test"]
-    require(tuple(train.shape) == tuple(test.shape), f"train has shape {train.shape}, test {test.shape}")
-    require(train.value_range == test.value_range, f"train has value_range {train.value_range}, test {test.value_range}")
+    require.that(tuple(train.shape) == tuple(test.shape), f"train has shape {train.shape}, test {test.shape}")
+    require.that(train.value_range == test.value_range, f"train has value_range {train.value_range}, test {test.value_range}")
     low, high = train.value_range
-    require(low < high, f"value_range is {train.value_range}")
+    require.that(low < high, f"value_range is {train.value_range}")
     for split, source in splits.items():
         for index in _spread(source).tolist():
             example = source[index]
             where = f"{split} example {index}"
-            require(isinstance(example, Tensor), f"{where} is a {type(example).__name__}, not a Tensor")
-            require_form(where, example, source.shape)
-            require(example.dtype in (torch.float32, torch.uint8), f"{where} has dtype {example.dtype}, not float32 or uint8")
+            require.that(isinstance(example, Tensor), f"{where} is a {type(example).__name__}, not a Tensor")
+            require.form(where, example, source.shape)
+            require.that(example.dtype in (torch.float32, torch.uint8), f"{where} has dtype {example.dtype}, not float32 or uint8")
             if example.dtype == torch.float32:
                 inside = bool((example >= low).all() and (example <= high).all())
                 limits = f"{example.min().item():.4g} to {example.max().item():.4g}"
-                require(inside, f"{where} holds values from {limits}, outside value_range {source.value_range}")
+                require.that(inside, f"{where} holds values from {limits}, outside value_range {source.value_range}")
 
 
 def _declared(case: _Case) -> None:
     """A shape that the options declare is that of the examples."""
     shape = tuple(case.make("train").shape)
-    require(case.declared is None or tuple(case.declared) == shape, f"options declare {case.declared}, examples have {shape}")
+    require.that(case.declared is None or tuple(case.declared) == shape, f"options declare {case.declared}, examples have {shape}")
 
 
 def _batches(case: _Case) -> None:
@@ -92,8 +93,8 @@ def _batches(case: _Case) -> None:
         for chosen in (indices, indices[:1], indices[[0, 0]]):
             batch = source.batch(chosen)
             single = torch.stack([source[index] for index in chosen.tolist()])
-            require_form(f"a {split} batch of {len(chosen)}", batch, single.shape, single.dtype)
-            require_equal(f"a {split} batch and the examples one by one", batch, single)
+            require.form(f"a {split} batch of {len(chosen)}", batch, single.shape, single.dtype)
+            require.equal(f"a {split} batch and the examples one by one", batch, single)
 
 
 def _end(case: _Case) -> None:
@@ -112,36 +113,38 @@ def _labels(case: _Case) -> None:
     for split, source in case.splits().items():
         labels = source.labels
         if labels is not None:
-            require(isinstance(labels, Tensor), f"{split} labels are a {type(labels).__name__}, not a Tensor")
-            require(
+            require.that(isinstance(labels, Tensor), f"{split} labels are a {type(labels).__name__}, not a Tensor")
+            require.that(
                 tuple(labels.shape) == (len(source),), f"{split} labels have shape {tuple(labels.shape)} for {len(source)} examples"
             )
-            require(not labels.is_floating_point(), f"{split} labels have dtype {labels.dtype}; classes are integers")
-            require(
+            require.that(not labels.is_floating_point(), f"{split} labels have dtype {labels.dtype}; classes are integers")
+            require.that(
                 bool((labels >= -1).all()), f"{split} labels go down to {labels.min()}; classes start at 0, and -1 stands for none"
             )
         names = source.class_names
         if names is not None:
             most = -1 if labels is None else int(labels.max())
-            require(isinstance(names, tuple) and all(isinstance(name, str) for name in names), f"{split} class_names are {names!r}")
-            require(most < len(names), f"{split} labels go up to {most}, but there are names for {len(names)} classes")
-    require(len({source.class_names for source in case.splits().values()}) == 1, "the splits call their classes differently")
+            require.that(
+                isinstance(names, tuple) and all(isinstance(name, str) for name in names), f"{split} class_names are {names!r}"
+            )
+            require.that(most < len(names), f"{split} labels go up to {most}, but there are names for {len(names)} classes")
+    require.that(len({source.class_names for source in case.splits().values()}) == 1, "the splits call their classes differently")
 
 
 def _determinism(case: _Case) -> None:
     """The same source, made again, holds the same examples, whatever the seed of the program, which it leaves alone."""
     for split in ("train", "test"):
-        require_unseeded(f"making the {split} split, or reading of it,", lambda split=split: case.make(split)[0])
+        require.unseeded(f"making the {split} split, or reading of it,", lambda split=split: case.make(split)[0])
         with seeded(1):
             first = case.make(split)
         with seeded(2):
             second = case.make(split)
-        require(len(first) == len(second), f"{split} had {len(first)} examples, then {len(second)}")
+        require.that(len(first) == len(second), f"{split} had {len(first)} examples, then {len(second)}")
         indices = _spread(first)
-        require_equal(f"{split} examples of two instances", first.batch(indices), second.batch(indices))
-        require(first.fingerprint() == second.fingerprint(), f"{split} has another fingerprint each time")
+        require.equal(f"{split} examples of two instances", first.batch(indices), second.batch(indices))
+        require.that(first.fingerprint() == second.fingerprint(), f"{split} has another fingerprint each time")
         if first.labels is not None and second.labels is not None:
-            require_equal(f"{split} labels of two instances", first.labels, second.labels)
+            require.equal(f"{split} labels of two instances", first.labels, second.labels)
 
 
 def _disjoint(case: _Case) -> None:
@@ -151,7 +154,7 @@ def _disjoint(case: _Case) -> None:
     seen = {train[index].numpy().tobytes() for index in range(len(train))}
     found = [index for index in _spread(test).tolist() if test[index].numpy().tobytes() in seen]
     allowed = case.shared * len(_spread(test))
-    require(
+    require.that(
         len(found) <= allowed, f"{len(found)} of {len(_spread(test))} test examples, the first one number {found[:1]}, are in train"
     )
 

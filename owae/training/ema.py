@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,11 +17,7 @@ class Average:
     """Updates `a ← d·a + (1 − d)·θ` after every optimiser step, with `d = min(decay, (1 + t) / (10 + t))` at step t.
 
     The ramp keeps the initial parameters out of the average of a short training. Buffers, batch norm's statistics among them, are
-    not averaged: evaluation uses the newest.
-
-    Args:
-        model: Whose parameters; those that are trained.
-        decay: Above 0 and below 1, as 0.999: an average over about the last 1000 steps.
+    not averaged: evaluation uses the newest. A `decay` of 0.999 averages over about the last 1000 steps.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -39,29 +35,25 @@ class Average:
     def in_place(self) -> Iterator[None]:
         """Runs the block with the averages as the model's parameters."""
         kept = {name: p.detach().clone() for name, p in self._parameters.items()}
-        self._put(self._averages)
+        _copy(self._averages, self._parameters)
         try:
             yield
         finally:
-            self._put(kept)
-
-    @torch.no_grad()
-    def _put(self, values: dict[str, Tensor]) -> None:
-        for name, parameter in self._parameters.items():
-            parameter.copy_(values[name])
+            _copy(kept, self._parameters)
 
     def state(self) -> dict[str, object]:
         return {"steps": self.steps, "parameters": self._averages}
 
-    @torch.no_grad()
-    def restore(self, state: dict[str, object]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a `state()`; `KeyError` if it lacks a parameter."""
-        saved = state["parameters"]
-        assert isinstance(saved, dict)
-        for name, average in self._averages.items():
-            average.copy_(saved[name])
-        assert isinstance(state["steps"], int)
+        _copy(state["parameters"], self._averages)
         self.steps = state["steps"]
+
+
+@torch.no_grad()
+def _copy(values: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+    for name, tensor in into.items():
+        tensor.copy_(values[name])
 
 
 def load_model(stack: Stack, saved: dict[str, Any], *, averaged: bool = False) -> None:

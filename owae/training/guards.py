@@ -1,6 +1,6 @@
 """Finds out why a step's data, objective or gradient is not finite, and undoes what the step has changed.
 
-The loop reads the loss and the norm of the gradient once a step, together; what exactly is wrong is looked up only when something is.
+The loop reads the loss and the norm of the gradient once a step; which term or example is wrong is looked up only when one is.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from owae.numerics import bad_rows
 Rows = Callable[[int], Tensor]  # which examples the rows of a step's batches are: of the first for 0, and so on
 
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"
-
-
 _TOO_LARGE = (
     'there is not memory enough for it; a smaller batch_size, checkpoint_activations = true, precision = "bf16-mixed" or more devices '
     "may help; the newest checkpoint stays"
@@ -32,11 +30,7 @@ _TOO_LARGE = (
 
 @contextmanager
 def within_memory(where: str) -> Iterator[None]:
-    """Runs a block that may need more memory than there is, which is no fault of the program's.
-
-    Raises:
-        TrainingError: It does; what would help is said.
-    """
+    """Runs a block that may need more memory than there is; then a `TrainingError` says what would help."""
     try:
         yield
     except RuntimeError as error:
@@ -48,7 +42,7 @@ def within_memory(where: str) -> Iterator[None]:
 
 
 class Guard:
-    """Watches over the steps of one stack; `TrainingError` if there is nothing in it to train.
+    """Checks the steps of one stack; `TrainingError` if there is nothing in it to train.
 
     The gradient is looked at through biases and norms, or all parameters where there are none: they are a thousandth of all, and what
     is not finite anywhere along the encoders and decoders reaches them. Every weight would cost some per cent of a step.

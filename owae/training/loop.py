@@ -3,8 +3,8 @@
     for step in fit(stack, data, epochs=10):
         ...
 
-Whoever iterates decides what to log, draw and save; the loop itself writes nothing. Its state is a tree of tensors and plain
-values, and a loop that is given it goes on to the bit, on one CPU.
+Whoever iterates decides what to log, draw and save; the loop itself writes nothing. Its `state()` holds tensors and plain values,
+and a loop that restores it goes on to the bit, on one CPU.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,8 +33,7 @@ from owae.parallel.launch import launch
 from owae.training import randomness
 from owae.training.ema import Average, load_model
 from owae.training.guards import Guard, Rows, within_memory
-from owae.training.memory_format import channels_last, use_channels_last
-from owae.training.networks import training_context
+from owae.training.networks import channels_last, training_context, use_channels_last
 from owae.training.objective import Step, TrainingObjective, combined, find_unused_parameters, unknown
 from owae.training.optimizers import make_optimizer, make_schedule, restore_optimizer, warming_up
 from owae.training.options import Options
@@ -139,15 +139,16 @@ class Fit:
         finally:
             self.loader.close()
 
+    def _indices(self, epoch: int, first: int, i: int) -> Tensor:
+        return self.loader.indices(epoch, first + i)
+
     def _advance(self, batches: list[Tensor], epoch: int, index: int) -> Step:
         where, first = f"epoch {epoch}, step {self.step + 1}", index * self.options.accumulate
         counts = [self.loader.rows(first + i) for i in range(len(batches))]
         warmup = self.options.warmup
         warm = min(1.0, (self.step + 1) / warmup) if warmup else 1.0
+        rows = partial(self._indices, epoch, first)
         lr, clipped, signal, dropped = warm * float(self.optimizer.param_groups[0]["lr"]), 1.0, 0, False
-
-        def rows(i: int) -> Tensor:
-            return self.loader.indices(epoch, first + i)
 
         self._guard.begin()
         self.optimizer.zero_grad(set_to_none=True)
@@ -209,7 +210,7 @@ class Fit:
         return objectives, None
 
     def evaluate(self, x: Tensor, count: int) -> Objective:
-        """Evaluates the objective as training does, on a batch of `count` rows of which `x` are this process's; no gradient is kept."""
+        """Evaluates the objective as training does, without gradients, on a batch of `count` rows of which `x` are this process's."""
         with torch.no_grad(), self.fabric.autocast():
             self.objective(self._prepared(x), count)
         assert self.objective.latest is not None
@@ -234,15 +235,11 @@ class Fit:
         return 1.0 if limit is None else (limit / (norm + 1e-6)).clamp(max=1.0)
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Gives the stack the averaged parameters within a block, if an average is kept: what evaluation uses."""
+        """Runs the block with the averaged parameters in the stack, if an average is kept: what evaluation uses."""
         return nullcontext() if self.average is None else self.average.in_place()
 
     def validate(self) -> dict[str, float]:
-        """Returns the objective's terms on the held-out examples, with averaged parameters if there are any: `validation/loss`, …
-
-        Raises:
-            DataError: No examples were held out.
-        """
+        """Returns the objective's terms on the held-out examples, with averaged parameters if there are any: `validation/loss`, …"""
         if self.validation is None:
             raise DataError("no examples are held out: give `validation` to fit, or train.validation in a config")
         size, seed = self.options.batch_size, self.options.seed
@@ -255,10 +252,7 @@ class Fit:
         return {f"gradient/{i}": value for i, value in enumerate(values, start=1)}
 
     def state(self) -> dict[str, Any]:
-        """Returns everything that decides how training goes on: a tree of tensors and plain values, the same on all processes.
-
-        Where several processes train, all of them call this together.
-        """
+        """Returns what decides how training goes on: tensors and plain values. All processes call it together, and get the same."""
         return {
             "model": self.stack.state_dict(),
             "average": None if self.average is None else self.average.state(),
@@ -273,11 +267,7 @@ class Fit:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a `state()`.
-
-        Raises:
-            TrainingError: It is of another model, or an epoch has another number of steps now.
-        """
+        """Goes on from a `state()`; `TrainingError` if it is of another model, or an epoch has another number of steps now."""
         if state["steps_per_epoch"] != self.steps_per_epoch:
             raise TrainingError(
                 f"the saved run took {state['steps_per_epoch']} steps an epoch, this one would take {self.steps_per_epoch}: "

@@ -1,4 +1,7 @@
-"""Runs the encoders and decoders of a stack in training: as they are, compiled, or without keeping activations."""
+"""Runs encoders and decoders in training (as they are, compiled, or without keeping activations) and sets their memory format.
+
+A GPU's convolutions are fastest with channels last.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,18 @@ Function = Callable[[Tensor], Distribution]
 def training_context(stack: Stack, *, compile: Compile = False, checkpoint: bool = False) -> Context:
     """Makes the context that training hands to a stack's forward pass. The modules stay as they are.
 
-    Args:
-        stack: Whose networks they are.
-        compile: Whether torch.compile translates them; "auto" on a GPU, and there falls back with a warning.
-        checkpoint: Whether a level's activations are computed again in the backward pass instead of kept: memory for time.
+    `compile` is whether torch.compile translates encoders and decoders; "auto" does so on a GPU, and falls back with a warning.
+    `checkpoint` is whether a level's activations are computed again in the backward pass instead of kept: memory for time.
     """
     compiling = compile is True or (compile == "auto" and stack.device.type == "cuda")
     if not compiling and not checkpoint:
         return Context(check=False)
     if compiling:
-        _make_room(stack.depth)
+        import torch._dynamo
+
+        # All levels of one class share a function, which is translated for several sizes a level.
+        config: Any = torch._dynamo.config
+        config.recompile_limit = max(config.recompile_limit, 8 * stack.depth)
 
     def run(layer: LatentLayer, function: Function) -> Function:
         if compiling:
@@ -50,8 +55,8 @@ def _checkpointed(function: Function, layer: LatentLayer) -> Function:
     norms = [module for module in layer.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
 
     @contextmanager
-    def again() -> Iterator[None]:
-        # Their running statistics have seen this batch already.
+    def statistics_kept() -> Iterator[None]:
+        # When activations are computed again, running statistics have seen this batch already.
         kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
         for norm in norms:
             norm.momentum, norm.num_batches_tracked = 0.0, None
@@ -64,14 +69,19 @@ def _checkpointed(function: Function, layer: LatentLayer) -> Function:
     def run(z: Tensor) -> Distribution:
         if not torch.is_grad_enabled():
             return function(z)
-        return checkpoint(function, z, use_reentrant=False, context_fn=lambda: (nullcontext(), again()))  # pyright: ignore[reportReturnType]
+        return checkpoint(function, z, use_reentrant=False, context_fn=lambda: (nullcontext(), statistics_kept()))  # pyright: ignore[reportReturnType]
 
     return run
 
 
-def _make_room(depth: int) -> None:
-    """Lets torch.compile keep translations for all levels: those of one class share one function, each for several sizes."""
-    import torch._dynamo
+def use_channels_last(stack: Stack, name: str) -> bool:
+    """Brings a stack's filters into channels last where a memory format of that name asks for it; returns whether it did."""
+    if not (name == "channels_last" or (name == "auto" and stack.device.type == "cuda")):
+        return False
+    stack.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] # torch's stub lacks it
+    return True
 
-    config: Any = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, 8 * depth)
+
+def channels_last(x: Tensor) -> Tensor:
+    """Returns a batch of images in channels-last format, and anything else as it is."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x

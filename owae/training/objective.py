@@ -53,12 +53,6 @@ class TrainingObjective(nn.Module):
 
     DistributedDataParallel looks for parameters that the output reaches, so the output is the loss alone; the whole record is kept in
     `latest` until the next call.
-
-    Args:
-        stack: What is trained.
-        context: How its networks are run.
-        rank: Which of several processes this is.
-        ranks: How many there are.
     """
 
     def __init__(self, stack: Stack, context: Context, rank: int = 0, ranks: int = 1) -> None:
@@ -70,9 +64,7 @@ class TrainingObjective(nn.Module):
     def forward(self, x: Tensor, count: int) -> Tensor:
         """Computes the loss whose gradient, averaged over processes, is that of the loss on the whole batch.
 
-        Args:
-            x: This process's rows, (b, *x).
-            count: The rows of all processes.
+        `x` (b, *x) are this process's rows, `count` the number of rows of all processes.
         """
         if self.ranks == 1:
             objective = self.latest = self.stack(x, context=self.context)
@@ -97,7 +89,7 @@ def _summed(stack: Stack, costs: Sequence[Tensor], penalties: Sequence[Tensor], 
 def combined(
     stack: Stack, objectives: Sequence[Objective], counts: Sequence[int], rank: int = 0, ranks: int = 1, signal: int = 0
 ) -> tuple[Objective, Tensor]:
-    """Combines the objectives of a step into one, whose terms are means over all rows of all batches and processes.
+    """Combines the objectives of a step's batches into one, whose terms are means over all rows of all batches and processes.
 
     Args:
         stack: What was evaluated.
@@ -129,17 +121,14 @@ def combined(
 
 
 def unknown(stack: Stack) -> Objective:
-    """Returns the objective of a step whose evaluation broke off: every term is NaN, and there are no codes."""
+    """Returns the objective of a step whose evaluation failed: every term is NaN, and there are no codes."""
     nan = torch.full((), math.nan, device=stack.device)
     terms = [nan] * stack.matched_level
     return _summed(stack, terms, terms, nan)
 
 
 def find_unused_parameters(fabric: Fabric, stack: Stack, shape: Shape) -> None:
-    """Tells data parallelism whether some parameters have no part in the objective, which it must then look for at each step.
-
-    A stack matched at a lower level leaves some encoders without a gradient, and a plugin's layer may leave anything without one.
-    """
+    """Tells data parallelism whether some parameters have no part in the objective, which it must then look for at each step."""
     parameters = [parameter for parameter in stack.parameters() if parameter.requires_grad]
     with torch.enable_grad(), own_randomness(0, stack.device), evaluation_mode(stack), fabric.autocast():
         loss = stack(torch.zeros(2, *shape, device=stack.device, dtype=parameters[0].dtype)).loss

@@ -1,7 +1,7 @@
-"""Optimisers and schedules of torch by name: their options checked before anything is trained, and how they are made.
+"""Optimisers and schedules of torch by name: their options are checked before anything is trained, then they are made.
 
-What an option's default says is checked by its place: a number is a number, a pair has two. The rest (`betas` below 1, momentum for a
-one-cycle schedule) torch says itself, of an optimiser of two dummy parameters.
+An option's type is that of its default: a number is a number, a pair has two. All else (`betas` below 1, momentum for a one-cycle
+schedule) torch itself checks, on an optimiser of two dummy parameters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from owae.errors import ConfigError, suggestion
 from owae.registry.problems import STRICT, canonical, chosen, mistake
-from owae.training.memory_format import match_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -95,13 +94,13 @@ def _checked(kind: Kind, value: object) -> dict[str, Any]:
 def _trial(spec: Mapping[str, Any]) -> Optimizer:
     """Makes the optimiser of a spec, of two dummy parameters."""
     base, options = _found("optimizer", spec)
-    # `add_param_group` alone pulls in torch's compiler, at a second or so: a trial keeps its groups by itself.
-    cls = type(base.__name__, (base,), {"add_param_group": _keep_group})
+
+    def keep_group(self: Optimizer, group: dict[str, Any]) -> None:
+        self.param_groups.append({**self.defaults, **group})
+
+    # torch's `add_param_group` imports its compiler, which takes about a second.
+    cls = type(base.__name__, (base,), {"add_param_group": keep_group})
     return cls([nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2, 2))], **options)
-
-
-def _keep_group(self: Optimizer, group: dict[str, Any]) -> None:
-    self.param_groups.append({**self.defaults, **group})
 
 
 @contextmanager
@@ -192,12 +191,16 @@ def restore_optimizer(optimizer: Optimizer, schedule: LRScheduler | None, state:
         old, new = state["optimizer"]["param_groups"][0]["lr"], optimizer.param_groups[0]["lr"]
         text = "the schedule spans %d steps now, instead of %d: the learning rate goes on at %.3g instead of %.3g"
         logger.warning(text, total_steps, state["total_steps"], new, old)
-    match_parameters(optimizer)
+    # A fused step takes for granted that moments lie in memory as their parameters do.
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 @contextmanager
 def warming_up(optimizer: Optimizer, share: float) -> Iterator[None]:
-    """Runs the block with every rate multiplied by a share: a warm-up knows nothing of the schedule, and nothing of it is kept."""
+    """Runs the block with every learning rate multiplied by a share, which the schedule does not see."""
     if share >= 1:
         yield
         return

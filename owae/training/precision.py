@@ -32,7 +32,7 @@ class LossScale:
             self.scaler.unscale_(optimizer)
 
     def overflowed(self, where: str) -> bool:
-        """Tells whether a gradient that is not finite means but a scale too large, which is now smaller; the step is to be dropped."""
+        """Tells whether a gradient overflowed only because of the scale, which is now smaller; the step is to be dropped."""
         if self.scaler is None or self.in_a_row >= _FRUITLESS:
             return False
         self.drop()

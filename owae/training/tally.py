@@ -1,4 +1,4 @@
-"""Counts what became of the steps of a training: taken, skipped or dropped; a training that took none is an error."""
+"""Counts the steps of a training: taken, skipped or dropped; a training that took none is an error."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class Tally:
-    """Counts the steps of a training.
-
-    Args:
-        allowed: How many steps in a row may be skipped.
-        float16: Whether steps may be dropped.
+    """Counts the steps of a training, of which `allowed` in a row may be skipped, and some dropped where `float16` is used.
 
     Attributes:
         taken: Steps that trained something: with a rate and a gradient above 0.
@@ -30,7 +26,7 @@ class Tally:
         self._said: set[str] = set()
 
     def take(self, where: str, *, futile: str = "") -> None:
-        """Counts a step of the optimiser; where it trains nothing, says so once, and why: `futile`."""
+        """Counts a step of the optimiser; `futile` says why it trains nothing, if it does not, which is logged once."""
         self.bad_in_a_row = 0
         if not futile:
             self.taken += 1
@@ -39,7 +35,7 @@ class Tally:
             logger.warning("%s: %s, so this step trains nothing; said once", where, futile)
 
     def skip(self, fault: StepError) -> None:
-        """Counts a step that is left out for a fault, which is raised where as many as are allowed in a row were before it."""
+        """Counts a step that is left out for a fault; raises the fault where as many as are allowed in a row were before it."""
         if self.bad_in_a_row >= self._allowed:
             raise fault
         self.bad_in_a_row += 1
@@ -51,10 +47,10 @@ class Tally:
         return ({"skipped": self.skipped} if self._allowed else {}) | ({"dropped": self.dropped} if self._float16 else {})
 
     def conclude(self, steps: int) -> None:
-        """Says at the end of a training of so many steps which share of them was left out.
+        """Warns at the end of a training which share of its steps was left out.
 
         Raises:
-            StepError: No step has trained anything: the parameters are the initial ones, but for a decay of weights.
+            StepError: No step has trained anything: the parameters are the initial ones, but for weight decay.
         """
         if not self.taken:
             raise StepError(

@@ -29,7 +29,7 @@ def validate(
 ) -> dict[str, float]:
     """Computes `validation/loss` and the objective's other terms, in means over a source in batches of training's size.
 
-    In evaluation mode and with noise of its own, the same each time; training goes on as if nobody had looked.
+    In evaluation mode and with noise of its own, the same each time, after which training goes on as if this had not run.
 
     Args:
         stack: What is evaluated.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 import tiny
 from installed import install, owae
 
-from owae.cli import main
+from owae.cli import available, loaded, main
+from owae.files import expanded
 
 FLAT = """
 import owae
@@ -208,3 +211,17 @@ def test_training_goes_on_beside_broken_plugins(folder: Path, tmp_path: Path) ->
     assert ran.stdout == f"{tmp_path / 'run'}\n"
     assert "owae-p-raises" not in ran.stderr
     assert "failed" not in ran.stderr
+
+
+def leaves(command: Any) -> list[Any]:
+    """A command, or all below a group."""
+    return [leaf for each in command.commands.values() for leaf in leaves(each)] if hasattr(command, "commands") else [command]
+
+
+@pytest.mark.parametrize("name", sorted(available()))
+def test_every_path_of_every_command_may_hold_variables(name: str) -> None:
+    """`~` and `$SCRATCH`, as in configs."""
+    for leaf in leaves(loaded(name, available()[name])):
+        hints = get_type_hints(inspect.unwrap(leaf.callback), include_extras=True)
+        plain = [key for key, hint in hints.items() if "Path" in str(hint) and hint.__metadata__[0].parser is not expanded]
+        assert not plain, f"owae {name} {leaf.name}"

@@ -40,7 +40,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shell(site: Path, line: str) -> tuple[int, str, str]:
     variables = environ(site, OWAE_PLUGINS="owae-p-streams")
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=120, env=variables, check=False)
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=900, env=variables, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -150,7 +150,7 @@ def test_a_script_without_a_guard_is_told_of_it(tmp_path: Path):
         "except owae.DataError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=900, check=False)
     assert "a worker that reads examples died" in done.stdout, done.stderr
     assert "__main__" in done.stdout
     assert "memory" not in done.stdout

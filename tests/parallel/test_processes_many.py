@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,27 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from processes import OWAE, start, training, wait_for_checkpoint, wait_until_gone
+from processes import OWAE, free_port, start, training, wait_for_checkpoint, wait_until_gone
 from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
 
 from owae import Config, Registry
 from owae.parallel import launch
+from owae.run import checkpoint
 from owae.run.metrics import read_metrics
 from owae.run.opened import open_run
 from owae.run.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]
 
+Command = Callable[..., tuple[object, str, str]]
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", sys.executable, "-m", "owae")
 TWO = ("--devices", "2", "--device", "cpu")
+
+
+def torchrun(*options: str) -> Sequence[str]:
+    """Starts owae twice. By itself torchrun takes one port on every machine, which a test beside this one may have."""
+    run = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()))
+    return (*run, *options, "--no-python", *OWAE)
 
 
 def lines(run: Path) -> list[dict[str, Any]]:
@@ -40,7 +47,7 @@ def test_two_processes_train_the_digits_as_well_as_one(tmp_path: Path, registry:
     whole = train(Config.load(EXAMPLES / "digits.toml", registry, options), registry, out=tmp_path / "one")
     (tmp_path / "tiny.toml").write_bytes((EXAMPLES / "digits.toml").read_bytes())
     process = start(tmp_path, *TWO, *(f"--set={option}" for option in options))
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert out == f"{tmp_path / 'run'}\n"  # nothing of the libraries', and once
     assert sum("epoch 1/2" in line for line in err.splitlines()) == 1
@@ -53,54 +60,62 @@ def test_two_processes_train_the_digits_as_well_as_one(tmp_path: Path, registry:
     wait_until_gone(tmp_path)
 
 
-def by_two(folder: Path, *arguments: str, launcher: Sequence[str] = TORCHRUN) -> list[dict[str, Any]]:
+def by_two(folder: Path, *arguments: str, launcher: Sequence[str] = OWAE) -> list[dict[str, Any]]:
     """The log of the run in a folder, after two processes have trained in it."""
-    process = start(folder, *(TWO if launcher is not TORCHRUN else ()), *arguments, launcher=launcher)
-    out, err = process.communicate(timeout=300)
+    process = start(folder, *(TWO if launcher is OWAE else ()), *arguments, launcher=launcher)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert out == f"{folder / 'run'}\n"
     return lines(folder / "run")
 
 
-def test_a_run_goes_on_to_the_bit_and_with_another_number_of_devices(tmp_path: Path, registry: Registry):
-    """Two epochs by two processes are one epoch and one more of a resumption; then one process goes on, and two again."""
-    for name in ("straight", "resumed"):
-        (tmp_path / name).mkdir()
-        path = tiny.config(tmp_path / name, epochs=1, validation=0.25, ema=0.9, best="validation/loss")
-    straight = by_two(tmp_path / "straight", "--set=train.epochs=2")
-    by_two(tmp_path / "resumed", launcher=OWAE)
-    assert by_two(tmp_path / "resumed", "--set=train.epochs=2", "--resume", launcher=OWAE) == straight
-    ours, theirs = (open_run(tmp_path / name / "run").model.state_dict() for name in ("straight", "resumed"))
+EPOCHS = 40
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained by two processes without an interruption, started by owae."""
+    folder = tmp_path_factory.mktemp("straight")
+    tiny.config(folder, epochs=EPOCHS, checkpoint_every=1, validation=0.25, ema=0.9, best="validation/loss")
+    by_two(folder)
+    return folder
+
+
+def assert_the_same(folder: Path, straight: Path) -> None:
+    """To the bit: what was logged, and the parameters."""
+    assert lines(folder / "run") == lines(straight / "run")
+    ours, theirs = (open_run(each / "run").model.state_dict() for each in (folder, straight))
     for name in ours:
         assert torch.equal(ours[name], theirs[name]), name
-    folder = tmp_path / "resumed" / "run"
-    train(Config.load(path, registry, ["train.epochs=3"]), registry, out=folder, resume=True)
-    after = by_two(tmp_path / "resumed", "--set=train.epochs=4", "--resume")
-    assert after[: len(straight)] == straight
-    assert [line["step"] for line in after] == list(range(1, 2 * len(straight) + 1))
+
+
+def test_a_run_goes_on_to_the_bit_and_with_another_number_of_devices(straight: Path, tmp_path: Path, registry: Registry):
+    """Without its last epoch it is resumed, by torchrun; then one process goes on, and two again."""
+    shutil.copytree(straight, tmp_path, dirs_exist_ok=True)
+    run = tmp_path / "run"
+    checkpoint.paths(run / "checkpoints")[0].unlink()
+    by_two(tmp_path, "--resume", launcher=torchrun())
+    assert_the_same(tmp_path, straight)
+    train(Config.load(tmp_path / "tiny.toml", registry, [f"train.epochs={EPOCHS + 1}"]), registry, out=run, resume=True)
+    before, after = lines(straight / "run"), by_two(tmp_path, f"--set=train.epochs={EPOCHS + 2}", "--resume")
+    assert after[: len(before)] == before
+    assert [line["step"] for line in after] == list(range(1, len(before) * (EPOCHS + 2) // EPOCHS + 1))
     assert all(np.isfinite(line["loss"]) for line in after)
 
 
-def test_torchrun_starts_again_what_died_and_ends_with_the_bits_of_an_uninterrupted_training(tmp_path: Path):
+def test_torchrun_starts_again_what_died_and_ends_with_the_bits_of_an_uninterrupted_training(straight: Path, tmp_path: Path):
     """One of two is killed within an epoch, after the first checkpoint."""
-    for name in ("straight", "killed"):
-        (tmp_path / name).mkdir()
-        tiny.config(tmp_path / name, epochs=40, checkpoint_every=1)
-    straight = by_two(tmp_path / "straight")
-    restarting = (*TORCHRUN[:3], "--max-restarts", "1", *TORCHRUN[3:])
-    process = start(tmp_path / "killed", "--resume", launcher=restarting)
-    folder = tmp_path / "killed" / "run"
-    reached = wait_for_checkpoint(tmp_path / "killed", process)
-    while not (seen := lines(folder)) or seen[-1]["step"] <= reached or seen[-1]["step"] % 4 == 0:
+    shutil.copy(straight / "tiny.toml", tmp_path)
+    shutil.copy(straight / "images.npz", tmp_path)
+    process = start(tmp_path, "--resume", launcher=torchrun("--max-restarts", "1"))
+    reached, epoch = wait_for_checkpoint(tmp_path, process), len(lines(straight / "run")) // EPOCHS
+    while not (seen := lines(tmp_path / "run")) or seen[-1]["step"] <= reached or seen[-1]["step"] % epoch == 0:
         assert process.poll() is None, process.communicate()
-    os.kill(next(pid for pid in training(tmp_path / "killed") if pid != process.pid), signal.SIGKILL)
-    _, err = process.communicate(timeout=300)
+    os.kill(next(pid for pid in training(tmp_path) if pid != process.pid), signal.SIGKILL)
+    _, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert "going on after step" in err
-    assert lines(folder) == straight
-    ours, theirs = (open_run(tmp_path / name / "run").model.state_dict() for name in ("straight", "killed"))
-    for name in ours:
-        assert torch.equal(ours[name], theirs[name]), name
+    assert_the_same(tmp_path, straight)
 
 
 def test_what_torchrun_starts_again_reads_nothing_of_the_attempt_before(monkeypatch: pytest.MonkeyPatch):
@@ -127,7 +142,7 @@ def test_a_signal_to_one_process_stops_all_at_one_step(tmp_path: Path, number: s
     if number == signal.SIGINT:  # as from a terminal
         os.kill(other, number)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=900)
     assert (process.returncode, out) == (128 + number, "")
     assert err.count("is saved, --resume goes on") == 1
     assert "Traceback" not in err
@@ -142,7 +157,7 @@ def test_the_death_of_one_process_ends_the_other(tmp_path: Path, which: str):
     reached = wait_for_checkpoint(tmp_path, process)
     other = next(pid for pid in training(tmp_path) if pid != process.pid)
     os.kill(process.pid if which == "first" else other, signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=900)
     assert process.returncode != 0
     wait_until_gone(tmp_path)
     if which == "second":
@@ -158,7 +173,7 @@ def test_an_error_that_all_meet_is_told_once(tmp_path: Path):
     tiny.config(tmp_path, images_=array)
     for words in ("level 1, term cost/0", "already holds a run"):
         process = start(tmp_path, *TWO)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=900)
         assert (process.returncode, out) == (2, "")
         assert err.count("error:") == 1, err
         assert words in err
@@ -182,7 +197,7 @@ def test_an_error_of_one_alone_ends_all(tmp_path: Path):
         "main()\n"
     )
     process = start(tmp_path, *TWO, launcher=(sys.executable, str(tmp_path / "spoilt.py")))
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=900)
     assert process.returncode != 0
     assert out == ""
     assert "process 1: the disk of this machine is gone" in err
@@ -200,34 +215,27 @@ def test_an_error_of_one_alone_ends_all(tmp_path: Path):
         (("--device", "mps"), "device 'mps' is not available here"),
     ],
 )
-def test_what_this_machine_cannot_do_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str):
-    """P6 from the command line."""
-    process = start(tmp_path, *arguments)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (2, "")
+def test_what_this_machine_cannot_do_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str, command: Command):
+    """P6 from the command line, before any process is started."""
+    code, out, err = command("train", tiny.config(tmp_path), "--out", tmp_path / "run", *arguments)
+    assert (code, out, "Traceback" in err) == (2, "", False)
     assert words in err
-    assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
 
 
-def test_a_launcher_that_counts_otherwise_is_refused(tmp_path: Path):
-    process = start(tmp_path, "--devices", "3", launcher=TORCHRUN)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode != 0
+def test_a_launcher_that_counts_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command):
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    code, _, err = command("train", tiny.config(tmp_path), "--out", tmp_path / "run", "--devices", "3")
+    assert code == 2
     assert "started as one of 2 on 1" in err
-
-
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
 
 
 @pytest.mark.parametrize("cluster", ["by hand", "slurm"])
 def test_two_machines_train_one_run(tmp_path: Path, cluster: str):
     """Both on this one, with the environment that they would find: NODE_RANK by hand, or a step of srun's."""
     tiny.config(tmp_path, epochs=1)
-    port = free_port()
+    port = str(free_port())
 
     def environment(rank: int) -> dict[str, str]:
         if cluster == "by hand":
@@ -238,15 +246,17 @@ def test_two_machines_train_one_run(tmp_path: Path, cluster: str):
 
     arguments = ("--nodes", "2", "--device", "cpu") if cluster == "by hand" else ("--device", "cpu")
     machines = [start(tmp_path, *arguments, **environment(rank)) for rank in range(2)]
-    ends = [(machine.communicate(timeout=120), machine.returncode) for machine in machines]
+    ends = [(machine.communicate(timeout=900), machine.returncode) for machine in machines]
     assert [code for _, code in ends] == [0, 0], ends
     assert [out for (out, _), _ in ends] == [f"{tmp_path / 'run'}\n", ""]
     assert [line["step"] for line in lines(tmp_path / "run")] == list(range(1, len(lines(tmp_path / "run")) + 1))
 
 
 @pytest.mark.parametrize("name", ["NODE_RANK", "LOCAL_RANK", "RANK", "SLURM_PROCID"])
-def test_a_rank_left_in_the_environment_of_one_process_means_nothing(tmp_path: Path, name: str):
-    tiny.config(tmp_path, epochs=1)
-    out, err = start(tmp_path, **{name: "1"}).communicate(timeout=60)
-    assert out == f"{tmp_path / 'run'}\n"
+def test_a_rank_left_in_the_environment_of_one_process_means_nothing(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, command: Command
+):
+    monkeypatch.setenv(name, "1")
+    code, out, err = command("train", tiny.config(tmp_path, epochs=1), "--out", tmp_path / "run")
+    assert (code, out) == (0, f"{tmp_path / 'run'}\n")
     assert "epoch 1/1" in err

@@ -8,7 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +16,11 @@ import pytest
 import tiny
 from processes import start, wait_for_checkpoint
 
+from owae import Config, Registry
 from owae.run import checkpoint
 from owae.run.metrics import read_metrics
 from owae.run.opened import open_run
+from owae.run.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="limits and mounts of Linux")]
 
@@ -66,7 +68,7 @@ def fill(disk: Path) -> None:
 
 def assert_stopped_and_whole(process: subprocess.Popen[str], folder: Path, *words: str) -> None:
     """It said why and ended, the last good checkpoint opens, the log parses, and the run can go on."""
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=900)
     assert (process.returncode, out) == (2, "")
     assert "Traceback" not in err
     for word in words:
@@ -78,10 +80,8 @@ def assert_stopped_and_whole(process: subprocess.Popen[str], folder: Path, *word
 
 
 def assert_goes_on(folder: Path) -> None:
-    run = open_run(folder / "run")
-    process = start(folder, "--resume", "--set", f"train.epochs={run.epoch + 1}")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    run, registry = open_run(folder / "run"), Registry.discover()
+    train(Config.load(folder / "tiny.toml", registry, [f"train.epochs={run.epoch + 1}"]), registry, out=run.folder, resume=True)
     lines = read_metrics(folder / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 4 * run.epoch + 5))
 
@@ -118,13 +118,11 @@ def test_a_folder_turned_read_only(tmp_path: Path):
     assert_goes_on(tmp_path)
 
 
-def test_a_read_only_place_is_refused_at_the_start(tmp_path: Path):
+def test_a_read_only_place_is_refused_at_the_start(tmp_path: Path, command: Callable[..., tuple[object, str, str]]):
     (tmp_path / "place").mkdir()
-    tiny.config(tmp_path)
     with read_only(tmp_path / "place"):
-        process = start(tmp_path, "--out", str(tmp_path / "place" / "run"))
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (2, "")
+        code, out, err = command("train", tiny.config(tmp_path), "--out", tmp_path / "place" / "run")
+    assert (code, out) == (2, "")
     assert "cannot be made or written" in err
     assert "Traceback" not in err
 
@@ -134,7 +132,7 @@ def test_two_started_at_once_never_share_a_folder(tmp_path: Path):
     for attempt in range(2):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         processes = [start(tmp_path, *(["--resume"] if attempt else [])) for _ in range(3)]
-        ends = [(process.communicate(timeout=120), process.returncode) for process in processes]
+        ends = [(process.communicate(timeout=900), process.returncode) for process in processes]
         # One trains; the others come while it does, or after it: then --resume finds it complete.
         assert sum(code == 0 for _, code in ends) >= 1
         for (_, err), code in ends:
@@ -156,5 +154,5 @@ def test_nothing_is_loaded_that_is_not_used(tmp_path: Path):
         "loaded = {'tensorboard', 'wandb', 'torchvision', 'matplotlib.pyplot'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,8 @@ Their imports stand inside, for what is imported before the type checker is not 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,21 @@ def make(tmp_path: Path, registry):
 def make_short(tmp_path: Path, plain_registry):
     """The same with two steps an epoch, undrawn."""
     return _maker(tmp_path, plain_registry, "train.batch_size=29")
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Iterator:
+    """Runs a command line in this process, where a process of its own would take seconds to start: exit code, stdout, stderr."""
+    from owae.cli import main
+
+    handlers, level = list(logging.root.handlers), logging.root.level
+
+    def ran(*arguments: object) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as exited:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return exited.value.code, out, err
+
+    yield ran
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 MAIN = "from owae.cli import main; main()"
+SEVERAL = """
+import contextlib, io, json, logging, sys
+from owae.cli import main
+
+ends = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    logging.root.handlers.clear()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(arguments)
+        except SystemExit as end:
+            ends.append((end.code or 0, out.getvalue(), err.getvalue()))
+json.dump(ends, sys.stdout)
+"""
 
 
 def install(folder: Path, name: str, source: str, *, components: bool = False, commands: dict[str, str] | None = None) -> None:
@@ -33,8 +49,21 @@ def install(folder: Path, name: str, source: str, *, components: bool = False, c
 def owae(*arguments: str, path: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, with a folder before everything else on its path."""
     return subprocess.run(
-        [sys.executable, "-c", MAIN, *arguments], capture_output=True, text=True, timeout=120, env=environ(path, **environment)
+        [sys.executable, "-c", MAIN, *arguments], capture_output=True, text=True, timeout=900, env=environ(path, **environment)
     )
+
+
+def several(*commands: list[str], path: Path | None = None, **environment: str) -> list[tuple[int, str, str]]:
+    """Run command lines one after another in one process, which takes longest to start: exit code, stdout and stderr of each."""
+    ran = subprocess.run(
+        [sys.executable, "-c", SEVERAL, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env=environ(path, **environment),
+    )
+    assert ran.returncode == 0, ran.stderr
+    return [tuple(end) for end in json.loads(ran.stdout)]
 
 
 def environ(path: Path | None, **environment: str) -> dict[str, str]:

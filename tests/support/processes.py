@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import socket
 import subprocess
 import sys
 import time
@@ -25,13 +28,22 @@ def start(folder: Path, *arguments: str, launcher: Sequence[str] = OWAE, **envir
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OWAE_PLUGINS": "owae-layers,owae-mmd,owae-data", **environment},
     )
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and that the system gives to nobody who asks for any: it is free until it is used."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 1000):
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def wait_for_checkpoint(folder: Path, process: subprocess.Popen[str], after: int = 0) -> int:
     """The step of the newest checkpoint, once there is one beyond `after`."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 900
     while time.monotonic() < deadline:
         steps = [int(path.stem.removeprefix("step-")) for path in checkpoint.paths(folder / "run" / "checkpoints")]
         if steps and steps[0] > after:
@@ -56,7 +68,7 @@ def training(folder: Path) -> list[int]:
 
 def wait_until_gone(folder: Path) -> None:
     """Until no process trains in a folder."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 900
     while left := training(folder):
         assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from processes import free_port
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,11 +20,8 @@ HERE = Path(__file__).parent
 def together(task: str, ranks: int, *arguments: str, timeout: float = 120) -> list[dict[str, Tensor]]:
     """What the task `module:function` gives in each of so many processes: tensors by name."""
     with tempfile.TemporaryDirectory() as folder:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         everyone = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "GROUP_RANK": "0"}
-        everyone |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+        everyone |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
         command = [sys.executable, str(HERE / "ranks.py"), folder, task, *arguments]
         processes = [
             subprocess.Popen(

@@ -185,7 +185,7 @@ print(peak_bytes(call, torch.device("cpu")))
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
 def test_peak_memory_is_what_a_call_adds_and_gives_back():
     # In a process of its own, as every measurement is: the growth of the resident memory is that of all a process's threads.
-    said = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True, timeout=120).stdout
+    said = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True, timeout=900).stdout
     assert 19e6 < int(said) < 30e6
 
 
@@ -272,7 +272,7 @@ def test_mistakes_on_the_command_line_are_refused_at_once(arguments):
 
 def test_listing_it_imports_nothing_heavy():
     code = "import sys, owae_bench.cli; assert not {'torch', 'matplotlib', 'numpy', 'pydantic'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=900)
 
 
 def test_owae_has_it_as_a_command():
@@ -280,7 +280,7 @@ def test_owae_has_it_as_a_command():
         [sys.executable, "-c", "from owae.cli import main; main()", "bench", "divergences", "--help"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=900,
         check=True,
     )
     assert "--backends" in done.stdout

@@ -199,7 +199,7 @@ def worker() -> Iterator[ProcessPoolExecutor]:
 
 def test_a_source_survives_the_way_to_a_worker(sources: dict[str, DataSource], worker: ProcessPoolExecutor) -> None:
     source = sources["test"]
-    there = worker.submit(methodcaller("batch", torch.arange(len(source))), source).result(timeout=120)
+    there = worker.submit(methodcaller("batch", torch.arange(len(source))), source).result(timeout=900)
     assert torch.equal(there, _all(source))
 
 

@@ -37,7 +37,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
         ["bash", "-c", READER + "\n".join(commands)],
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=900,
         check=False,
         cwd=tmp_path,
         env=environ(None, READERS=str(python), OURS=sys.executable),

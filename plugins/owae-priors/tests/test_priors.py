@@ -12,9 +12,10 @@ from owae import Registry
 from owae.errors import ConfigError, DataError, InputError
 from owae.registry.options import options_model, validated
 from owae.testing import check_prior
-from owae_priors import GaussianMixture, Laplace, UniformSphere
+from owae_priors import ClassConditional, GaussianMixture, Laplace, UniformSphere
 
 TABLE = [
+    (ClassConditional, {}),
     (GaussianMixture, {}),
     (GaussianMixture, {"components": 1}),
     (GaussianMixture, {"components": 3, "spread": 1.0, "learn": False}),
@@ -35,6 +36,7 @@ def test_contract(cls, options, shape):
     ("cls", "options"),
     [
         (GaussianMixture, {"components": 0}),
+        (ClassConditional, {"components": 0}),
         (GaussianMixture, {"spread": 0.0}),
         (UniformSphere, {"radius": -1.0}),
         (Laplace, {"scale": 0.0}),
@@ -116,3 +118,22 @@ def test_codes_that_cannot_be_fitted_are_refused():
         prior.fit(torch.full((9, 2), math.nan))
     with pytest.raises(InputError, match="shape"):
         prior.fit(torch.randn(9, 3))
+
+
+def test_each_class_is_drawn_where_its_codes_are_and_all_together_are_standard_normal():
+    torch.manual_seed(0)
+    labels = torch.tensor([2, 2, 5, -1]).repeat(500)
+    codes = torch.randn(2000, 2, 2) * 0.1 + labels[:, None, None]
+    prior = ClassConditional((2, 2))
+    prior.fit(codes, labels)
+    assert prior.classes == [2, 5]
+    for label in prior.classes:
+        draws = prior.of_class(label, 4000)
+        torch.testing.assert_close(draws.mean(0), torch.full((2, 2), float(label)), rtol=0, atol=0.03)
+        assert draws.std(0).sub(0.1).abs().max() < 0.02
+    assert prior.sample(4000).mean().abs() < 0.05
+    assert not prior.state_dict()
+    with pytest.raises(DataError, match=r"class 3 are known; .*valid: 2, 5"):
+        prior.of_class(3, 1)
+    with pytest.raises(DataError, match="class 1: found 1 codes"):
+        prior.fit(codes[:3], torch.tensor([0, 0, 1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,12 @@ def trained(folder: Path, registry, *, images: np.ndarray | None = None, name: s
     path = tiny.config(folder, images_=images)
     overrides = [f"{key}={value}" for key, value in keys.items()]
     return train(Config.load(path, registry, overrides), registry, out=folder / name)
+
+
+@pytest.fixture(name="trained", scope="session")
+def trained_here(registry):
+    """Trains the tiny stack: `trained(folder, images=…)`."""
+    return partial(trained, registry=registry)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import EntryPoint
 
 import pytest
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 import owae
 from owae.errors import OwaeError, PluginError
 from owae.registry import extensions
+from owae.registry.discovery import Declared
 
 
 def test_figures_are_matplotlib_s(digits):
@@ -50,7 +52,7 @@ def test_what_no_plugin_adds_is_no_attribute(digits, monkeypatch):
 
 
 def test_a_name_that_two_plugins_claim_is_refused(monkeypatch):
-    point = type("Point", (), {"distribution": "one"})()
+    point = Declared("load", "one", "1.0", EntryPoint("load", "one:load", "owae.names"))
     monkeypatch.setattr(extensions, "_declared", lambda restricted: {"load": [point, point]})
     with pytest.raises(PluginError, match="claimed by 'one' and 'one'"):
         extensions.extension("load")

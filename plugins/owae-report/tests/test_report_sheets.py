@@ -74,8 +74,9 @@ def test_blocks_can_stand_one_under_the_other():
     assert upper[0] + 8 * 13 < lower[0]
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (300, 200, 3), (2, 90), (90, 2), (1, 1)])
-@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "down"), [((8, 8), False), ((300, 200, 3), True), ((2, 90), False), ((90, 2), True), ((1, 1), True)]
+)
 def test_everything_fits_a_page(shape: tuple[int, ...], down: bool):
     blocks = [Block([pictures_of(20, *shape)] * 12, labels=["$z_{10}$"] * 12, title="t", below="b") for _ in range(2)]
     height, width = drawn(blocks, down).shape[:2]
@@ -118,8 +119,7 @@ def test_nothing_to_draw_is_refused():
         scatter([])
 
 
-@pytest.mark.parametrize("classes", [0, 1, 10, 25, 60])
-@pytest.mark.parametrize("panels", [1, 7])
+@pytest.mark.parametrize(("classes", "panels"), [(0, 1), (1, 1), (10, 2), (25, 1), (60, 7)])
 def test_points_are_drawn_for_any_number_of_classes_and_levels(classes: int, panels: int):
     generator = np.random.default_rng(0)
     points = generator.normal(size=(120, 2))

@@ -290,7 +290,7 @@ def test_stdout_stays_empty_with_a_cold_cache(tmp_path):
         env={**os.environ, "KEOPS_CACHE_FOLDER": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=True,
     )
     assert done.stdout == ""

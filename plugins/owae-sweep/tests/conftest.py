@@ -5,12 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import free_port
 from sweeps import write_config
 
 
@@ -35,9 +35,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             if str(each).startswith("/tmp"):
                 each.chmod(each.stat().st_mode | 0o711)
         shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     data = folder / "data"
     run = [*as_user, str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "owae", "--no-sync"]
     subprocess.run(run, check=True, capture_output=True, cwd=folder)

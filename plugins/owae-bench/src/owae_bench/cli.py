@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from owae.files import expanded
+
 log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure what is installed.")
@@ -39,9 +41,12 @@ def divergences(
     ] = 10,
     limit: Annotated[float, typer.Option(min=1, help="Seconds after which one measurement is given up.")] = 300,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    csv: Annotated[Path | None, typer.Option(metavar="PATH", help="Also write the rows as CSV.", show_default=False)] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="PATH", parser=expanded, help="Also write the rows as CSV.", show_default=False)
+    ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Also draw times over sizes: .png, .pdf, .svg.", show_default=False)
+        Path | None,
+        typer.Option(metavar="PATH", parser=expanded, help="Also draw times over sizes: .png, .pdf, .svg.", show_default=False),
     ] = None,
 ) -> None:
     """Measure every installed divergence: time, compilation, memory, error against float64.

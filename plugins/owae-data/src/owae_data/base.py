@@ -11,7 +11,7 @@ import hashlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Int, Shaped
@@ -88,6 +88,17 @@ class StoredSource(DataSource):
         for rows in self._rows.split(4096):
             digest.update(self._examples.index_select(0, rows).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: of a mapped file its place, not its bytes, which would fill the memory that processes share."""
+        state = self.__dict__.copy()
+        state["_examples"] = getattr(self._examples, "reopen", self._examples)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if not isinstance(self._examples, Tensor):
+            self._examples = self._examples()
 
     def __repr__(self) -> str:
         kinds = "" if self.labels is None else f", {len(self.labels[self.labels >= 0].unique())} classes"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
 import logging
 import os
+import shutil
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,11 +24,14 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from owae.errors import DataError
+from owae.files import write_durably
 from owae_data import base
 
 ROOT = "OWAE_DATA"  # environment variable: the folder, instead of the user's cache folder
 
-VERSION = 3  # of the decoders: another number makes all decoded files anew
+VERSION = 4  # of the decoders: another number makes all decoded files anew
+
+SYNCED = 64 << 20  # bytes decoded between two moments from which an interrupted decoding can go on
 
 Block = UInt8[np.ndarray, "B ..."]
 
@@ -63,12 +71,25 @@ def fingerprint(files: Iterable[tuple[str, Path]]) -> str:
     return digest.hexdigest()
 
 
+def mapped(path: Path) -> Tensor:
+    """Maps the array in a `.npy` file: pages are read when they are asked for, and are no memory of this process's own. Not to be written.
+
+    The tensor's attribute `reopen` makes it anew, in another process too.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of an array that cannot be written
+        tensor = torch.from_numpy(np.load(path, allow_pickle=False, mmap_mode="r"))
+    tensor.reopen = partial(mapped, path)  # pyright: ignore[reportAttributeAccessIssue] # read by StoredSource
+    return tensor
+
+
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[bool]:
     """Runs the block in one process at a time for `path`, so that the ranks of a run do not download or decode the same twice.
 
-    Where the system has no advisory locks, or the folder takes none, everybody enters.
+    Where the system has no advisory locks, or the folder takes none, everybody enters, and is told so by False.
     """
+    alone = False
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
@@ -76,7 +97,8 @@ def locked(path: Path) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context(path.with_name(f".{path.name}.lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+            alone = True
+        yield alone
 
 
 @dataclass(frozen=True)
@@ -86,12 +108,14 @@ class Decoder:
     Attributes:
         shape: Of all of it, (N, C, H, W).
         blocks: Yields its rows in order, some at a time.
-        notes: What to set down beside it; asked for when the last row was yielded.
+        notes: What to set down beside it; asked for when the last row was yielded, and now and then before.
+        resumed: Yields the rows from one on, given the notes of then; None where an interrupted decoding begins anew.
     """
 
     shape: tuple[int, ...]
     blocks: Callable[[], Iterable[Block]]
     notes: Callable[[], Mapping[str, Any]] = dict
+    resumed: Callable[[int, Mapping[str, Any]], Iterable[Block]] | None = None
 
     def in_memory(self) -> UInt8[Tensor, "N C H W"]:
         """Decodes all rows into one tensor."""
@@ -102,10 +126,9 @@ class Decoder:
             at += len(block)
         return rows
 
-    def checked(self) -> Iterator[Block]:
-        """Yields the rows, and holds them to the dtype and the shape that was promised: what is written has no other check."""
-        at = 0
-        for block in self.blocks():
+    def checked(self, at: int = 0, notes: Mapping[str, Any] | None = None) -> Iterator[Block]:
+        """Yields the rows from one on, and holds them to the dtype and the shape that was promised: what is written has no other check."""
+        for block in self.blocks() if self.resumed is None or not at else self.resumed(at, notes or {}):
             at += len(block)
             if block.dtype != np.uint8 or block.shape[1:] != self.shape[1:] or at > self.shape[0]:
                 raise TypeError(f"decoded to {block.dtype} {block.shape}, rows up to {at}; bytes {self.shape} were promised")
@@ -134,7 +157,7 @@ class ArrayCache:
             return None
         large = self.path.stat().st_size > base.LARGE
         try:
-            return torch.from_numpy(np.load(self.path, allow_pickle=False, mmap_mode="c" if large else None))
+            return mapped(self.path) if large else torch.from_numpy(np.load(self.path, allow_pickle=False))
         except (ValueError, EOFError, OSError) as error:
             log.warning("%s cannot be read (%s) and is made anew", self.path, error)
             return None
@@ -149,12 +172,12 @@ class ArrayCache:
         Raises:
             DataError: They are large, and the disk is full or the folder cannot be written.
         """
-        with locked(self.path):
+        with locked(self.path) as alone:
             ready = self.load()  # another process may have been faster
             if ready is not None:
                 return ready
             try:
-                self._write(decoder)
+                self._write(decoder, alone)
             except OSError as error:
                 text = f"cannot write {prod(decoder.shape) / 1e9:.1f} GB of decoded data to {self.path.parent} ({error})"
                 if prod(decoder.shape) > base.LARGE:
@@ -167,21 +190,57 @@ class ArrayCache:
         log.info("decoded data are kept in %s", self.path)
         return made
 
-    def _write(self, decoder: Decoder) -> None:
-        part = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part")
-        for left in self.path.parent.glob(f".{self.path.stem}.*.part"):  # of processes that were killed: this one has the lock
+    def _write(self, decoder: Decoder, alone: bool) -> None:
+        """Writes the file, going on after the rows that an interrupted process has written, where it has the lock and the decoder can."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for left in self.path.parent.glob(f".{self.path.stem}.*.part"):  # of processes that were killed, and had no lock
             left.unlink(missing_ok=True)
+        part = self.path.with_name(f".{self.path.stem}.part" if alone else f".{self.path.stem}.{os.getpid()}.part")
+        resumes, size, pause = alone and decoder.resumed is not None, prod(decoder.shape[1:]), part.with_suffix(".json")
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": decoder.shape})
+        begin = header.tell()
+        done, notes = _paused(part, pause, begin, size) if resumes else (0, {})
+        wanted, free = (decoder.shape[0] - done) * size, shutil.disk_usage(self.path.parent).free
+        if wanted > free:
+            raise OSError(errno.ENOSPC, f"{wanted / 1e9:.3g} GB more are needed, {free / 1e9:.3g} GB are free")
+        if done:
+            log.info("going on with %s after row %d of %d", self.path.name, done, decoder.shape[0])
+        keep = False
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": decoder.shape})
-                for block in decoder.checked():
+            with part.open("r+b" if done else "wb") as file:
+                if not done:
+                    file.write(header.getvalue())
+                file.seek(begin + done * size)
+                file.truncate()
+                unsynced = 0
+                for block in decoder.checked(done, notes):
                     file.write(np.ascontiguousarray(block).data)
+                    done, unsynced = done + len(block), unsynced + block.nbytes
+                    if resumes and unsynced >= SYNCED:
+                        file.flush()
+                        os.fsync(file.fileno())
+                        write_durably(pause, json.dumps({"rows": done, "notes": decoder.notes()}, default=str))
+                        unsynced = 0
                 file.flush()
                 os.fsync(file.fileno())
-            notes = json.dumps({**self.key, **decoder.notes()}, indent=1, default=str)
-            self.path.with_suffix(".json").write_text(notes, encoding="utf-8")
+            text = json.dumps({**self.key, **decoder.notes()}, indent=1, default=str)
+            self.path.with_suffix(".json").write_text(text, encoding="utf-8")
             part.replace(self.path)
+        except BaseException as error:
+            keep = resumes and not isinstance(error, Exception)  # stopped by a user: the next start goes on
+            raise
         finally:
-            with contextlib.suppress(OSError):
-                part.unlink()
+            for left in () if keep else (part, pause):
+                with contextlib.suppress(OSError):
+                    left.unlink()
+
+
+def _paused(part: Path, pause: Path, begin: int, size: int) -> tuple[int, Mapping[str, Any]]:
+    """Returns how many rows of an interrupted file are known to be whole, and its notes; none if there is no such file."""
+    try:
+        found = json.loads(pause.read_text(encoding="utf-8"))
+        done, notes = int(found["rows"]), dict(found["notes"])
+        return (done, notes) if part.stat().st_size >= begin + done * size else (0, {})
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, {}

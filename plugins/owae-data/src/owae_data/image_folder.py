@@ -98,6 +98,9 @@ class ImageFolder(StoredSource):
         self.class_names = None if labels is None else classes
         self._folder, self._names = folder, [found[row] for row in own.tolist()]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_album"}
+
     @classmethod
     def form(
         cls,

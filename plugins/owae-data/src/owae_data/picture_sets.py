@@ -6,11 +6,12 @@ import logging
 import os
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,12 @@ def decode(pictures: Pictures, form: Form, cached: ArrayCache, *, skip_broken: b
 def _decode(pictures: Pictures, form: Form, cached: ArrayCache, keep: bool) -> tuple[Tensor, dict[str, str]]:
     shape, broken = _common_shape(pictures, form)
     form = replace(form, channels=shape[0])
-    decoder = Decoder((len(pictures.names), *shape), lambda: _blocks(pictures, form, shape, broken), lambda: {"broken": broken})
+
+    def blocks(start: int = 0, notes: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Block]:
+        broken.update(notes.get("broken", {}))
+        return _blocks(pictures, form, shape, broken, start)
+
+    decoder = Decoder((len(pictures.names), *shape), blocks, lambda: {"broken": broken}, blocks)
     if keep or prod(decoder.shape) > base.LARGE:
         examples = cached.make(decoder)
         return examples, cached.notes()["broken"] if cached.path.is_file() else broken
@@ -169,12 +175,12 @@ def _common_shape(pictures: Pictures, form: Form) -> tuple[tuple[int, int, int],
     return (max(channels for channels, _, _ in shapes.values()), *(form.size or (height, width))), broken
 
 
-def _blocks(pictures: Pictures, form: Form, shape: tuple[int, int, int], broken: dict[str, str]) -> Iterator[Block]:
-    """All pictures in runs, with those that cannot be read left blank and added to `broken`."""
-    names = iter(pictures.names)
-    for run in _attempts(lambda source: read(source, form), pictures, "decoding pictures"):
+def _blocks(pictures: Pictures, form: Form, shape: tuple[int, int, int], broken: dict[str, str], start: int) -> Iterator[Block]:
+    """Pictures from one on, in runs, with those that cannot be read left blank and added to `broken`."""
+    names = iter(pictures.names[start:])
+    for run in _attempts(lambda source: read(source, form), pictures, "decoding pictures", start):
         block = np.zeros((len(run), *shape), np.uint8)
-        for row, (name, one) in enumerate(zip(names, run, strict=False)):
+        for row, (one, name) in enumerate(zip(run, names, strict=False)):  # names last, or the end of a run would take one too many
             if isinstance(one, Exception):
                 broken.setdefault(name, _reason(one))
             elif one.shape != shape:
@@ -184,8 +190,8 @@ def _blocks(pictures: Pictures, form: Form, shape: tuple[int, int, int], broken:
         yield block
 
 
-def _attempts(function: Callable[[Source], Any], pictures: Pictures, title: str) -> Iterator[list[Any]]:
-    """Yields what the function makes of each picture, or the exception that it raised, in runs; by several threads."""
+def _attempts(function: Callable[[Source], Any], pictures: Pictures, title: str, start: int = 0) -> Iterator[list[Any]]:
+    """Yields what the function makes of each picture from one on, or the exception that it raised, in runs; by several threads."""
 
     def attempt(name: str) -> Any:
         try:
@@ -195,7 +201,8 @@ def _attempts(function: Callable[[Source], Any], pictures: Pictures, title: str)
 
     threads = min(8, os.cpu_count() or 1)
     with base.quiet(), progress(title, len(pictures.names)) as advance, ThreadPoolExecutor(threads) as pool:
-        for at in range(0, len(pictures.names), RUN):
+        advance(start)
+        for at in range(start, len(pictures.names), RUN):
             run = list(pool.map(attempt, pictures.names[at : at + RUN]))
             advance(len(run))
             yield run

@@ -18,14 +18,15 @@ def pair_sum(kernel: Kernel, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], w
     """`V` of `owae_mmd.pairs`."""
     points = prepare(kernel, torch.cat([x, y]))
     (left_x, left_y), (right_x, right_y) = (factor.split([len(x), len(y)]) for factor in (points.left, points.right))
-
-    def pairs(left: Tensor, right: Tensor) -> Tensor:
-        return kernel(squared_distances(left, right, points.direct, points.floor))
-
-    def rows(side: Side, within: Tensor, across: Tensor) -> Tensor:
-        own = 0.0 if side.diagonal else kernel.at_zero
-        return side.scale * (side.within * (within.sum(1) - own) - side.across * across.sum(1)).sum()
-
     with exact_products():
-        across = pairs(left_x, right_y)
-        return rows(weights.x, pairs(left_x, right_x), across) + rows(weights.y, pairs(left_y, right_y), across.T)
+        xx, yy, xy = (
+            kernel(squared_distances(left, right, points.direct, points.floor))
+            for left, right in ((left_x, right_x), (left_y, right_y), (left_x, right_y))
+        )
+        return _rows(kernel, weights.x, xx, xy) + _rows(kernel, weights.y, yy, xy.T)
+
+
+def _rows(kernel: Kernel, side: Side, within: Tensor, across: Tensor) -> Tensor:
+    """`a Σ_i R(x_i)` from the kernel at the pairs within a sample and with the other."""
+    own = 0.0 if side.diagonal else kernel.at_zero
+    return side.scale * (side.within * (within.sum(1) - own) - side.across * across.sum(1)).sum()

@@ -1,4 +1,4 @@
-"""Further phases of training for owae: conditionals that learn to draw, and a fresh bottom decoder."""
+"""Phases of training for owae: a start from another run, conditionals that learn to draw, and a fresh bottom decoder."""
 
 from __future__ import annotations
 
@@ -29,5 +29,6 @@ def owae_components() -> list[type]:
     from owae_refine.bottom import Bottom
     from owae_refine.energy import EnergyScore
     from owae_refine.phase import Refine
+    from owae_refine.start import Start
 
-    return [EnergyScore, Refine, Bottom]
+    return [EnergyScore, Refine, Bottom, Start]

@@ -6,6 +6,7 @@ All as events, in evaluation mode, and with the stack and torch's generators lef
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,13 @@ def draw_samples(stack: Stack, n: int, seed: int = 0) -> Float[Tensor, "{n} *x"]
     """`n` ancestral samples (Eq. 1) of the model: noise at every latent level, the mean at the bottom."""
     with evaluating(stack, seed):
         return torch.cat([stack.sample(min(_CHUNK, n - start)) for start in range(0, n, _CHUNK)])
+
+
+def draw_of_class(stack: Stack, prior: Any, label: int, level: int, n: int, seed: int = 0) -> Float[Tensor, "{n} *x"]:
+    """`n` samples of one class: draws of `prior.of_class(label, …)` at a level, then as `draw_samples`."""
+    with evaluating(stack, seed):
+        counts = [min(_CHUNK, n - start) for start in range(0, n, _CHUNK)]
+        return torch.cat([stack.decode(prior.of_class(label, count), level, sample=True) for count in counts])
 
 
 def latent_plane(dimension: int, side: int, extent: float = 2.0, seed: int = 0) -> Float[Tensor, "rows {side} {dimension}"]:

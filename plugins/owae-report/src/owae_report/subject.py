@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from owae.data.sources import examples
@@ -126,16 +126,25 @@ class Subject:
 
     def reconstructions(self, number: int) -> list[Pixels]:
         """Examples and what is left of them through z_1 … z_N, bottom first."""
-        chosen = representative(number, len(self.source), self.source.labels, self.options.seed)
-        levels = reconstructions(self.run.model, self._examples(chosen))
-        return [self._pixels(events, f"reconstructions through z_{i}") for i, events in enumerate(levels)]
+        return [self._pixels(events, f"reconstructions through z_{i}") for i, events in enumerate(self.reconstructed(number))]
+
+    def reconstructed(self, number: int) -> list[Tensor]:
+        """The same as events, (n, *x) each."""
+        return [events.cpu() for events in reconstructions(self.run.model, self.examples(number))]
 
     def interpolations(self, number: int) -> list[Pixels]:
         """For every pair a row: the first, the path from its reconstruction to the second's, the second."""
-        ends = [self._examples(places) for places in pairs(self.source, number, self.options.seed).unbind(1)]
+        return [self._pixels(row, "interpolations") for row in self.paths(number)]
+
+    def paths(self, number: int) -> Float[Tensor, "n k *x"]:
+        """The same as events."""
+        ends = [examples(self.source, places) for places in pairs(self.source, number, self.options.seed).unbind(1)]
         path = interpolate(self.run.model, *ends, steps=self.options.steps, level=self.level)
-        rows = torch.cat([ends[0][:, None], path.cpu(), ends[1][:, None]], dim=1)
-        return [self._pixels(row, "interpolations") for row in rows]
+        return torch.cat([ends[0][:, None], path.cpu(), ends[1][:, None]], dim=1)
+
+    def examples(self, number: int) -> Float[Tensor, "n *x"]:
+        """Examples, spread over the classes where there are labels."""
+        return examples(self.source, representative(number, len(self.source), self.source.labels, self.options.seed))
 
     @cached_property
     def _embedded(self) -> Int[Tensor, " n"]:
@@ -155,9 +164,6 @@ class Subject:
     def names(self) -> tuple[str, ...] | None:
         """What the classes are called, where they have names."""
         return self.source.class_names
-
-    def _examples(self, places: Tensor) -> Tensor:
-        return examples(self.source, places)
 
     def _pixels(self, events: Tensor, what: str) -> Pixels:
         if not events.isfinite().all():

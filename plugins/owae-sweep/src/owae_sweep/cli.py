@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from owae.cli.configs import Overrides
+from owae.files import expanded
 from owae.streams import quiet_stdout
 from owae_sweep.arguments import Name, Storage
 
@@ -35,10 +36,13 @@ app = typer.Typer(
 
 @app.command("run")
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file with a [sweep] table.", show_default=False)],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", parser=expanded, help="A TOML file with a [sweep] table.", show_default=False)
+    ],
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The sweep's folder.", show_default="sweeps/<name of the config>")
+        Path | None,
+        typer.Option(metavar="DIR", parser=expanded, help="The sweep's folder.", show_default="sweeps/<name of the config>"),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes on this machine.")] = 1,
     storage: Storage = None,
@@ -69,7 +73,7 @@ def run(
 
 @app.command("show")
 def show(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A sweep's folder.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", parser=expanded, help="A sweep's folder.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     plots: Annotated[
         bool, typer.Option(help="Draw heat map, parallel coordinates, importances and samples into the folder.")

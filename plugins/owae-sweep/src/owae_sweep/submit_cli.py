@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from owae.cli.configs import Overrides
+from owae.files import expanded
 from owae.streams import quiet_stdout
 from owae_sweep.arguments import Name, Storage
 
 
 def command(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="A config; with a [sweep] table, the sweep.", show_default=False)
+        Path,
+        typer.Argument(metavar="CONFIG", parser=expanded, help="A config; with a [sweep] table, the sweep.", show_default=False),
     ],
     time: Annotated[str, typer.Option(metavar="TIME", help="The time of a job, as 90 (minutes), 4:00:00 or 2-00.")],
     overrides: Overrides = None,
@@ -31,7 +33,10 @@ def command(
     warning: Annotated[int, typer.Option(min=1, help="Seconds before its end at which a job saves and is queued again.")] = 300,
     turns: Annotated[int, typer.Option(min=0, help="How often it is queued again.")] = 100,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run's or sweep's folder.", show_default="as owae train and owae sweep")
+        Path | None,
+        typer.Option(
+            metavar="DIR", parser=expanded, help="The run's or sweep's folder.", show_default="as owae train and owae sweep"
+        ),
     ] = None,
     storage: Storage = None,
     name: Name = None,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+MOST_THREADS = 8  # of torch, up to which numpy sorts
 
 
 def flatten_and_centre(x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
@@ -43,13 +46,26 @@ def coupling(n: int, m: int, like: Tensor) -> tuple[Int[Tensor, " s"], Int[Tenso
     return (ends - 1) // m, (ends - 1) // n, mass
 
 
+def ordered(x: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """Each column sorted, ascending; differentiable.
+
+    On a CPU of few threads numpy sorts: it takes a third to a tenth of the time of torch's sort, which alone spreads over threads.
+    """
+    if x.device.type != "cpu" or torch.get_num_threads() > MOST_THREADS or torch.compiler.is_compiling():
+        return x.sort(0).values
+    columns = x.detach().T.contiguous().numpy()
+    if not x.requires_grad:
+        return torch.from_numpy(np.sort(columns)).T
+    return x.T.gather(1, torch.from_numpy(np.argsort(columns))).T
+
+
 def transport(x: Float[Tensor, "n k"], y: Float[Tensor, "m k"]) -> Float[Tensor, " k"]:
     """`W₂²` between the empirical measures of x and y in each column, exact for any n and m.
 
     >>> transport(torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [2.0], [1.0]]))
     tensor([2.5000])
     """
-    x, y = x.sort(0).values, y.sort(0).values
+    x, y = ordered(x), ordered(y)
     if len(x) == len(y):
         return (x - y).square().mean(0)
     i, j, mass = coupling(len(x), len(y), x)

@@ -22,6 +22,7 @@ from torch import Tensor
 from owae.interfaces import Divergence, Prior
 from owae.model.defaults import StandardNormal
 from owae.numerics import full_precision
+from owae_transport.lines import ordered
 
 Against = Literal["expected", "population"]
 
@@ -52,7 +53,7 @@ class ClosedAgainstNormal(Divergence):
 def transport_to_normal(x: Float[Tensor, "n k"], against: Against) -> Float[Tensor, " k"]:
     """`W₂²` between each column of x and N(0, 1) ("population"), or its mean over as many draws of N(0, 1) ("expected")."""
     scores, spread = _table(len(x), against, x.device, x.dtype)
-    return (x.sort(0).values - scores[:, None]).square().mean(0) + spread
+    return (ordered(x) - scores[:, None]).square().mean(0) + spread
 
 
 @lru_cache(maxsize=32)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from owae.files import expanded
 from owae_dev.kinds import Kind
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -38,7 +39,9 @@ def plugins(context: typer.Context, as_json: AsJson = False) -> None:
 def new(
     name: Annotated[str, typer.Argument(help="What a config, or the command line, will call it.", show_default=False)],
     kind: Annotated[Kind, typer.Option(help="What the plugin brings.", show_default=False)],
-    into: Annotated[Path, typer.Option(metavar="DIR", help="The folder to make the package's folder in.")] = Path(),
+    into: Annotated[
+        Path, typer.Option(metavar="DIR", parser=expanded, help="The folder to make the package's folder in.")
+    ] = Path(),
 ) -> None:
     """Write a complete plugin package: a working example, its tests, a config. Its folder is called owae-NAME."""
     from owae_dev.package import checked, write

@@ -35,10 +35,10 @@ def command(
     moved: Moved = None,
 ) -> None:
     """Measure a run on held-out data: every level, the samples by two kinds of features or more, and nearest training examples."""
-    from owae.cli.tables import print_json
+    from owae.cli.tables import print_json, print_line, print_table
     from owae.run.opened import open_run
-    from owae_report.cli.scores import print_judgement
     from owae_report.evaluation.whole import Options, judge
+    from owae_report.page.judgement import Table, blocks
 
     options = Options(features or (), number, seeds, seed, neighbours, batch_size)
     if quick:
@@ -50,4 +50,11 @@ def command(
         where = {"run": str(opened.folder), "step": opened.step, "epoch": opened.epoch}
         print_json(where | result.to_dict())
     else:
-        print_judgement(result)
+        for i, block in enumerate(blocks(result).values()):
+            if i:
+                print_line()
+            for part in block:
+                if isinstance(part, Table):
+                    print_table(part.headings, part.rows, right=part.right)
+                else:
+                    print_line(part)

@@ -16,7 +16,9 @@ def command(
     run: RunFolder,
     against: Annotated[
         Path | None,
-        typer.Option(metavar="RUN2", help="Draw both runs side by side, their depths may differ.", show_default=False),
+        typer.Option(
+            metavar="RUN2", parser=expanded, help="Draw both runs side by side, their depths may differ.", show_default=False
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,

@@ -18,7 +18,12 @@ def command(
     split: Annotated[Split, typer.Option(help="The set that the examples come from.")] = Split.TEST,
     images: Annotated[
         list[Path] | None,
-        typer.Option(metavar="PATH", help="Your own image file or folder of them instead; may be repeated.", show_default=False),
+        typer.Option(
+            metavar="PATH",
+            parser=expanded,
+            help="Your own image file or folder of them instead; may be repeated.",
+            show_default=False,
+        ),
     ] = None,
     seed: Seed = 0,
     out: Annotated[

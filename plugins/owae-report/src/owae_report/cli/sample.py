@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from owae.cli.arguments import Checkpoint, RunFolder, Seed, Which
+from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
 from owae.files import expanded
 from owae_report.cli.arguments import Separate
 
@@ -24,20 +24,39 @@ def command(
     npy: Annotated[
         Path | None, typer.Option(metavar="FILE", parser=expanded, help="Also write the numbers, (n, *shape), as .npy.")
     ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS", help="Draw samples of one class of the training data: its number or name.", show_default=False
+        ),
+    ] = None,
+    level: Annotated[
+        int | None, typer.Option(min=1, help="The level whose codes of that class are drawn.", show_default="the deepest")
+    ] = None,
     checkpoint: Which = Checkpoint.NEWEST,
+    moved: Moved = None,
 ) -> None:
     """Draw samples from a trained model: noise at every latent level, from the deepest down to the data."""
     from owae.run.opened import open_run
+    from owae.streams import quiet_stdout
     from owae_report import blocks
+    from owae_report.classes import class_prior, safe_name
     from owae_report.cli.output import figure_path, require_drawable, write_array, write_figure, write_separately
-    from owae_report.events import draw_samples
+    from owae_report.events import draw_of_class, draw_samples
     from owae_report.pixels import to_pixels
 
-    opened = open_run(run, checkpoint=checkpoint.value)
-    path = figure_path(opened.folder, "samples", out, opened.shape)
+    if level is not None and label is None:
+        raise typer.BadParameter("says where a class is drawn; give --label too", param_hint="--level")
+    opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
+    path = figure_path(opened.folder, "samples" if label is None else f"samples-{safe_name(label)}", out, opened.shape)
     if separate is not None:
         require_drawable(opened.shape, "--separate")
-    samples = draw_samples(opened.model, number, seed)
+    if label is None:
+        samples = draw_samples(opened.model, number, seed)
+    else:
+        with quiet_stdout():
+            prior, number_of_class, drawn = class_prior(opened, label, level, seed)
+            samples = draw_of_class(opened.model, prior, number_of_class, drawn, number, seed)
     write_figure(
         path,
         lambda: blocks.samples(to_pixels(samples, opened.value_range)),

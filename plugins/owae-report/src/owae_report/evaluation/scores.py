@@ -26,6 +26,7 @@ from owae_report.evaluation.neighbours import Neighbours
 
 # A dense divergence takes time and memory in n².
 MOST_MATCHED = 2000
+DRAWN_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def evaluate(
         stack: A trained stack.
         train: Where nearest neighbours are taken from; read only if both sets have labels.
         test: What everything else is measured on. The divergence takes 2,000 at most, spread over the set.
-        batch_size: Examples encoded at once.
+        batch_size: Examples encoded at once; changes no number.
         neighbours: Neighbours that vote, at least 1.
         seed: Decides the encoders' and the prior's draws.
         tolerate: Takes the reason why the divergence could not be computed, where that is not to cost the rest.
@@ -132,7 +133,7 @@ def evaluate(
     with evaluating(stack, seed) as device:
         errors, means = _by_means(stack, test, batch_size, device)
         accuracies = _accuracies(stack, means, train, test, batch_size, neighbours, device)
-        spreads, variances, matched = _by_draws(stack, test, batch_size, device)
+        spreads, variances, matched = _by_draws(stack, test, device)
         matching = _matching(stack, matched, tolerate) if len(matched) > 1 else None
     shapes = [tuple(layer.latent_shape) for layer in stack.layers]
     levels = map(LevelScores, range(1, stack.depth + 1), shapes, errors, accuracies, spreads, variances)
@@ -165,14 +166,17 @@ def _accuracies(
     return [(neighbours.vote() == truth).sum().item() / len(test) for neighbours in found]
 
 
-def _by_draws(stack: Stack, test: DataSource, batch_size: int, device: torch.device) -> tuple[list[float], list[float], Tensor]:
-    """Computes spread and encoder variance of every level, and draws at the matched one for the divergence."""
+def _by_draws(stack: Stack, test: DataSource, device: torch.device) -> tuple[list[float], list[float], Tensor]:
+    """Computes spread and encoder variance of every level, and draws at the matched one for the divergence.
+
+    In blocks of one size, whatever the others are computed in: another size would take the generator's numbers in another order.
+    """
     chosen = torch.zeros(len(test), dtype=torch.bool)
     chosen[torch.linspace(0, len(test) - 1, min(len(test), MOST_MATCHED)).round().long()] = True
     moments = [_Moments() for _ in stack.layers]
     variances = [0.0] * stack.depth
     matched: list[Tensor] = []
-    for indices in torch.arange(len(test)).split(batch_size):
+    for indices in torch.arange(len(test)).split(DRAWN_AT_ONCE):
         z = examples(test, indices, device)
         for i, layer in enumerate(stack.layers):
             q = layer.encode(z)

@@ -1,0 +1,1 @@
+"""Pictures in tar files, read by their place in the files: `source` is where to start reading, `index` finds the places."""
