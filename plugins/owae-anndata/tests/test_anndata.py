@@ -76,7 +76,7 @@ def test_what_is_read_is_what_the_file_holds(table: Any, path: Path, monkeypatch
         np.testing.assert_array_equal(examples(source), counts(table, source))
         assert source.class_names == ("T", "NK", "B")  # as the file orders them, but for one that no cell has
         assert source.labels is not None
-        names = source.class_names
+        names: Any = source.class_names
         assert [names[number] for number in source.labels] == list(table.obs.cell_type[source.ids])
     columns = H5ad("train", path=path, matrix="columns")
     np.testing.assert_array_equal(examples(columns), counts(table, columns))

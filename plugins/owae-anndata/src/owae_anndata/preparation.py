@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from torch import Tensor
 
 from owae.errors import DataError
@@ -34,7 +33,7 @@ class Preparation:
 
     def normalised(self, block: Any, place: str) -> Any:
         """A block of all genes, normalised if wanted."""
-        data = block.data if sparse.issparse(block) else block
+        data = block if isinstance(block, np.ndarray) else block.data
         if not np.isfinite(data).all():
             raise DataError(f"{place} holds values that are not finite; leave such cells out, or put numbers in")
         if not self.normalise:
@@ -43,7 +42,9 @@ class Preparation:
             raise DataError(f"{place} holds negative values, so these are no counts that could be normalised; normalise = false")
         totals = np.asarray(block.sum(1), dtype=np.float32).reshape(-1, 1)
         factors = TOTAL / np.where(totals > 0, totals, 1)
-        if sparse.issparse(block):
+        if not isinstance(block, np.ndarray):
+            from scipy import sparse
+
             scaled: Any = sparse.csr_matrix(block.multiply(factors), dtype=np.float32)
             return scaled.log1p()
         return np.log1p(block * factors)
@@ -52,7 +53,7 @@ class Preparation:
         """A block of the chosen genes, standardised if wanted."""
         if self.mean is None or self.std is None:
             return block
-        dense = block.toarray() if sparse.issparse(block) else block
+        dense = block if isinstance(block, np.ndarray) else block.toarray()
         return np.clip((dense - self.mean) / self.std, -WITHIN, WITHIN).astype(np.float32)
 
     def applied(self, cells: Cells) -> tuple[Any, tuple[float, float]]:
@@ -124,7 +125,7 @@ def _moments(cells: Cells, recipe: Preparation, train: np.ndarray) -> tuple[np.n
     for start, block in cells.blocks():
         part = recipe.normalised(block, cells.place)[train[start : start + block.shape[0]]]
         total = total + np.asarray(part.sum(0, dtype=np.float64)).ravel()
-        power = part.power(2) if sparse.issparse(part) else np.square(part, dtype=np.float64)
+        power = np.square(part, dtype=np.float64) if isinstance(part, np.ndarray) else part.power(2)
         squares = squares + np.asarray(power.sum(0, dtype=np.float64)).ravel()
     count = int(train.sum())
     mean = total / count
@@ -132,7 +133,11 @@ def _moments(cells: Cells, recipe: Preparation, train: np.ndarray) -> tuple[np.n
 
 
 def _stacked(parts: list[Any]) -> Any:
-    whole = sparse.vstack(parts, format="csr") if sparse.issparse(parts[0]) else np.concatenate(parts)
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts).astype(np.float32, copy=False)
+    from scipy import sparse
+
+    whole: Any = sparse.vstack(parts, format="csr")
     return whole.astype(np.float32, copy=False)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from owae.errors import DataError, InputError
 from owae.files import expanded
 from owae.interfaces import DataSource, Shape
-from owae.registry.extensions import extension
+from owae.registry.discovery import extension
 from owae.run.opened import Run
 from owae_data.pictures import Form
 from owae_report.load import image_files, load_images, training_form

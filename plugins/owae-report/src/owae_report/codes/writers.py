@@ -15,7 +15,7 @@ import numpy as np
 
 from owae.errors import OwaeError
 from owae.files import replace_durably, temporary_for
-from owae.registry.extensions import extension
+from owae.registry.discovery import extension
 
 Block = Mapping[str, np.ndarray]  # columns, each (rows, *event), of the same keys, event shapes and kinds in every block
 SUFFIXES = (".npz", ".parquet", ".csv")
