@@ -61,6 +61,7 @@ def peers(n: int, d: int) -> dict[str, list[tuple[str, Loss, str]]]:
         "MMD, imq": [("owae mmd", MMD(), "7 scales, unbiased"), ("naive torch", naive_mmd, "7 scales, unbiased")],
         "MMD, gaussian": [("owae mmd gaussian", MMD(kernel="gaussian", scales=[1.0], estimator="biased"), "1 scale, biased")],
         "MMD, energy": [("owae mmd energy", MMD(kernel="energy", estimator="biased"), "biased")],
+        "MMD, laplacian": [("owae mmd laplacian", MMD(kernel="laplacian", scales=[1.0], estimator="biased"), "1 scale, biased")],
         "Sinkhorn divergence": [("owae sinkhorn", Sinkhorn(), "W₂², blur .05")],
         "sliced Wasserstein": [("owae sliced-wasserstein", SlicedWasserstein(), "its default number of lines")],
     }
@@ -70,6 +71,8 @@ def peers(n: int, d: int) -> dict[str, list[tuple[str, Loss, str]]]:
         gaussian, energy = SamplesLoss("gaussian", blur=1.0, backend="tensorized"), SamplesLoss("energy", backend="tensorized")
         found["MMD, gaussian"].append(("geomloss gaussian", gaussian, "½ MMD², blur 1"))
         found["MMD, energy"].append(("geomloss energy", energy, "½ of the distance"))
+        laplacian = SamplesLoss("laplacian", blur=1.0, backend="tensorized")
+        found["MMD, laplacian"].append(("geomloss laplacian", laplacian, "½ MMD², blur 1"))
         sinkhorn = SamplesLoss("sinkhorn", p=2, blur=0.05, backend="tensorized")
         found["Sinkhorn divergence"].append(("geomloss sinkhorn", sinkhorn, "½ W₂², blur .05"))
     try:

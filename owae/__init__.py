@@ -8,40 +8,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from owae.config.build import Built as Built
-    from owae.config.build import build as build
-    from owae.config.config import Config as Config
-    from owae.distributions import Dirac as Dirac
-    from owae.distributions import Distribution as Distribution
-    from owae.distributions import Gaussian as Gaussian
-    from owae.errors import ConfigError as ConfigError
-    from owae.errors import DataError as DataError
-    from owae.errors import OwaeError as OwaeError
-    from owae.errors import PluginError as PluginError
-    from owae.errors import TrainingError as TrainingError
-    from owae.hooks import hookimpl as hookimpl
-    from owae.interfaces import Component as Component
-    from owae.interfaces import Cost as Cost
-    from owae.interfaces import DataSource as DataSource
-    from owae.interfaces import Divergence as Divergence
-    from owae.interfaces import LatentLayer as LatentLayer
-    from owae.interfaces import Observer as Observer
-    from owae.interfaces import Phase as Phase
-    from owae.interfaces import Prior as Prior
-    from owae.interfaces import Regulariser as Regulariser
-    from owae.interfaces import Shape as Shape
-    from owae.model.defaults import Ancestral as Ancestral
-    from owae.model.defaults import Euclidean as Euclidean
-    from owae.model.defaults import SquaredEuclidean as SquaredEuclidean
-    from owae.model.defaults import StandardNormal as StandardNormal
-    from owae.model.objective import Objective as Objective
-    from owae.model.stack import Level as Level
-    from owae.model.stack import Stack as Stack
-    from owae.registry.registry import Registry as Registry
-    from owae.run.opened import Run as Run
-    from owae.run.opened import open_run as open_run
-    from owae.training import fit as fit
+if TYPE_CHECKING:  # the same names, for editors and type checkers
+    from owae.config.build import Built, build
+    from owae.config.config import Config
+    from owae.distributions import Dirac, Distribution, Gaussian
+    from owae.errors import ConfigError, DataError, OwaeError, PluginError, TrainingError
+    from owae.hooks import hookimpl
+    from owae.interfaces import Component, Cost, DataSource, Divergence, LatentLayer, Observer, Phase, Prior, Regulariser, Shape
+    from owae.model.defaults import Ancestral, Euclidean, SquaredEuclidean, StandardNormal
+    from owae.model.objective import Objective
+    from owae.model.stack import Level, Stack
+    from owae.registry.registry import Registry
+    from owae.run.opened import Run, open_run
+    from owae.training import fit
 
 _HOMES = {
     "config.build": ["build", "Built"],
@@ -79,7 +58,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(importlib.import_module(f"owae.{_HOME[name]}"), name)
     else:
-        from owae.registry.extensions import extension
+        from owae.registry.discovery import extension
 
         value = None if name.startswith("_") else extension(name)
         if value is None:

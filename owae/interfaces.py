@@ -21,10 +21,9 @@ A whole plugin, a divergence by the distance of the means:
 Declare its module in `pyproject.toml` under `[project.entry-points.owae]`, and `divergence = { kind = "mean-distance", scale = 2.0 }`
 works in every config.
 
-Shapes: `B` batch, `*x` the event below a level, `*z` the event above it. The constructor is the schema: what the engine
-supplies stands before the `/`; what a config supplies are keyword arguments after it, whose annotations are checked. Classes are
-abstract or final. Methods with a body here are correct defaults, to be overridden where something better is known (a closed form, a batch
-read at once), under the law in their docstring; `owae.testing` checks that law.
+Shapes: `B` batch, `*x` the event below a level, `*z` the event above it. The constructor is the schema: what the engine supplies stands
+before the `/`; what a config supplies are keyword arguments after it, whose annotations are checked. Classes are abstract or final. Methods
+with a body are correct defaults, for something better under the law in their docstring, which `owae.testing` checks.
 """
 
 from __future__ import annotations
@@ -184,14 +183,14 @@ class DataSource(Component):
     """A set of examples of one shape: what a model is trained or measured on.
 
     Constructor: `__init__(self, split, /, *, <options>)` with `split` either "train" or "test"; the two share no example.
-    Examples are float32 within `value_range`, or uint8, which means 0…255 mapped linearly onto `value_range` (the loader does
-    that on the device, so that images travel and rest as bytes). Errors: `DataError`.
+    Examples are float32 within `value_range`, or uint8, whose 0…255 the loader maps linearly onto it. Errors: `DataError`.
 
     Attributes:
         shape: Shape of one example, channels first for images: (C, H, W).
         value_range: Lowest and highest value an example may hold.
         labels: One class per example, (N,), or None; −1 where an example has none. Never trained on.
         class_names: What class 0, 1, … is called, for tables and figures, or None where they have no names.
+        units: Of what was standardised: "names", "shift" and "scale" of an example's entries, in the data's own units `x · scale + shift`.
     """
 
     interface = "data"
@@ -199,6 +198,7 @@ class DataSource(Component):
     value_range: tuple[float, float] = (0.0, 1.0)
     labels: Int[Tensor, " N"] | None = None
     class_names: tuple[str, ...] | None = None
+    units: Mapping[str, list[Any]] | None = None
 
     @abstractmethod
     def __len__(self) -> int:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from installed import owae
 from PIL import Image
 from torch import nn
 
@@ -108,13 +107,13 @@ def test_a_small_sibling_trains_and_every_command_looks_at_it(name: str, run: Ru
 
 
 @pytest.mark.slow
-def test_the_commands_in_a_headers_order_from_nothing(tmp_path: Path) -> None:
+def test_the_commands_in_a_headers_order_from_nothing(run: Run, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES / "smoke", tmp_path / "smoke", ignore=shutil.ignore_patterns("data"))
     config = tmp_path / "smoke" / "celeba.toml"
-    before = owae("train", str(config), "--out", str(tmp_path / "run"))
-    assert before.returncode == 2
-    assert "Traceback" not in before.stderr
-    assert str(tmp_path / "smoke" / "data" / "celeba") in before.stderr
+    code, _, err = run("train", config, "--out", tmp_path / "run")
+    assert code == 2
+    assert "Traceback" not in err
+    assert str(tmp_path / "smoke" / "data" / "celeba") in err
     assert not (tmp_path / "run").exists()
 
     words = re.search(r"^# +python (-m .*) examples/smoke/data$", config.read_text(), re.MULTILINE)
@@ -122,8 +121,8 @@ def test_the_commands_in_a_headers_order_from_nothing(tmp_path: Path) -> None:
     data = tmp_path / "smoke" / "data"
     written = subprocess.run([sys.executable, *words[1].split(), data], capture_output=True, text=True, timeout=900, check=True)
     assert (written.stdout, written.stderr) == (f"{data}\n", "")
-    after = owae("train", str(config), "--out", str(tmp_path / "run"))
-    assert (after.returncode, after.stdout) == (0, f"{tmp_path / 'run'}\n"), after.stderr
+    code, out, err = run("train", config, "--out", tmp_path / "run")
+    assert (code, out) == (0, f"{tmp_path / 'run'}\n"), err
 
 
 @pytest.mark.slow

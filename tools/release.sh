@@ -10,7 +10,7 @@ die() {
 [ -z "$(git status --porcelain)" ] || die "the tree is dirty; commit or stash first"
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' owae/__init__.py)
 [ -n "$version" ] || die "owae/__init__.py has no __version__"
-heading=$(grep -m 1 "^## $version" CHANGELOG.md) || die "CHANGELOG.md has no heading for $version"
+heading=$(grep -m 1 -E "^## ${version//./\\.}([^0-9.]|$)" CHANGELOG.md) || die "CHANGELOG.md has no heading for $version"
 case $heading in *unreleased*) die "CHANGELOG.md calls $version unreleased; write the date" ;; esac
 git rev-parse -q --verify "refs/tags/v$version" >/dev/null && die "the tag v$version exists; raise __version__"
 [ "${1:-}" != --check ] || { echo "$version can be released"; exit 0; }

@@ -15,12 +15,15 @@ from torch import Tensor
 from claims import flat
 from claims.models import DEEP, EXAMPLES, configs
 from claims.samples import Judge
-from owae import Config, Registry
+from owae import Config, Registry, Stack
+from owae.model.inference import evaluating
 from owae.run.opened import open_run
 from owae.run.train import train
+from owae_priors import GaussianMixture
 from owae_report.events import draw_samples
 
 REFINED = f"{DEEP}, refined"
+FITTED, COMPONENTS = f"{REFINED}, fitted prior", 50  # Gaussians of a mixture in the prior's place
 SAMPLES, DRAWS = 1000, 3
 BOTTOM, COST = {"kind": "convolutional", "output": "sigmoid"}, {"kind": "l1"}  # as [bottom] has them
 _COLUMNS = {
@@ -50,12 +53,14 @@ def judged(
         folder = folder_of(REFINED, seed)
         if not folder.exists():
             shutil.copytree(
-                folder_of(DEEP, seed), folder, ignore=shutil.ignore_patterns("*.json.part", "claims.json", "judged.json")
+                folder_of(DEEP, seed), folder, ignore=shutil.ignore_patterns("*.json.part", "claims.json", "judged*.json")
             )
         sharp = tomllib.loads((EXAMPLES / "mnist_sharp.toml").read_text())
+        sharp["refine"].pop("prior_components")  # the true prior first; the fitted one below
         values = {**configs(seed, epochs, 10.0)[DEEP], **{phase: sharp[phase] for phase in ("refine", "bottom")}}
         train(Config.from_dict(values, registry), registry, out=folder, resume=True)
         found[REFINED] = _stack_scores(folder, judge, registry)
+        found[FITTED] = _stack_scores(folder, judge, registry, fitted=True)
     training = configs(seed, epochs, 10.0)[DEEP]["train"]
     for name, values in flat.configs(BOTTOM, COST, training).items():
         folder = folder_of(name, seed)
@@ -65,14 +70,24 @@ def judged(
     return found
 
 
-def _stack_scores(folder: Path, judge: Judge, registry: Registry) -> dict[str, float]:
+def _stack_scores(folder: Path, judge: Judge, registry: Registry, *, fitted: bool = False) -> dict[str, float]:
     stack = open_run(folder, registry).model
-    return _saved(folder, lambda draw: draw_samples(stack, SAMPLES, draw), judge)
+    stack = _with_fitted_prior(stack, judge.train) if fitted else stack
+    return _saved(folder, lambda draw: draw_samples(stack, SAMPLES, draw), judge, "judged-fitted.json" if fitted else "judged.json")
 
 
-def _saved(folder: Path, sample: Callable[[int], Tensor], judge: Judge) -> dict[str, float]:
+def _with_fitted_prior(stack: Stack, data: Tensor) -> Stack:
+    """Returns the same levels under a mixture of Gaussians that is fitted to the deepest codes of the training examples."""
+    prior = GaussianMixture(stack.prior.shape, components=COMPONENTS, learn=False)
+    with evaluating(stack, 0):
+        prior.fit(stack.encode(data, sample=True)[-1])
+    weights = [1.0] * stack.depth
+    return Stack(stack.levels, divergence=stack.divergence, weights=weights, prior=prior).eval()  # pyright: ignore[reportArgumentType] # ModuleList forgets its item type
+
+
+def _saved(folder: Path, sample: Callable[[int], Tensor], judge: Judge, file: str = "judged.json") -> dict[str, float]:
     """Judges draws of samples and keeps the means of the scores, and Fréchet's deviation over draws, beside the run."""
-    path = folder / "judged.json"
+    path = folder / file
     if not path.exists():
         scores = [judge.judged(sample(draw)) for draw in range(DRAWS)]
         means = {key: statistics.fmean(each[key] for each in scores) for key in scores[0]}

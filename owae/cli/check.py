@@ -47,9 +47,9 @@ def describe(config: Config, registry: Registry, shape: tuple[int, ...] | None =
     and their number is not known.
     """
     from owae.config.build import build, build_stack
-    from owae.run.observers import chosen
+    from owae.run.observers import observer_classes
 
-    chosen(config, registry)  # names that train.loggers has and no plugin brings are refused
+    observer_classes(config, registry)  # names that train.loggers has and no plugin brings are refused
     data: dict[str, Any] = {"kind": config.data.kind}
     shape = _declared(config, registry) if shape is None else shape
     if shape is None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
 import torch
@@ -225,28 +225,19 @@ def _check_range(config: Config, registry: Registry, layer: LatentLayer, value_r
 
 def _fitting(spec: Spec, registry: Registry, shape: Shape, value_range: Range) -> list[str]:
     """Returns the choices of an option with which a layer's output range is that of the data, or else unbounded."""
-    choices = {
-        name: get_args(field.annotation)
-        for name, field in type(spec.options).model_fields.items()
-        if get_origin(field.annotation) is Literal
-    }
+    fields = type(spec.options).model_fields
+    choices = {name: get_args(field.annotation) for name, field in fields.items() if get_origin(field.annotation) is Literal}
     for name in sorted(choices, key=lambda name: "output" not in name):  # the likeliest first, for each takes a layer to see
-        ranges = {choice: _range_with(spec, registry, shape, {name: choice}) for choice in choices[name]}
-        fits = [choice for choice, found in ranges.items() if isinstance(found, tuple) and _same(found, value_range)]
-        fits += [choice for choice, found in ranges.items() if found is None]
-        if fits:
-            return [f'{name} = "{choice}"' for choice in fits]
+        bounded, unbounded = [], []
+        for choice in choices[name]:
+            changed = replace(spec, options=spec.options.model_copy(update={name: choice}))
+            with suppress(*_REFUSALS), torch.device("meta"):  # nothing is allocated or drawn
+                found = changed.create(registry, shape).output_range
+                if found is None or _same(found, value_range):
+                    (unbounded if found is None else bounded).append(f'{name} = "{choice}"')
+        if bounded or unbounded:
+            return bounded + unbounded
     return []
-
-
-def _range_with(spec: Spec, registry: Registry, shape: Shape, changes: dict[str, Any]) -> Range | Literal["refused"] | None:
-    """Returns the output range of a layer whose options are changed."""
-    changed = Spec(spec.interface, spec.kind, spec.options.model_copy(update=changes), {})
-    try:
-        with torch.device("meta"):  # nothing is allocated or drawn
-            return changed.create(registry, shape).output_range
-    except _REFUSALS:
-        return "refused"
 
 
 def _same(one: Range, other: Range) -> bool:

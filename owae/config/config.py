@@ -210,7 +210,7 @@ def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source
         config._first = frozenset(first)  # pyright: ignore[reportAttributeAccessIssue]
     except ValidationError as error:
         wrong += problems(error, changed, Tables(model, context).unknown)
-    found += [overrides.named(problem, set_by) for problem in wrong]
+    found += [overrides.with_override(problem, set_by) for problem in wrong]
     if config is None or found:
         raise ConfigError(found, source)
     return config

@@ -38,7 +38,7 @@ def apply(values: dict[str, Any], texts: Iterable[str]) -> tuple[dict[str, str],
     return texts_by_place, problems
 
 
-def named(problem: Problem, texts_by_place: dict[str, str]) -> Problem:
+def with_override(problem: Problem, texts_by_place: dict[str, str]) -> Problem:
     """Returns the problem, with the `--set` that brought it, if one did: the last that set its place or what that lies within."""
     for place, text in reversed(texts_by_place.items()):
         if problem.place == place or problem.place.startswith((f"{place}.", f"{place}[")):

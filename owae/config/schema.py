@@ -13,7 +13,7 @@ from owae.errors import ConfigError, PluginError
 from owae.files import expanded
 from owae.model.level import CostSpace, CostTarget, conflict
 from owae.registry.options import arguments, canonical, options_model
-from owae.registry.problems import STRICT, Info, chosen, mistake, read, shown
+from owae.registry.problems import STRICT, Info, mistake, read, read_tagged, shown
 from owae.registry.registry import Registry
 
 
@@ -84,7 +84,7 @@ def _component(value: object, info: Info) -> Spec:
             "layer = { kind = …, … }" if interface == "layer" else f"[{interface}] with a kind; valid: {', '.join(names) or 'none'}"
         )
         raise mistake(f"is missing; write {how}")
-    kind, options = chosen(value, "kind", names, lambda kind: options_model(registry.get(interface, kind)))
+    kind, options = read_tagged(value, "kind", names, lambda kind: options_model(registry.get(interface, kind)))
     return _spec(interface, kind, options, info.context)
 
 

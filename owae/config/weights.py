@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, Se
 
 from owae.errors import ConfigError, suggestion
 from owae.model.stack import multipliers_of
-from owae.registry.problems import STRICT, Info, chosen, mistake
+from owae.registry.problems import STRICT, Info, mistake, read_tagged
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -92,7 +92,7 @@ def _rule(value: object) -> BaseModel:
         return Listed.model_validate(list(value))
     if type(value) in (int, float):
         return Constant.model_validate({"value": value})
-    return chosen(value, "rule", RULES, rule_model)[1]
+    return read_tagged(value, "rule", RULES, rule_model)[1]
 
 
 Weighting = Annotated[SerializeAsAny[Rule | Listed], PlainValidator(_rule)]

@@ -1,4 +1,8 @@
-"""Starts the processes of a training, or finds those that torchrun or SLURM has started, through Lightning Fabric."""
+"""Starts the processes of a training, or finds those that torchrun or SLURM has started, through Lightning Fabric.
+
+Fabric also sets the precision of networks: float32, or half by autocast, with the loss scaled under float16. Costs, penalties and
+divergences are float32 whatever is chosen: the stack switches autocast off around them.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,15 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, cast
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
 
 from owae.errors import InterruptionError, OwaeError, PeerError, StepError, TrainingError
 from owae.parallel.devices import RANK, choose_device, global_rank, launched_processes
 from owae.streams import quiet_stdout
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +87,6 @@ def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, prec
 
 
 def _join(device: torch.device, devices: int, nodes: int, precision: str) -> Fabric:
-    from lightning_fabric import Fabric
-
-    from owae.parallel.precision import precision_plugin
-
     several = devices * nodes > 1
     if launched_processes() is None and RANK not in os.environ:
         os.environ.pop("LOCAL_RANK", None)  # Fabric would take this process for one that somebody started as a follower
@@ -131,3 +130,28 @@ def leave(fabric: Fabric) -> None:
     """Leaves the group of processes, when training has ended."""
     if fabric.world_size > 1 and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+
+
+class MixedNetworks(MixedPrecision):
+    """Runs networks in mixed precision as Fabric does, but leaves the data float32, for costs compare with them."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
+def precision_plugin(name: str, device: torch.device) -> Precision:
+    """Makes Fabric's plugin for the precision of that name on a device.
+
+    Raises:
+        TrainingError: There is none of that name, or not on this device.
+    """
+    if name not in PRECISIONS:
+        raise TrainingError(f"found precision '{name}'; '32', 'bf16-mixed' and '16-mixed' would work")
+    if name == "32":
+        return Precision()
+    if device.type == "cuda" and name == "bf16-mixed" and not torch.cuda.is_bf16_supported():
+        raise TrainingError("this GPU has no bfloat16; precision '16-mixed' or '32' would work")
+    return MixedNetworks(cast(Literal["bf16-mixed", "16-mixed"], name), device.type)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
@@ -13,6 +14,9 @@ from owae.errors import PluginError
 from owae.streams import quiet_stdout
 
 ONLY = "OWAE_PLUGINS"  # environment variable: comma-separated distributions or entry points to load; empty for none
+# Entry-point group of names that plugins add, imported when they are first used: `load` adds `owae.load`; `Run.evaluate`, a function of a
+# run, becomes a run's method, and a class of a run, an attribute made with it.
+NAMES = "owae.names"
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def load(what: str, owners: Sequence[Declared], make: Callable[[Any], Any] = lam
         PluginError: That fails, or several distributions have declared it; `what` is what the message calls it.
     """
     if len(owners) > 1:
-        raise claimed(what, [owner.distribution for owner in owners])
+        raise clash_error(what, [owner.distribution for owner in owners])
     try:
         return make(owners[0].load())
     except KeyboardInterrupt:
@@ -82,7 +86,7 @@ def load(what: str, owners: Sequence[Declared], make: Callable[[Any], Any] = lam
         raise PluginError(f"{what} of '{owners[0].distribution}' cannot be used: {reason(error)}") from error
 
 
-def claimed(what: str, owners: Iterable[str]) -> PluginError:
+def clash_error(what: str, owners: Iterable[str]) -> PluginError:
     """Makes the error for what several distributions have declared."""
     claims = " and ".join(f"'{owner}'" for owner in owners)
     return PluginError(f"{what} is claimed by {claims}; uninstall one, or set {ONLY} to the plugins you want")
@@ -95,3 +99,23 @@ def reason(error: BaseException) -> str:
 
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def _declared(restriction: str | None) -> dict[str, list[Declared]]:
+    return available(NAMES)
+
+
+def extension(name: str) -> Any | None:
+    """Returns what a plugin has declared under a name, or None; `PluginError` if it cannot be imported, or several claim it."""
+    points = _declared(os.environ.get(ONLY)).get(name)
+    return None if points is None else load(f"'{name}'", points)
+
+
+def bound(instance: Any, name: str) -> Any:
+    """Returns what a plugin adds to an instance's class under a name; `AttributeError` if none does."""
+    kind = type(instance).__name__
+    value = None if name.startswith("__") else extension(f"{kind}.{name}")
+    if value is None:
+        raise AttributeError(f"'{kind}' has no attribute '{name}'; a plugin that adds it may not be installed")
+    return value(instance) if isinstance(value, type) else partial(value, instance)

@@ -27,7 +27,7 @@ def mistake(message: str, *place: str | int) -> ValidationError:
     )
 
 
-def chosen(value: object, tag: str, names: Iterable[str], model_of: Callable[[str], type[BaseModel]]) -> tuple[str, BaseModel]:
+def read_tagged(value: object, tag: str, names: Iterable[str], model_of: Callable[[str], type[BaseModel]]) -> tuple[str, BaseModel]:
     """Reads a table that names a class under `tag` and gives its options; returns the name, and the options.
 
     `model_of` gives the options of a name, or an `OwaeError` for one that is not among `names`.

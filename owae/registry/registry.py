@@ -18,7 +18,7 @@ from owae import hooks
 from owae.errors import PluginError, nearest, suggestion
 from owae.hooks import COMMANDS, ENTRY_POINTS, PROJECT
 from owae.registry import defaults
-from owae.registry.discovery import ONLY, claimed, declared, reason, wanted
+from owae.registry.discovery import ONLY, clash_error, declared, reason, wanted
 from owae.registry.options import breach
 from owae.streams import quiet_stdout
 
@@ -144,7 +144,7 @@ class Registry:
         if len(found) == 1:
             return found[0].cls
         if found:
-            raise claimed(f"{interface} '{name}'", [entry.distribution or entry.plugin for entry in found])
+            raise clash_error(f"{interface} '{name}'", [entry.distribution or entry.plugin for entry in found])
         elsewhere = [entry.interface for entry in self.entries if entry.name == name]
         hint = f" ('{name}' is a {elsewhere[0]})" if elsewhere else ""
         failed = "".join(f"\n  plugin '{f.plugin}' of {f.distribution or 'this program'} failed: {f.reason}" for f in self.failures)

@@ -44,7 +44,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(
+def locked_folder(
     folder: Path, config: Config, registry: Registry, built: Built, *, resume: bool, overwrite: bool
 ) -> Iterator[Callable[[], None]]:
     """Runs the block with a run folder locked against other processes, and found fit to train in.

@@ -19,7 +19,7 @@ from owae.model.inference import own_randomness
 
 
 def identity(splits: Mapping[str, DataSource]) -> dict[str, Any]:
-    """Returns what identifies the splits of a data set, as JSON values: shape, range, dtype, class names, sizes, fingerprints."""
+    """Returns what identifies the splits of a data set, as JSON values: shape, range, dtype, class names, units, sizes, fingerprints."""
     first = next(iter(splits.values()))
     with own_randomness(0, torch.device("cpu")):  # a source may draw while it is read
         dtype = str(first.batch(torch.arange(1)).dtype).removeprefix("torch.")
@@ -29,6 +29,7 @@ def identity(splits: Mapping[str, DataSource]) -> dict[str, Any]:
         "value_range": list(first.value_range),
         "dtype": dtype,
         "class_names": None if first.class_names is None else list(first.class_names),
+        "units": None if first.units is None else dict(first.units),
         **{name: len(source) for name, source in splits.items()},
         "fingerprints": fingerprints,
     }
@@ -42,7 +43,7 @@ def fingerprint(source: DataSource) -> str:
 
 def changes(saved: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """Says how data differ from those that a run was trained on, as far as its version of owae has recorded them."""
-    plain = {name: value for name, value in found.items() if name != "fingerprints"}
+    plain = {name: value for name, value in found.items() if name not in ("fingerprints", "units")}
     said = [f"{name}: was {saved[name]}, is {value}" for name, value in plain.items() if saved.get(name) not in (None, value)]
     then, now = saved.get("fingerprints", {}), found["fingerprints"]
     other = [name for name in now if then.get(name, now[name]) != now[name]]

@@ -45,7 +45,7 @@ class Training:
     averaged: Callable[[], AbstractContextManager[None]]
 
 
-def chosen(config: Config, registry: Registry) -> list[type[Observer]]:
+def observer_classes(config: Config, registry: Registry) -> list[type[Observer]]:
     """Returns the observers that watch every training, and those that `train.loggers` names; a `ConfigError` for unknown names."""
     names, known = config.train.loggers, registry.names("observer")
     problems = []

@@ -18,12 +18,15 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from owae.config.build import build_source, build_stack
 from owae.config.config import Config
 from owae.errors import DataError, TrainingError
 from owae.interfaces import DataSource, Shape
 from owae.model.stack import Stack
-from owae.registry.extensions import bound
+from owae.registry.discovery import bound
 from owae.registry.registry import Registry
 from owae.run import checkpoint as checkpoints
 from owae.run.folder import CHECKPOINTS, CONFIG, INFO, differences, read_info
@@ -106,6 +109,13 @@ class Run:
         stack = build_stack(self.config, self.registry, self.shape, self.value_range, self.phases)
         load_model(stack, self._state, averaged=True)
         return stack.eval()
+
+    def natural(self, events: Tensor) -> Tensor:
+        """Returns events (…, *shape) in the units of the data, undoing what the source has standardised; others as they are."""
+        if not self._data.get("units"):
+            return events
+        shift, scale = (torch.tensor(self._data["units"][name]).view(self.shape).to(events) for name in ("shift", "scale"))
+        return events * scale + shift
 
     @property
     def step(self) -> int:

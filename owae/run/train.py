@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from lightning_fabric import Fabric
 
 from owae.config.build import Built, build, phase_options
 from owae.config.config import Config
@@ -20,20 +20,17 @@ from owae.interfaces import DataSource, Observer, Phase
 from owae.parallel.gather import peers
 from owae.parallel.launch import launch, leave, only_main_process_reports
 from owae.registry.registry import Registry
+from owae.restoring import deterministic
 from owae.run import checkpoint
 from owae.run.best import BestMetric
-from owae.run.determinism import deterministic
-from owae.run.folder import CHECKPOINTS, claimed, writing
+from owae.run.folder import CHECKPOINTS, locked_folder, writing
 from owae.run.log import open_log
-from owae.run.observers import chosen
+from owae.run.observers import observer_classes
 from owae.run.opened import Run
 from owae.run.signals import Interrupts
 from owae.training.ema import load_model
 from owae.training.loop import Fit
 from owae.training.options import Options
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +58,7 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
     folder = (out or Path("runs") / (Path(config.source).stem or "run")).absolute()
     options = config.train
     with only_main_process_reports():
-        observers = chosen(config, registry)
+        observers = observer_classes(config, registry)
         for observer in observers:
             observer.require()
         # Whatever the config or the data have wrong shows here, before there is a folder.
@@ -73,7 +70,7 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
         with ExitStack() as opened:
             make_ready = None
             if fabric.is_global_zero:
-                claim = claimed(folder, config, registry, built, resume=resume, overwrite=overwrite)
+                claim = locked_folder(folder, config, registry, built, resume=resume, overwrite=overwrite)
                 make_ready = opened.enter_context(claim)
             interrupts = opened.enter_context(Interrupts())
             opened.enter_context(deterministic(options.deterministic))

@@ -16,9 +16,10 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -34,15 +35,10 @@ from owae.training import randomness
 from owae.training.ema import Average, load_model
 from owae.training.guards import Guard, Rows, within_memory
 from owae.training.networks import channels_last, training_context, use_channels_last
-from owae.training.objective import Step, TrainingObjective, combined, find_unused_parameters, unknown
+from owae.training.objective import Step, TrainingObjective, combined, find_unused_parameters, nan_objective, validate
 from owae.training.optimizers import make_optimizer, make_schedule, restore_optimizer, warming_up
 from owae.training.options import Options
-from owae.training.precision import LossScale
-from owae.training.tally import Tally
-from owae.training.validation import validate
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from owae.training.tally import LossScale, Tally
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +87,7 @@ class Fit:
         if self.ranks > 1:
             find_unused_parameters(self.fabric, stack, shape)
             sync_batchnorm(stack, self.device, self.ranks)
-            randomness.separate(self.fabric)
+            randomness.separate_streams(self.fabric)
         self._place = {"rank": self.rank, "ranks": self.ranks}
         reading = {"dtype": stack.prior.anchor.dtype, "bounds": bounds, **self._place}
         self.loader = Loader(source, given.batch_size, given.seed, self.device, given.workers, **reading)
@@ -154,7 +150,7 @@ class Fit:
         self.optimizer.zero_grad(set_to_none=True)
         with within_memory(where):
             objectives, fault = self._gradient(batches, counts, where, rows)
-        objective = unknown(self.stack)
+        objective = nan_objective(self.stack)
         if fault is None:
             self.scale.unscale(self.optimizer)
             norm = self._norm()

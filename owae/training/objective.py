@@ -1,24 +1,23 @@
-"""Computes the objective in training: on this process's rows of a batch, and over all batches and processes of a step."""
+"""Computes the objective in training: on this process's rows of a batch, over a step's batches and processes, and on held-out examples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from owae.interfaces import Shape
+from owae.data.sources import examples, original
+from owae.interfaces import DataSource, Shape
 from owae.model.context import Context
 from owae.model.objective import Objective
 from owae.model.stack import Stack
-from owae.parallel.gather import all_reduce, gather, rows_of
+from owae.numerics import check_values
+from owae.parallel.gather import all_reduce, gather, rows_of, split_rows
 from owae.restoring import evaluation_mode, own_randomness
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def combined(
     return replace(whole, posteriors=objectives[-1].posteriors, codes=objectives[-1].codes), message[2 * depth + 1 :]
 
 
-def unknown(stack: Stack) -> Objective:
+def nan_objective(stack: Stack) -> Objective:
     """Returns the objective of a step whose evaluation failed: every term is NaN, and there are no codes."""
     nan = torch.full((), math.nan, device=stack.device)
     terms = [nan] * stack.matched_level
@@ -135,3 +134,48 @@ def find_unused_parameters(fabric: Fabric, stack: Stack, shape: Shape) -> None:
         unused = any(gradient is None for gradient in torch.autograd.grad(loss, parameters, allow_unused=True))
     # Fabric takes this for its strategy's constructor alone, where the model is not known yet.
     fabric.strategy._ddp_kwargs["find_unused_parameters"] = unused  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@torch.no_grad()
+def validate(
+    stack: Stack,
+    source: DataSource,
+    objective: Callable[[Tensor, int], Objective],
+    *,
+    batch_size: int,
+    seed: int,
+    rank: int = 0,
+    ranks: int = 1,
+) -> dict[str, float]:
+    """Computes `validation/loss` and the objective's other terms, in means over a source in batches of training's size.
+
+    In evaluation mode and with noise of its own, the same each time, after which training goes on as if this had not run.
+
+    Args:
+        stack: What is evaluated.
+        source: The held-out examples.
+        objective: Gives the objective on a batch from this process's rows of it and the number of all rows.
+        batch_size: Rows of a batch on all processes together.
+        seed: Decides the noise.
+        rank: Which process this is.
+        ranks: How many there are.
+
+    Raises:
+        DataError: An example is not finite; it is named.
+    """
+    totals: dict[str, Tensor] = {}
+    count = 0
+    with evaluation_mode(stack), own_randomness(seed + rank, stack.device):
+        for rows in torch.arange(len(source)).split(batch_size):
+            if len(rows) < 2:  # as in training: no divergence of one example
+                break
+            own = split_rows(rows, ranks)[rank]
+            x = examples(source, own if len(own) else rows[:1], stack.device)[: len(own)]  # no source is asked for nothing
+            for name, term in objective(x, len(rows)).terms().items():
+                totals[name] = totals.get(name, 0.0) + len(rows) * term
+            count += len(rows)
+    values = (torch.stack([total.float() for total in totals.values()]) / count).tolist()
+    if not all(map(math.isfinite, values)):
+        for rows in torch.arange(len(source)).split(batch_size):
+            check_values("the held-out data", examples(source, rows), indices=original(source, rows)[1])
+    return {f"validation/{name}": value for name, value in zip(totals, values, strict=True)}

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from owae.errors import ConfigError, suggestion
-from owae.registry.problems import STRICT, canonical, chosen, mistake
+from owae.registry.problems import STRICT, canonical, mistake, read_tagged
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def checked_schedule(value: object, optimizer: Mapping[str, Any] | None) -> dict
 
 
 def _checked(kind: Kind, value: object) -> dict[str, Any]:
-    name, options = chosen(value, "name", names(kind), lambda name: options_of(kind, name))
+    name, options = read_tagged(value, "name", names(kind), lambda name: options_of(kind, name))
     settled = canonical(options)[1]
     # Defaults that the trainer replaces by a choice of its own are left to it.
     own = {*_IMPLEMENTATIONS, *_SPANS} - options.model_fields_set

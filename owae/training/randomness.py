@@ -9,19 +9,17 @@ prior, and the mean over processes has less noise. That the mathematics is that 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
 
-def separate(fabric: Fabric) -> None:
+def separate_streams(fabric: Fabric) -> None:
     """Gives every process but the first a stream that depends on the first one's seed and its own rank."""
     seed = torch.tensor([torch.initial_seed() % 2**62], device=fabric.device)
     dist.broadcast(seed, 0)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import logging
+import re
 import subprocess
 import sys
 from typing import Literal
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 from owae.errors import ConfigError, PluginError
 from owae.interfaces import Divergence
 from owae.registry.registry import Entry, Registry
-from owae_bench.bench import Worker, run
+from owae_bench.bench import Worker, expected_seconds, run
 from owae_bench.cases import Case, backends_of, cases
 from owae_bench.cli import app
 
@@ -233,8 +235,19 @@ def test_the_table_lists_the_measured_and_why_the_others_are_not(strangers):
     assert "prints to stdout" not in result.stdout
 
 
-def test_nothing_measured_is_a_failure(strangers):
-    assert invoke("--divergence", "raises").exit_code == 1
+def test_how_long_it_will_take_is_said_before_anything_is_measured(strangers, caplog):
+    caplog.set_level(logging.INFO, "owae_bench")
+    assert invoke("--divergence", "raises").exit_code == 1  # nothing could be measured
+    said = [bool(re.match(r"1 measurements: about \d+ s on a CPU", message)) for message in caplog.messages]
+    begun = caplog.messages.index("raises: compiling and measuring")
+    assert sum(said) == sum(said[:begun]) == 1, caplog.messages
+
+
+def test_the_expected_time_grows_with_what_is_measured():
+    few = expected_seconds(3, [128], [2], 10)
+    assert few == 3 * expected_seconds(1, [128], [2], 10)
+    for more in ((3, [128, 1024], [2], 10), (3, [256], [2], 10), (3, [128], [2, 32], 10), (3, [128], [2], 20)):
+        assert expected_seconds(*more) > few
 
 
 def test_the_prior_can_stand_on_the_other_side(strangers):

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from PIL import Image
+from pyarrow import csv, parquet
 
 from owae import DataSource, Registry
 from owae.data.loader import Loader
@@ -27,6 +29,7 @@ from owae_data.mnist import Mnist
 from owae_data.samples import write_celeba, write_mnist, write_svhn
 from owae_data.shipped import Digits, Mnist5k
 from owae_data.svhn import Svhn
+from owae_data.tables.source import Table
 from owae_data.vision.source import Torchvision
 
 Case = Callable[[Path], tuple[Any, dict[str, Any]]]
@@ -88,6 +91,19 @@ def _eurosat(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
     return Torchvision, {"name": "EuroSAT", "root": tmp_path, "download": False}
 
 
+def _table(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    csv.write_csv(pyarrow.table({"a": rng.normal(size=30), "b": rng.normal(size=30), "kind": ["x", "y"] * 15}), tmp_path / "t.csv")
+    return Table, {"path": tmp_path / "t.csv", "label": "kind", "standardise": True}
+
+
+def _picture_table(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    _folder(tmp_path)
+    pictures = [path.read_bytes() for path in sorted(tmp_path.glob("*/*.png"))]
+    parquet.write_table(pyarrow.table({"p": pictures}), tmp_path / "t.parquet", row_group_size=5)
+    return Table, {"path": tmp_path / "t.parquet", "image": "p", "size": (8, 8)}
+
+
 CASES: dict[str, Case] = {
     "digits": lambda _: (Digits, {}),
     "mnist-5k": lambda _: (Mnist5k, {"value_range": (-1.0, 1.0)}),
@@ -98,6 +114,8 @@ CASES: dict[str, Case] = {
     "mnist": _mnist,
     "svhn": _svhn,
     "celeba": _celeba,
+    "table of numbers": _table,
+    "table of pictures": _picture_table,
     "torchvision's, read by owae": _fashion,
     "torchvision's, opened by its class": _eurosat,
 }

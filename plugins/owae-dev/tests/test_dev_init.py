@@ -24,7 +24,7 @@ SHORT, PHASES = ["train.epochs=1", "train.log_every=1"], ("refine", "bottom")
 @pytest.fixture(scope="module")
 def registry():
     """Without the plugin that draws, which takes its time."""
-    return Registry.discover(["owae-layers", "owae-mmd", "owae-data", "owae-costs", "owae-refine"])
+    return Registry.discover(["owae-layers", "owae-mmd", "owae-data", "owae-costs", "owae-refine", "owae-anndata"])
 
 
 def series(folder: Path) -> Path:
@@ -51,6 +51,25 @@ def pictures(folder: Path) -> Path:
     return folder / "faces"
 
 
+def fashion(folder: Path) -> Path:
+    """FashionMNIST as torchvision leaves it, but small."""
+    rng, raw = np.random.default_rng(0), folder / "sets" / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 60), ("t10k", 20)):
+        images, labels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8), (np.arange(count) % 10).astype(np.uint8)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4B3i", 0, 0, 8, 3, *images.shape) + images.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">4Bi", 0, 0, 8, 1, count) + labels.tobytes())
+    return folder / "sets" / "FashionMNIST"
+
+
+def cells(folder: Path) -> Path:
+    import anndata
+
+    counts = np.random.default_rng(0).poisson(2.0, (60, 30)).astype(np.float32)
+    anndata.AnnData(counts, {"cell_type": [f"type {i % 3}" for i in range(60)]}).write_h5ad(folder / "cells.h5ad")
+    return folder / "cells.h5ad"
+
+
 def few_numbers(folder: Path) -> Path:
     np.save(folder / "three.npy", np.random.default_rng(0).standard_normal((50, 3)))
     return folder / "three.npy"
@@ -62,6 +81,8 @@ MADE: list[tuple[Callable[[Path], Path], tuple[int, ...], list[int], tuple[str, 
     (arrays, (3, 20, 20), [64, 16, 8, 4, 2], ("3 classes", "convolutions")),
     (pictures, (3, 24, 32), [64, 16, 8, 4, 2], ("41 pictures; other files: 1", "skip_broken", "2 classes")),
     (few_numbers, (3,), [2], ("linear",)),
+    (fashion, (1, 28, 28), [32, 16, 8, 4, 2], ('name = "FashionMNIST"', 'root = "sets"', "10 classes")),
+    (cells, (30,), [8, 4, 2], ("normalise = true", "3 classes")),
 ]
 
 
@@ -117,6 +138,7 @@ def test_what_cannot_be_learnt_from_is_said_and_nothing_is_written(array, words,
     ("place", "words"),
     [
         ("digit", "did you mean 'digits'"),
+        ("FashonMNIST", "did you mean 'FashionMNIST'"),
         ("arrays", "needs path"),
         ("empty", "holds nothing"),
         ("empty/a.toml", "is a config already"),

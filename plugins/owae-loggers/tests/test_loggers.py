@@ -20,7 +20,7 @@ from owae.cli.check import describe
 from owae.data.sources import TensorSource
 from owae.errors import ConfigError, InterruptionError, TrainingError
 from owae.run.metrics import read_metrics
-from owae.run.observers import Training, chosen
+from owae.run.observers import Training, observer_classes
 from owae.run.train import train
 from owae.training.options import Options
 from owae_loggers.table import Csv
@@ -211,4 +211,4 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path: Path, registry: Re
     with pytest.raises(ConfigError, match="did you mean 'tensorboard'"):
         describe(config, registry)
     with pytest.raises(ConfigError, match=r"train\.loggers\[1\]: found 'wanbd'; did you mean 'wandb'"):
-        chosen(Config.load(tiny.config(tmp_path, loggers=["csv", "wanbd"]), registry), registry)
+        observer_classes(Config.load(tiny.config(tmp_path, loggers=["csv", "wanbd"]), registry), registry)

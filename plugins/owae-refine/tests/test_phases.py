@@ -12,7 +12,7 @@ from fixtures import make, registry
 from interruption import contents
 
 from owae import Stack
-from owae.errors import ConfigError, InterruptionError
+from owae.errors import ConfigError, DataError, InterruptionError
 from owae.run.metrics import Metrics
 from owae.run.opened import open_run
 from owae_refine import EnergyScore, fresh_bottom, refine
@@ -41,6 +41,20 @@ def test_encoders_and_reconstructions_stay_as_they_are_to_the_bit_in_either_orde
     )
     same_use(stack, other_way, x)
     assert not torch.equal(refined.decode(both.encode(x)[0], 1, sample=True), both.decode(both.encode(x)[0], 1, sample=True))
+
+
+def test_a_fitted_prior_draws_where_the_codes_lie_and_the_rest_stays_as_it_is():
+    stack, x = tiny.stack(), tiny.images()
+    options = {"epochs": 1, "batch_size": 16, "hidden": (8,), "device": "cpu"}
+    fitted = refine(stack, x, prior_components=2, **options)
+    same_use(stack, fitted, x)
+    torch.manual_seed(0)
+    codes, draws, before = stack.encode(x, sample=True)[-1], fitted.prior.sample(4000), stack.prior.sample(4000)
+    assert torch.allclose(draws.mean(0), codes.mean(0), atol=0.1)
+    assert torch.allclose(draws.std(0), codes.std(0), atol=0.1)
+    assert (before.std(0) - codes.std(0)).abs().max() > 0.1  # or a prior that stayed would pass
+    with pytest.raises(DataError, match="fit needs at least"):
+        refine(stack, x, prior_components=len(x) + 1, **options)
 
 
 def test_only_the_fresh_decoder_is_trained_and_samples_show_its_mean():
@@ -72,15 +86,19 @@ def test_a_fresh_bottom_refuses_a_range_that_it_cannot_give():
         Bottom().extend(stack)
 
 
-def test_moved_images_keep_their_contrast_and_a_share_stays():
+def test_moved_images_keep_contrast_and_detail_and_a_share_stays():
     from owae.data.sources import TensorSource, examples
+    from owae_report.evaluation.look import roughness
 
     x = torch.zeros(400, 1, 12, 12)
     x[:, :, 3:9, 4:7] = 1.0
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        after = moved(x)
+        after, within = moved(x, (-9.0, 9.0)), moved(x)
     assert torch.allclose(after.std((1, 2, 3)), x.std((1, 2, 3)), rtol=0.02)
+    assert abs(roughness(after) / roughness(x) - 1) < 0.05
+    assert abs(roughness(within) / roughness(x) - 1) < 0.1
+    assert 0 <= within.min() <= within.max() <= 1
     assert (after - x).square().flatten(1).sum(1).max() > 1
     read = examples(Moved(TensorSource(x), 0.25))
     share = (read != x).flatten(1).any(1).float().mean()

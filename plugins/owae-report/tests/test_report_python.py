@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import owae
 from owae.errors import OwaeError, PluginError
-from owae.registry import extensions
+from owae.registry import discovery
 from owae.registry.discovery import Declared
 
 
@@ -53,6 +53,6 @@ def test_what_no_plugin_adds_is_no_attribute(digits, monkeypatch):
 
 def test_a_name_that_two_plugins_claim_is_refused(monkeypatch):
     point = Declared("load", "one", "1.0", EntryPoint("load", "one:load", "owae.names"))
-    monkeypatch.setattr(extensions, "_declared", lambda restricted: {"load": [point, point]})
+    monkeypatch.setattr(discovery, "_declared", lambda restricted: {"load": [point, point]})
     with pytest.raises(PluginError, match="claimed by 'one' and 'one'"):
-        extensions.extension("load")
+        discovery.extension("load")

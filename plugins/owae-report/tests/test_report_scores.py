@@ -171,6 +171,21 @@ def test_without_labels_there_is_no_accuracy(train, test):
     assert [level.accuracy for level in found.levels] == [None, None]
 
 
+def test_examples_without_a_label_neither_vote_nor_count():
+    """S15: −1 is no class."""
+    train, test = data(60), data(30, seed=1)
+    whole = evaluate(stack_of(9, 2), train, test, neighbours=3)
+    stray = data(40, seed=2)
+    assert train.labels is not None
+    assert test.labels is not None
+    more = TensorSource(torch.cat([train.examples, stray.examples]), torch.cat([train.labels, torch.full((40,), -1)]))
+    asked = TensorSource(torch.cat([test.examples, stray.examples]), torch.cat([test.labels, torch.full((40,), -1)]))
+    found = evaluate(stack_of(9, 2), more, asked, neighbours=3)
+    assert [level.accuracy for level in found.levels] == [level.accuracy for level in whole.levels]
+    none = TensorSource(test.examples, torch.full((30,), -1))
+    assert [level.accuracy for level in evaluate(stack_of(9, 2), none, none).levels] == [None, None]
+
+
 def test_bytes_are_mapped_onto_the_range():
     examples = torch.randint(256, (20, 1, 4, 4), dtype=torch.uint8)
     as_bytes = evaluate(stack_of(9), TensorSource(examples), TensorSource(examples))

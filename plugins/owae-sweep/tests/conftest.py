@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fixtures import command
 from processes import free_port
 from sweeps import write_config
+
+__all__ = ["command"]
 
 
 @pytest.fixture

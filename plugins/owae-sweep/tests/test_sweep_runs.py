@@ -13,11 +13,13 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from interruption import interrupt_at
 from optuna.trial import FrozenTrial, TrialState
-from sweeps import GRID, owae, write_config
+from sweeps import DYING, GRID, owae, write_config
 
 from owae import Config, Registry
 from owae.errors import TrainingError
+from owae.run.metrics import read_metrics
 from owae.run.opened import open_run
 from owae.run.train import train
 from owae_sweep.pictures import draw
@@ -173,18 +175,21 @@ def test_several_metrics_make_a_front(tmp_path: Path):
     assert all(len(row["mean"]) == 2 for row in found["trials"])
 
 
-@pytest.mark.slow
-def test_an_interrupted_sweep_goes_on(tmp_path: Path):
-    config = write_config(tmp_path, epochs=40)
-    folder = tmp_path / "sweep"
-    process = owae("sweep", config, "--out", folder)
-    until(lambda: len(list(folder.glob("runs/*/checkpoints/*.safetensors"))) > 1, process)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=900)
-    assert process.returncode == 130, told
+def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command):
+    """By a real signal, in the first point."""
+    config, folder = write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3]"), epochs=4), tmp_path / "sweep"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 5)
+        code, out, told = command("sweep", config, "--out", folder, "--set", "train.log_every=1")
+    assert (code, out) == (143, ""), told
     assert "--resume" in told
-    start(config, out=folder, resume=True)
+    (stopped,) = folder.glob("runs/*")
+    assert read_metrics(stopped / "metrics.jsonl")[-1]["step"] == 5
+    start(config, ["train.log_every=1"], out=folder, resume=True)
     assert finished_once(folder)
+    steps = [line["step"] for line in read_metrics(stopped / "metrics.jsonl")]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) > 5
 
 
 @pytest.mark.slow
@@ -221,14 +226,11 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, latents: l
 @pytest.mark.slow
 def test_a_worker_elsewhere_that_dies_is_noticed_by_its_heartbeat(tmp_path: Path):
     """A lone worker is killed, with nobody to watch it; another that joins takes its point again."""
-    config, folder = (
-        write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3]").replace("[0.1, 1.0]", "[1.0]"), epochs=100),
-        tmp_path / "sweep",
-    )
-    alone = owae("sweep", config, "--out", folder, "--heartbeat", "1")
-    until(lambda: bool(list(folder.glob("runs/*/metrics.jsonl"))), alone)
-    alone.kill()
-    alone.communicate()
+    config = write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3]").replace("[0.1, 1.0]", "[1.0]"), epochs=4)
+    folder, steps = tmp_path / "sweep", "train.log_every=1"
+    alone = owae("sweep", config, "--out", folder, "--heartbeat", "1", "--set", steps, program=("-c", DYING))
+    alone.communicate(timeout=900)
+    assert alone.returncode == -signal.SIGKILL
     assert under_way(folder)
-    start(config, out=folder, resume=True, heartbeat=1)
+    start(config, [steps], out=folder, resume=True, heartbeat=1)
     assert finished_once(folder)

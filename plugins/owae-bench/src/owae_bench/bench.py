@@ -14,7 +14,27 @@ from typing import Any
 
 from owae_bench.cases import Case
 
+ENOUGH_SECONDS = 2.0  # after which a slow measurement is repeated no more, if there are three
+
 log = logging.getLogger(__name__)
+
+
+STARTED, CALLED, PAIR = (
+    4.0,
+    1e-3,
+    2e-8,
+)  # seconds on a desktop's CPU: a process with torch, a call, a pair of samples in 32 dimensions
+
+
+def expected_seconds(count: int, sizes: Sequence[int], dims: Sequence[int], repeats: int) -> float:
+    """Roughly how long so many cases take on a CPU that does nothing else, with what they compile in its cache."""
+    calls = 2 * repeats + 8  # forward, forward and backward, the first ones, memory, errors
+    seconds = 0.0
+    for n in sizes:
+        for d in dims:
+            call = CALLED + PAIR * n**2 * (1 + d / 32)
+            seconds += min(calls * call, 14 * call + 2 * ENOUGH_SECONDS)
+    return count * (STARTED + seconds)
 
 
 @dataclass(frozen=True)

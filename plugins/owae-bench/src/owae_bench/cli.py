@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,7 +38,7 @@ def divergences(
         typer.Option(help="Measure D(x, y), or D against the standard normal prior, as training calls it."),
     ] = "samples",
     repeats: Annotated[
-        int, typer.Option(min=1, help="Warm calls to take the median of; fewer, but 3, once they have taken 10 s.")
+        int, typer.Option(min=1, help="Warm calls to take the median of; fewer, but 3, once they have taken 2 s.")
     ] = 10,
     limit: Annotated[float, typer.Option(min=1, help="Seconds after which one measurement is given up.")] = 300,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -58,7 +59,7 @@ def divergences(
     from owae.parallel.devices import choose_device
     from owae.registry.registry import Registry
     from owae.streams import quiet_stdout
-    from owae_bench.bench import run
+    from owae_bench.bench import expected_seconds, run
     from owae_bench.cases import cases
     from owae_bench.machine import describe_machine
     from owae_bench.report import print_rows, to_json, write_csv, write_plot
@@ -80,6 +81,8 @@ def divergences(
     here = describe_machine(chosen) | {"against": against}
     if float(here["load"] or 0) > 1:
         log.warning("the machine is busy already (load %s): times will be too long, those of several threads by far", here["load"])
+    seconds = expected_seconds(len(wanted), numbers["sizes"], numbers["dims"], repeats)
+    log.info("%d measurements: about %s on a CPU that is free; what has to be compiled first comes on top", total, _spoken(seconds))
     rows = []
     for row in run(wanted, numbers["sizes"], numbers["dims"], limit=limit, device=chosen, repeats=repeats, against=against):
         rows.append(row)
@@ -95,6 +98,17 @@ def divergences(
         print_rows(rows, here)
     if all(row.reason for row in rows):
         raise typer.Exit(1)
+
+
+def _spoken(seconds: float) -> str:
+    """A time to the precision of an estimate.
+
+    >>> _spoken(47), _spoken(400), _spoken(9000)
+    ('50 s', '7 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{max(5, 5 * math.ceil(seconds / 5))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _numbers(text: str, option: str) -> list[int]:

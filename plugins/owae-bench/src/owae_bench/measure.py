@@ -13,10 +13,10 @@ from torch import Tensor
 from owae.interfaces import Divergence
 from owae.model.defaults import StandardNormal
 from owae.registry.registry import Registry
+from owae_bench.bench import ENOUGH_SECONDS
 from owae_bench.memory import peak_bytes
 
 REFERENCE_PAIRS = 4096**2  # beyond these a dense float64 reference needs gigabytes, and is left out
-ENOUGH_SECONDS = 10.0  # after which a slow measurement is repeated no more, if there are three
 
 
 def measure(registry: Registry, request: dict[str, Any]) -> dict[str, Any]:

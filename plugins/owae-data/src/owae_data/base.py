@@ -31,6 +31,11 @@ def _ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def apart(low: float, high: float) -> tuple[float, float]:
+    """Two bounds, of which the second is raised where all values are one; by so much that the sum is another number too."""
+    return low, high if low < high else low + max(1.0, abs(low) / 1000)
+
+
 ValueRange = Annotated[tuple[float, float], AfterValidator(_ascending)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Extent = tuple[PositiveInt, PositiveInt]  # height, width

@@ -24,6 +24,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from owae.errors import DataError
+from owae_data.base import apart
 
 Bounds = tuple[float, float]
 KINDS = {"b": "bool", "i": "whole", "u": "whole", "f": "float"}  # by the kind of a NumPy dtype
@@ -129,15 +130,10 @@ def scale_for(
         return Bytes(wanted)
     if not rescale:
         low, high = (float(np.float32(bound)) for bound in both)
-        measured = _apart(low, high)
+        measured = apart(low, high)
         log.log(level, "%s is left as it is; its value range is [%g, %g]", place, *measured)
         return Linear(measured, measured)
     return _rescale(train or both, both, wanted, place, level)
-
-
-def _apart(low: float, high: float) -> Bounds:
-    """Two bounds, of which the second is raised where all values are one; by so much that the sum is another number too."""
-    return low, high if low < high else low + max(1.0, abs(low) / 1000)
 
 
 def _rescale(train: Bounds, both: Bounds, wanted: Bounds, place: str, level: int) -> Linear:
@@ -146,7 +142,7 @@ def _rescale(train: Bounds, both: Bounds, wanted: Bounds, place: str, level: int
     elif train[0] >= wanted[0] and train[1] <= wanted[1]:
         source = wanted
     else:
-        source = _apart(*train)
+        source = apart(*train)
         log.log(
             level,
             "%s: [%g, %g], the range of the train split, is mapped on [%g, %g]; rescale = false keeps it",

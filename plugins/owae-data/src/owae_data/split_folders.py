@@ -48,15 +48,15 @@ def find_splits(folder: Path, names: list[str]) -> dict[Literal["train", "test"]
     there = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     roles: dict[Role, list[str]] = defaultdict(list)
     for name in there:
-        if role := _role(name):
+        if role := split_role(name):
             roles[role].append(name)
     for found in roles.values():
         if len(found) > 1:
             raise _half(folder, f"folders {_listed(found)}, which mean the same split")
-    halves = [name for name in inside if not _role(name) and _is_near(name)]
+    halves = [name for name in inside if not split_role(name) and _is_near(name)]
     for parent in sorted({parent for name in names for parent in _parents(name)}):
         below = {name[len(parent) + 1 :].split("/")[0] for name in names if name.startswith(f"{parent}/")}
-        if _is_split({role for each in below if (role := _role(each))}):
+        if _is_split({role for each in below if (role := split_role(each))}):
             own = f"; path = '{folder / parent}' would take those" if len(inside) == 1 else ""
             raise _half(folder, f"splits below '{parent}', which is no split itself{own}")
     if halves or (roles and not _is_split(set(roles))):
@@ -76,7 +76,8 @@ def find_splits(folder: Path, names: list[str]) -> dict[Literal["train", "test"]
     return chosen
 
 
-def _role(name: str) -> Role | None:
+def split_role(name: str) -> Role | None:
+    """Tells which split a name stands for, in any case; None for none."""
     return _ROLES.get(name.strip(" _-.").casefold())
 
 

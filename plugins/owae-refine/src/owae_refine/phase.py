@@ -23,6 +23,7 @@ from owae.errors import ConfigError
 from owae.interfaces import DataSource, LatentLayer, Phase
 from owae.model.inference import evaluating
 from owae.model.stack import Level
+from owae_priors import GaussianMixture
 from owae_refine.energy import EnergyScore
 from owae_refine.layers import Frozen, Refined, Standardised
 from owae_refine.whitening import rows_to_measure
@@ -43,6 +44,8 @@ class Refine(Phase):
         draws: Draws a row that the energy score is estimated from.
         jitter: Standard deviation of the noise that training adds to codes, in standardised units.
         target_jitter: The same for what is to be drawn.
+        prior_components: Components of a mixture of Gaussians that is fitted to the codes of the training examples at the deepest level and
+            takes the prior's place, in samples and where codes are compared with their prior; the prior stays unless given.
         epochs: Passes over the data.
         batch_size: Rows of a batch.
         lr: The highest rate of AdamW in a one-cycle schedule.
@@ -61,6 +64,7 @@ class Refine(Phase):
         draws: Annotated[int, Field(ge=2)] = 4,
         jitter: NotNegative = 0.05,
         target_jitter: NotNegative = 0.02,
+        prior_components: Count | None = None,
         epochs: Count = 150,
         batch_size: Annotated[int, Field(ge=2)] = 256,
         lr: Positive = 2e-3,
@@ -69,7 +73,7 @@ class Refine(Phase):
     ) -> None:
         self.levels = levels
         self.networks = {"hidden": tuple(hidden), "filters": tuple(filters), "jitter": jitter}
-        self.draws, self.target_jitter = draws, target_jitter
+        self.draws, self.target_jitter, self.prior_components = draws, target_jitter, prior_components
         optimizer = {"name": "AdamW", "lr": lr, "weight_decay": weight_decay}
         self.training = one_cycle(epochs, batch_size, optimizer, clip_gradients)
 
@@ -92,7 +96,10 @@ class Refine(Phase):
         stack.requires_grad_(False)
         levels = [self._level(level, refined=i in chosen) for i, level in enumerate(stack.levels, start=1)]
         weights = [1.0] * (matched - 1) + [0.0]  # the divergence is computed for the log alone
-        return Stack(levels, divergence=stack.divergence, weights=weights, prior=stack.prior, matched_level=matched)
+        prior = stack.prior
+        if self.prior_components is not None:
+            prior = GaussianMixture(stack.prior.shape, components=self.prior_components, learn=False)
+        return Stack(levels, divergence=stack.divergence, weights=weights, prior=prior, matched_level=matched)
 
     def _level(self, level: Any, *, refined: bool) -> Level:
         if not refined:
@@ -101,7 +108,8 @@ class Refine(Phase):
         return Level(layer, cost=Standardised(EnergyScore(draws=self.draws), layer, jitter=self.target_jitter))
 
     def prepare(self, stack: Stack, data: DataSource) -> None:
-        """Measures the statistics of codes and of residuals, on codes drawn for at most 10,000 examples."""
+        """Measures the statistics of codes and of residuals, and fits the prior, on codes drawn for at most 10,000 examples."""
+        deepest: list[torch.Tensor] = []
         measured: dict[LatentLayer, list[list[torch.Tensor]]] = {
             layer: [[], []] for layer in stack.layers if isinstance(layer, Refined)
         }
@@ -115,6 +123,10 @@ class Refine(Phase):
                         codes.append(code)
                         residuals.append(z - layer.point(code))
                     z = code
+                deepest.append(z)
+        if self.prior_components is not None:
+            assert isinstance(stack.prior, GaussianMixture)
+            stack.prior.fit(torch.cat(deepest))
         for layer, (codes, residuals) in measured.items():
             assert isinstance(layer, Refined)
             layer.code.fit(torch.cat(codes))

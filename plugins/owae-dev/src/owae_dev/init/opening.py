@@ -18,6 +18,14 @@ from owae.registry.options import options_model, validated
 from owae.registry.registry import Registry
 from owae_dev.init.places import Place
 
+# What is tried where a source refuses its files, and what it means.
+_UNVERIFIED = ("verify", False, "taken, though they are not the official files")
+MENDED: dict[str, tuple[str, bool, str]] = {
+    "image-folder": ("skip_broken", True, "left out, for they cannot be read"),
+    "torchvision": _UNVERIFIED,
+    "mnist": _UNVERIFIED,
+}
+MANY_GENES = 2000
 PLAIN = (0.1, 10.0)  # standard deviations with which numbers are learnt as they are
 
 
@@ -39,20 +47,22 @@ def opened(place: Place, registry: Registry, changes: Iterable[str]) -> tuple[di
         raise ConfigError(problems)
     data = values["data"]
     for key, value in data.items():  # a path of --set is relative to where it was said, as one on the command line
-        if isinstance(value, str) and "path" in key.split("_"):
+        if isinstance(value, str) and {"path", "root"} & {*key.split("_")}:
             data[key] = str(Path(value).absolute())
-    data, said = _as_they_are(data, registry)
+    data, said = _cells(data, registry) if data["kind"] == "h5ad" else _as_they_are(data, registry)
     try:
         train, test = _both(data, registry)
     except DataError as error:
-        if data["kind"] != "image-folder" or "skip_broken" in data:
+        way = MENDED.get(data["kind"])
+        if way is None or way[0] in data:
             raise
-        data = {**data, "skip_broken": True}
+        key, value, why = way
+        data = {**data, key: value}
         try:
             train, test = _both(data, registry)
         except DataError:
             raise error from None
-        said.append(f"left out, for they cannot be read (skip_broken): {error}")
+        said.append(f"{why} ({key} = {str(value).lower()}): {error}")
     return data, train, test, said
 
 
@@ -74,6 +84,19 @@ def _as_they_are(data: dict[str, Any], registry: Registry) -> tuple[dict[str, An
         f"numbers from {low:.3g} to {high:.3g} are brought to [-1, 1], for a standard deviation of {spread:.3g} is learnt badly"
     )
     return {**data, "value_range": [-1.0, 1.0]}, [brought]
+
+
+def _cells(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+    """Normalises counts, and keeps the most variable genes where there are many."""
+    train, _ = _both(data, registry)
+    x, said, data = examples(train, torch.arange(min(len(train), 500))), [], dict(data)
+    if "normalise" not in data and bool((x >= 0).all()) and bool((x == x.round()).all()):
+        data["normalise"] = True
+        said.append("whole numbers are taken for counts, scaled to 10,000 a cell, and their logarithms are learnt (normalise)")
+    if "genes" not in data and train.shape[0] > MANY_GENES:
+        data["genes"] = MANY_GENES
+        said.append(f"of {train.shape[0]:,} genes the {MANY_GENES:,} of the largest variance are kept (genes)")
+    return data, said
 
 
 @contextlib.contextmanager

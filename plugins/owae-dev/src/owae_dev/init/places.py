@@ -66,6 +66,8 @@ def _by_content(path: Path) -> str | None:
 
 
 def _of_folder(path: Path, registry: Registry) -> Place:
+    if (idx := _of_idx(path, registry)) is not None:
+        return idx
     counts = Counter(suffix for _, suffix in _files(path))
     name = path.resolve().name or "data"
     pictures = sum(counts[suffix] for suffix in PICTURES)
@@ -79,6 +81,31 @@ def _of_folder(path: Path, registry: Registry) -> Place:
         return _of_file(single[0], registry)
     seen = ", ".join(f"{count:,} '{suffix or 'without a suffix'}'" for suffix, count in counts.most_common(5)) or "nothing"
     raise DataError(f"{path} holds {seen}; a folder of pictures would work, or {_readable()}")
+
+
+def _of_idx(path: Path, registry: Registry) -> Place | None:
+    """The source for files in MNIST's format, by the folder that torchvision puts them into; None where there are none."""
+    found = next(
+        (file for file, _ in _files(path) if file.name.replace(".idx", "-idx").startswith("train-images-idx3-ubyte")), None
+    )
+    if found is None:
+        return None
+    # As torchvision lays them out: root/NAME/raw/file. Of the folder itself its own name tells, wherever it is.
+    named = found.parent.parent if found.parent.name == "raw" else found.parent
+    if named.name in vision_sets() and named.name != "MNIST" and found.parent.name == "raw":
+        data = {"kind": _installed("torchvision", registry), "name": named.name, "root": str(named.parent)}
+        return Place(named.name, data, [f"{path} holds {named.name} as torchvision lays it out"])
+    root = named.parent if found.parent.name == "raw" and named.name == "MNIST" else found.parent
+    return Place(named.name, {"kind": _installed("mnist", registry), "root": str(root)}, [f"{path} holds files in MNIST's format"])
+
+
+def vision_sets() -> list[str]:
+    """Names of torchvision's sets; none where it is not installed."""
+    try:
+        from torchvision import datasets
+    except ImportError:
+        return []
+    return list(datasets.__all__)
 
 
 def _files(path: Path) -> Iterator[tuple[Path, str]]:
@@ -97,7 +124,10 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
 def _of_name(name: str, registry: Registry) -> Place:
     kinds = registry.names("data")
     if name not in kinds:
-        close = nearest(name, kinds)
+        sets = vision_sets() if "torchvision" in kinds else []
+        if name in sets:
+            return Place(name, {"kind": "torchvision", "name": name}, [f"'{name}' is the name of a set of torchvision's"])
+        close = nearest(name, [*kinds, *sets])
         hint = f"; did you mean '{close}'?" if close else ""
         ready = ", ".join(kind for kind in kinds if not _needs(registry.get("data", kind)))
         raise DataError(f"there is no file or folder '{name}', and no set of that name{hint} Sets that need no path: {ready}")

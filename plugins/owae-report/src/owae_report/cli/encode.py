@@ -17,7 +17,14 @@ def command(
     data: Data,
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", metavar="FILE", parser=expanded, help="The file, .npz, .parquet or .csv.", show_default=False),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            parser=expanded,
+            help="The file, .npz, .parquet, .csv or, with owae-anndata, .h5ad.",
+            show_default=False,
+        ),
     ],
     batch_size: BatchSize = 250,
     checkpoint: Which = Checkpoint.NEWEST,

@@ -63,7 +63,7 @@ def command(
     write_figure(
         path,
         lambda: layerwise([to_pixels(events, opened.value_range) for events in levels]),
-        torch.stack(levels),
+        opened.natural(torch.stack(levels)),
         f"the data, then their reconstructions through z_1 … z_{len(levels) - 1}, each ({len(x)}, *{opened.shape})",
     )
     if separate is not None:

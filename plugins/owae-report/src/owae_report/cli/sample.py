@@ -60,7 +60,7 @@ def command(
     write_figure(
         path,
         lambda: blocks.samples(to_pixels(samples, opened.value_range)),
-        samples,
+        opened.natural(samples),
         f"{number} samples of shape {opened.shape}",
     )
     if separate is not None:
@@ -68,4 +68,4 @@ def command(
         named = ((f"sample-{i:0{digits}}", sample) for i, sample in enumerate(samples))
         write_separately(separate, named, opened.value_range)
     if npy is not None:
-        write_array(npy, samples)
+        write_array(npy, opened.natural(samples))

@@ -44,6 +44,6 @@ def command(
         lambda: latent_grid(
             [to_pixels(row, opened.value_range) for row in decoded], len(levels), math.prod(levels[-1].latent_shape), extent
         ),
-        decoded,
+        opened.natural(decoded),
         f"rows from top to bottom, columns from left to right, then an example of shape {opened.shape}",
     )

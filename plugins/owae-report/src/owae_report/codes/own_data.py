@@ -13,6 +13,7 @@ from torch import Tensor
 from owae.errors import DataError, InputError
 from owae.files import expanded
 from owae.interfaces import DataSource, Shape
+from owae.registry.discovery import extension
 from owae.run.opened import Run
 from owae_data.pictures import Form
 from owae_report.load import image_files, load_images, training_form
@@ -25,6 +26,8 @@ _LABELS = ("y", "labels", "label", "targets", "y_test", "y_train")
 def own_data(run: Run, data: str) -> DataSource:
     """Opens `train` or `test`, a picture, a folder of pictures, or a `.npy` or `.npz` file of examples, for a run's model.
 
+    A plugin can bring a reader for a suffix, a function of the run and the path, as the name `own_data.h5ad` in the group `owae.names`.
+
     Raises:
         DataError: It is none of those, or its examples have another shape than the model's.
     """
@@ -33,6 +36,8 @@ def own_data(run: Run, data: str) -> DataSource:
     path = expanded(data)
     if not path.exists():
         raise DataError(f"found no {path}; 'train', 'test', a picture, a folder of pictures, a .npy or a .npz file would work")
+    if path.suffix and (reader := extension(f"own_data{path.suffix.lower()}")) is not None:
+        return reader(run, path)
     if path.suffix.lower() in (".npy", ".npz"):
         return ArrayFile(path, run.shape, run.value_range)
     return PictureFiles(image_files([path]), run.shape, run.value_range, training_form(run))

@@ -1,4 +1,4 @@
-"""Writes tables block by block, in constant memory, whole or not at all: `.npz`, `.parquet` and `.csv`."""
+"""Writes tables block by block, in constant memory, whole or not at all: `.npz`, `.parquet` and `.csv`, and what plugins bring."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from owae.errors import OwaeError
 from owae.files import replace_durably, temporary_for
+from owae.registry.discovery import extension
 
 Block = Mapping[str, np.ndarray]  # columns, each (rows, *event), of the same keys, event shapes and kinds in every block
 SUFFIXES = (".npz", ".parquet", ".csv")
@@ -27,8 +28,9 @@ def check_suffix(path: Path, suffixes: Iterable[str] = SUFFIXES) -> None:
         OwaeError: It ends in another suffix, or a package is missing.
     """
     suffixes = tuple(suffixes)
-    if path.suffix.lower() not in suffixes:
-        raise OwaeError(f"{path} ends in '{path.suffix}'; {', '.join(suffixes)} would work")
+    if path.suffix.lower() not in suffixes and _of_plugin(path) is None:
+        brought = "; pip install owae-anndata brings it" if path.suffix.lower() == ".h5ad" else ""
+        raise OwaeError(f"{path} ends in '{path.suffix}'{brought}; {', '.join(suffixes)} would work")
     if path.suffix.lower() == ".parquet":
         try:
             import pyarrow  # noqa: F401 # whether it is there
@@ -42,12 +44,18 @@ def write(path: Path, blocks: Iterable[Block], count: int) -> None:
     temporary = temporary_for(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        {".npz": _npz, ".parquet": _parquet, ".csv": _csv_file}[path.suffix.lower()](temporary, blocks, count)
+        own = {".npz": _npz, ".parquet": _parquet, ".csv": _csv_file}.get(path.suffix.lower())
+        (own or _of_plugin(path))(temporary, blocks, count)
         replace_durably(temporary, path)
     except OSError as error:
         raise OwaeError(f"{path} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _of_plugin(path: Path) -> Any:
+    """The function that a plugin brings for a suffix, as the name `write.h5ad`; None where none does."""
+    return extension(f"write{path.suffix.lower()}") if path.suffix else None
 
 
 def _npz(path: Path, blocks: Iterable[Block], count: int) -> None:

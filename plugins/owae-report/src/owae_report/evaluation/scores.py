@@ -38,7 +38,7 @@ class LevelScores:
         shape: The shape of z_i.
         error: `E ‖x − R_i(x)‖²`, summed over the event, where `R_i` encodes up to z_i and decodes from it by means.
         accuracy: The share of examples whose nearest neighbours in z_i among the training set, by encoder means, vote for their
-            label; None without labels.
+            label, among those that have one; None without labels.
         spread: Standard deviation of draws of z_i over the set, mean over its coordinates.
         variance: Variance of `q(z_i | z_{i−1})`, mean over coordinates and set.
     """
@@ -156,14 +156,18 @@ def _by_means(stack: Stack, test: DataSource, batch_size: int, device: torch.dev
 def _accuracies(
     stack: Stack, means: list[Tensor], train: DataSource, test: DataSource, batch_size: int, k: int, device: torch.device
 ) -> list[float | None]:
-    if train.labels is None or test.labels is None or not len(train):
+    """Examples without a label (below 0) neither vote nor count."""
+    if train.labels is None or test.labels is None:
         return [None] * stack.depth
-    found = [Neighbours(codes, k) for codes in means]
-    for indices in torch.arange(len(train)).split(batch_size):
+    voters, known = (train.labels >= 0).nonzero()[:, 0].cpu(), (test.labels >= 0).to(device)
+    if not len(voters) or not known.any():
+        return [None] * stack.depth
+    found = [Neighbours(codes[known], k) for codes in means]
+    for indices in voters.split(batch_size):
         for neighbours, codes in zip(found, stack.encode(examples(train, indices, device)), strict=True):
             neighbours.add(codes, train.labels[indices])
-    truth = test.labels.to(device)
-    return [(neighbours.vote() == truth).sum().item() / len(test) for neighbours in found]
+    truth = test.labels.to(device)[known]
+    return [(neighbours.vote() == truth).sum().item() / len(truth) for neighbours in found]
 
 
 def _by_draws(stack: Stack, test: DataSource, device: torch.device) -> tuple[list[float], list[float], Tensor]:

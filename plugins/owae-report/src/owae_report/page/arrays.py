@@ -28,7 +28,8 @@ def distributions(samples: Float[Tensor, "n *x"], held_out: Float[Tensor, "m *x"
             label = f"{name}, {share:.0%}"
             lines[label] = list(enumerate(row))
             classes[label] = f"line c{abs(i - len(_QUANTILES) // 2)}{kind}"
-    return chart("Quantiles of every coordinate", lines, "coordinate", linear=True, classes=classes)
+    drawn = chart("Quantiles of every coordinate", lines, "coord.", linear=True, classes=classes)
+    return Markup('<div class="charts">{}</div>').format(drawn)
 
 
 def comparisons(levels: Sequence[Float[Tensor, "n *x"]]) -> Markup:
@@ -40,7 +41,7 @@ def comparisons(levels: Sequence[Float[Tensor, "n *x"]]) -> Markup:
             for level, events in enumerate(levels)
         }
         classes = {name: f"line c{k}" + (" dashed" if k else "") for k, name in enumerate(lines)}
-        charts.append(chart(f"Example {i + 1}", lines, "coordinate", linear=True, classes=classes))
+        charts.append(chart(f"Example {i + 1}", lines, "coord.", linear=True, classes=classes))
     return Markup('<div class="charts">{}</div>').format(joined(charts))
 
 
@@ -53,7 +54,7 @@ def paths(rows: Float[Tensor, "n k *x"]) -> Markup:
             name = "first" if k == 0 else "second" if k == len(events) - 1 else f"step {k}"
             lines[name] = list(enumerate(event.flatten().tolist()))
         classes = {name: f"line c{k % 10}" + (" dashed" if name in ("first", "second") else "") for k, name in enumerate(lines)}
-        charts.append(chart(f"Pair {i + 1}", lines, "coordinate", linear=True, classes=classes))
+        charts.append(chart(f"Pair {i + 1}", lines, "coord.", linear=True, classes=classes))
     return Markup('<div class="charts">{}</div>').format(joined(charts))
 
 
@@ -65,8 +66,8 @@ def small_lines(values: Float[np.ndarray, "rows columns n"]) -> Markup:
         low, high = low - 1, high + 1
     side = 100.0
     parts = []
-    down, across = (sorted({round(k) for k in np.linspace(0, cells - 1, min(cells, _CELLS))}) for cells in (rows, columns))
-    wide, tall = side * columns / len(across) * 0.38, side * rows / len(down) * 0.38
+    down, across = (_spread(cells) for cells in (rows, columns))
+    wide, tall = side * columns / len(across) * 0.36, side * rows / len(down) * 0.36
     step = -(-count // 100)
     for row in down:
         for column in across:
@@ -78,4 +79,10 @@ def small_lines(values: Float[np.ndarray, "rows columns n"]) -> Markup:
     return Markup(
         '<svg viewBox="0 {:.0f} {:.0f} {:.0f}" fill="none" stroke="currentColor" stroke-width="{:.0f}" stroke-linecap="round" role="img" '
         'aria-label="decoded events in the plane">{}</svg>'
-    ).format(0 if rows > 1 else (side - height) / 2, side * columns, height, columns, joined(parts))
+    ).format(0 if rows > 1 else (side - height) / 2, side * columns, height, max(1, columns // 3), joined(parts))
+
+
+def _spread(cells: int) -> list[int]:
+    """Returns the places of at most nine cells, with half a step at both ends."""
+    count = min(cells, _CELLS)
+    return [int((k + 0.5) * cells / count) for k in range(count)]

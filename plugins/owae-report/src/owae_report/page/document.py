@@ -82,15 +82,25 @@ def document(subject: Subject, contents: Contents) -> str:
         Markup("<nav>{}</nav>").format(links),
         Markup("<main>{}</main>").format(joined(section(key, title, content) for key, title, content in sections)),
     ]
-    return page(name, joined(body), ("viewer.js", "report.js"))
+    return page(name, joined(body), asset("viewer.js") + asset("report.js"))
 
 
-def page(title: str, body: Markup, scripts: tuple[str, ...]) -> str:
-    """Wraps a body and scripts of this folder into a page that may load nothing and run nothing else."""
-    style = asset("style.css")
-    script = "\n".join(asset(name) for name in scripts)
+def page(title: str, body: Markup, script: str, *, style: str = "", connect: str = "'none'") -> str:
+    """Wraps a body and a script into a page that may load nothing and run nothing else.
+
+    Args:
+        title: Of the page.
+        body: Its content.
+        script: What runs in it.
+        style: Added to the style of all pages.
+        connect: What the script may ask for data, as in a content security policy.
+    """
+    style = asset("style.css") + style
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; connect-src {connect}; base-uri 'none'"
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'

@@ -32,6 +32,7 @@
     where.textContent = shown.join(", ").replaceAll("-", "−");
   };
   document.getElementById("viewer").hidden = false;
-  const { redraw } = choose(surface, { columns, rows, snap: !network }, chosen);
+  const { move, redraw } = choose(surface, { columns, rows, snap: !network }, chosen);
+  move((columns - 1) / 2, (rows - 1) / 2);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 })();

@@ -110,19 +110,22 @@ function showLine(canvas, values, { low, high }) {
 }
 
 // A surface of columns × rows cells on which a place is chosen, by pointer or arrow keys, in units of cells from the upper left.
-function choose(surface, { columns, rows, snap }, chosen) {
+function choose(surface, grid, chosen) {
   const marker = surface.querySelector(".marker");
-  const place = { column: (columns - 1) / 2, row: (rows - 1) / 2 };
+  const place = { column: 0, row: 0 };
   const move = (column, row) => {
+    const { columns, rows, snap } = grid;
     place.column = clip(snap ? Math.round(column) : column, 0, columns - 1);
     place.row = clip(snap ? Math.round(row) : row, 0, rows - 1);
     marker.style.left = `${(100 * (place.column + 0.5)) / columns}%`;
     marker.style.top = `${(100 * (place.row + 0.5)) / rows}%`;
+    marker.hidden = false;
     chosen(place.column, place.row);
   };
   const point = (event) => {
     const box = surface.getBoundingClientRect();
-    move(((event.clientX - box.left) / box.width) * columns - 0.5, ((event.clientY - box.top) / box.height) * rows - 0.5);
+    const [across, down] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    move(across * grid.columns - 0.5, down * grid.rows - 0.5);
   };
   surface.addEventListener("pointerdown", (event) => {
     surface.setPointerCapture(event.pointerId);
@@ -135,10 +138,7 @@ function choose(surface, { columns, rows, snap }, chosen) {
     event.preventDefault();
     move(place.column + right, place.row + down);
   });
-  marker.hidden = false;
-  const redraw = () => move(place.column, place.row);
-  redraw();
-  return { move, redraw };
+  return { grid, move, redraw: () => move(place.column, place.row) };
 }
 
 // From −1 to 1 along an axis of the plane.
