@@ -67,6 +67,9 @@ class Opened:
     def source(self, split: str) -> TensorSource:
         return self.sources[split]
 
+    def natural(self, events: Tensor) -> Tensor:
+        return events
+
 
 def opened(folder: Path, shape: tuple[int, ...], latents: tuple[int, ...], classes: int | None = 4) -> Opened:
     generator = torch.Generator().manual_seed(0)
