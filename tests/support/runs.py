@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 import typer
+from torch import Tensor
 from typer.testing import CliRunner
 
 from owae.data.sources import TensorSource
