@@ -10,10 +10,11 @@ from owae_data.mnist import Mnist
 from owae_data.shards.source import Shards
 from owae_data.shipped import Digits, Mnist5k
 from owae_data.svhn import Svhn
+from owae_data.tables.hub import Hub
 from owae_data.tables.source import Table
 from owae_data.vision.source import Torchvision
 
 
 @hookimpl
 def owae_components() -> list[type]:
-    return [Arrays, CelebA, Digits, ImageFolder, Mnist, Mnist5k, Shards, Svhn, Table, Torchvision]
+    return [Arrays, CelebA, Digits, Hub, ImageFolder, Mnist, Mnist5k, Shards, Svhn, Table, Torchvision]

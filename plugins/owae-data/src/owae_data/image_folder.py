@@ -15,8 +15,10 @@ from torch import Tensor
 from owae.errors import DataError
 from owae_data.base import Extent, Fraction, StoredSource, ValueRange
 from owae_data.cache import ArrayCache, data_root, fingerprint
-from owae_data.picture_sets import Pictures, decode, picture_names
+from owae_data.layouts import Layout
+from owae_data.picture_sets import Pictures, decode, picture_names, report
 from owae_data.pictures import SUFFIXES, Form
+from owae_data.rasters import Rasters, is_raster, read_rasters
 from owae_data.split_folders import find_splits
 from owae_data.splits import hold_out
 
@@ -30,7 +32,8 @@ class ImageFolder(StoredSource):
     the splits; what is named so by half is refused (`owae_data.split_folders`). Without such folders a part is held out. If every
     picture is in a sub-folder (of the splits, where there are any) and there are at least two of those, they are its classes, numbered
     by their sorted names. Hidden files and folders are passed over. How modes, depths, transparency and orientation are read stands in
-    `owae_data.pictures`.
+    `owae_data.pictures`. TIFF files of other channels than those, or of more than 8 bits in several channels, 32 bits or floats, and `.npy`
+    files where there are no pictures, are read with all their channels and depth (`owae_data.rasters`), and held in memory.
 
     The pictures are decoded into memory. Beyond 2 GiB they are decoded once into a file in the data folder (`OWAE_DATA`, by default
     the user's cache folder), which is mapped.
@@ -44,6 +47,10 @@ class ImageFolder(StoredSource):
         splits: Whether folders are splits where they are named so; false takes all folders for classes.
         holdout: The share to hold out for testing, at least one picture, where there are no splits.
         skip_broken: Leave pictures that cannot be read out, with a warning, instead of refusing them.
+        layout: Where the channels of `.npy` files with three or four axes are: before height and width ("chw"), last ("hwc"), or as the
+            sizes tell ("auto").
+        source_range: The values of `.npy` files, and of TIFF files of many channels or bits, that are mapped on value_range; by default the
+            whole range of their type, or for floats as `owae_data.rasters` says.
         value_range: What black and white stand for.
     """
 
@@ -62,44 +69,67 @@ class ImageFolder(StoredSource):
         splits: bool = True,
         holdout: Fraction = 0.1,
         skip_broken: bool = False,
+        layout: Layout = "auto",
+        source_range: ValueRange | None = None,
         value_range: ValueRange = (0.0, 1.0),
     ) -> None:
         folder = path.expanduser().absolute()
         if not folder.is_dir():
             found = "is a file" if folder.is_file() else "does not exist"
             raise DataError(f"{folder} {found}; a folder of pictures is wanted")
-        names = picture_names(folder)
+        names = picture_names(folder) or picture_names(folder, also=(".npy",))
         if not names:
-            raise DataError(f"{folder} has no pictures in it; looked for {', '.join(sorted(SUFFIXES))}, not for hidden files")
+            raise DataError(f"{folder} has no pictures in it; looked for {', '.join(sorted(SUFFIXES))}, .npy, not for hidden files")
         parts = find_splits(folder, names) if splits else None
         if parts is not None:
             names = [name for part in ("train", "test") for name in names if name.startswith(f"{parts[part]}/")]
         form = self.form(channels=channels, size=size, crop=crop, background=background)
+        rasters = self._rasters(folder, names, form, layout, skip_broken)
         key = {**asdict(form), "folder": str(folder), "files": fingerprint((name, folder / name) for name in names)}
         cached = ArrayCache(data_root(), self.name, key)
-        # Kept, since the other split finds it decoded as long as it lives.
-        self._album = decode(Pictures.of_folder(folder, names), form, cached, skip_broken=skip_broken)
-
-        good = self._album.good.nonzero()[:, 0]
-        found = [names[row] for row in good.tolist()]
+        if rasters is None:
+            if source_range is not None:
+                raise ValueError(
+                    "source_range: these are pictures of bytes, or read as such; it is of .npy, and TIFF of other depths"
+                )
+            # Kept, since the other split finds it decoded as long as it lives.
+            self._album = decode(Pictures.of_folder(folder, names), form, cached, skip_broken=skip_broken)
+            good = self._album.good.nonzero()[:, 0]
+            found = [names[row] for row in good.tolist()]
+        else:
+            found, good = rasters.files, torch.arange(len(rasters.files))
         classes, labels = _classes([name.split("/")[0 if parts is None else 1 :] for name in found])
         if classes is not None and labels is None and split == "train":
             log.warning(
                 "%s: pictures outside of the folders %s, so these are not taken for classes", folder, ", ".join(classes[:10])
             )
         if parts is None:
-            own = hold_out(len(good), holdout, labels)[split]
+            rows = hold_out(len(good), holdout, labels)
         else:
-            own = torch.tensor([name.startswith(f"{parts[split]}/") for name in found]).nonzero()[:, 0]
+            rows = {of: torch.tensor([name.startswith(f"{part}/") for name in found]).nonzero()[:, 0] for of, part in parts.items()}
+        own = rows[split]
         if not len(own):
             raise DataError(f"{folder}: no picture of the {split} split can be read")
         own_labels = None if labels is None else labels[own]
-        super().__init__(self._album.examples, rows=good[own], labels=own_labels, value_range=value_range)
+        examples = self._album.examples if rasters is None else rasters.scaled(rows["train"], value_range, source_range)
+        super().__init__(examples, rows=good[own], labels=own_labels, value_range=value_range)
         self.class_names = None if labels is None else classes
         self._folder, self._names = folder, [found[row] for row in own.tolist()]
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_album"}
+
+    @staticmethod
+    def _rasters(folder: Path, names: list[str], form: Form, layout: Layout, skip_broken: bool) -> Rasters | None:
+        """Reads files that are more than bytes in grey or colour; None where the first is not."""
+        if not is_raster(folder / names[0]):
+            return None
+        if form.channels is not None:
+            raise ValueError("channels: files of many channels or bits keep their own; leave it out")
+        rasters = read_rasters(folder, names, form, layout)
+        if rasters.broken:
+            report(rasters.broken, Pictures.of_folder(folder, names), skip_broken)
+        return rasters
 
     @classmethod
     def form(
@@ -118,7 +148,7 @@ class ImageFolder(StoredSource):
         """A hash of the files' names and sizes, and of what is in 32 of them: no other version of a decoder changes that."""
         step = max(1, len(self._names) // 32)
         digest = hashlib.sha256()
-        for i, name in enumerate(self._names):
+        for i, name in enumerate(dict.fromkeys(self._names)):
             path = self._folder / name
             digest.update(f"{name}\0{path.stat().st_size}\0".encode(errors="surrogateescape"))
             digest.update(b"" if i % step else path.read_bytes())

@@ -52,7 +52,7 @@ class Pictures:
         return cls(names, lambda name: regular(folder / name), str(folder))
 
 
-def picture_names(folder: Path, *, below: bool = True) -> list[str]:
+def picture_names(folder: Path, *, below: bool = True, also: tuple[str, ...] = ()) -> list[str]:
     """Lists the picture files in a folder, by their suffix, as sorted paths relative to it with forward slashes; none that is hidden.
 
     A link that leads nowhere and has no suffix is among them: it may have been one to a folder of pictures, which are missing now.
@@ -60,14 +60,15 @@ def picture_names(folder: Path, *, below: bool = True) -> list[str]:
     Args:
         folder: Where to look; nothing is found where there is none.
         below: Whether to look into sub-folders, links to folders included.
+        also: Other suffixes that count.
 
     Raises:
         DataError: A folder in it cannot be listed.
     """
-    return sorted(path.relative_to(folder).as_posix() for path in _walk(folder, below))
+    return sorted(path.relative_to(folder).as_posix() for path in _walk(folder, below, also))
 
 
-def _walk(folder: Path, below: bool) -> Iterator[Path]:
+def _walk(folder: Path, below: bool, also: tuple[str, ...]) -> Iterator[Path]:
     seen: set[str] = set()
     for at, folders, files in os.walk(folder, onerror=_unlisted, followlinks=True):
         real = os.path.realpath(at)
@@ -76,7 +77,7 @@ def _walk(folder: Path, below: bool) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = [name for name in folders if below and not name.startswith(".")]
-        yield from (Path(at, name) for name in files if is_picture(name) or _leads_nowhere(Path(at, name)))
+        yield from (Path(at, name) for name in files if is_picture(name, also) or _leads_nowhere(Path(at, name)))
 
 
 def _unlisted(error: OSError) -> None:
@@ -88,9 +89,9 @@ def _leads_nowhere(path: Path) -> bool:
     return not path.suffix and not path.name.startswith(".") and path.is_symlink() and not path.exists()
 
 
-def is_picture(name: str) -> bool:
+def is_picture(name: str, also: tuple[str, ...] = ()) -> bool:
     """Tells whether a file's name is that of a picture, and it is not hidden."""
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+    return not name.startswith(".") and Path(name).suffix.lower() in (*SUFFIXES, *also)
 
 
 class Album:
@@ -131,12 +132,12 @@ def decode(pictures: Pictures, form: Form, cached: ArrayCache, *, skip_broken: b
         else:
             broken = cached.notes()["broken"]
         if broken:
-            _report(broken, pictures, skip_broken and len(broken) < len(pictures.names))
+            report(broken, pictures, skip_broken and len(broken) < len(pictures.names))
         album = Album(examples, torch.tensor([name not in broken for name in pictures.names]))
         _open_albums[str(cached.path)] = album
     elif not skip_broken and not album.good.all():
         bad = [name for name, good in zip(pictures.names, album.good.tolist(), strict=True) if not good]
-        _report(dict.fromkeys(bad, "cannot be read"), pictures, skip_broken)
+        report(dict.fromkeys(bad, "cannot be read"), pictures, skip_broken)
     return album
 
 
@@ -163,7 +164,7 @@ def _common_shape(pictures: Pictures, form: Form) -> tuple[tuple[int, int, int],
     broken = {name: _reason(one) for name, one in zip(pictures.names, found, strict=True) if isinstance(one, Exception)}
     shapes = {name: one for name, one in zip(pictures.names, found, strict=True) if not isinstance(one, Exception)}
     if not shapes:
-        _report(broken, pictures, skip_broken=False)
+        report(broken, pictures, skip_broken=False)
     sizes = Counter((height, width) for _, height, width in shapes.values())
     (height, width), most = sizes.most_common(1)[0]
     if form.size is None and len(sizes) > 1:
@@ -214,7 +215,8 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _report(broken: dict[str, str], pictures: Pictures, skip_broken: bool) -> None:
+def report(broken: dict[str, str], pictures: Pictures, skip_broken: bool) -> None:
+    """Logs which pictures are broken, where they may be left out, and refuses them where not."""
     listed = _list([f"{name}: {reason}" for name, reason in broken.items()], "\n  ")
     text = f"{pictures.place}: {len(broken)} of {len(pictures.names)} pictures cannot be used"
     if not skip_broken:

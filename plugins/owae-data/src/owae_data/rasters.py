@@ -1,0 +1,198 @@
+"""Reads pictures that are more than bytes in grey or colour: TIFF files of any number of channels and bits, and arrays in `.npy` files.
+
+- Channels: of a TIFF, every axis but height and width, in the order of the file, whether they lie pixel by pixel, plane by plane or page by
+  page. Of an array with two axes (H, W) one; with three, the axis that `owae_data.layouts` tells; with four, the array holds many pictures.
+- Values: those of `source_range` are mapped linearly onto the value range, and others clipped. Unless it is given it is the whole range
+  of the type for whole numbers (0…65535 for 16 bits), [0, 1] for floats that are all within it, and else the least and greatest float of
+  the training pictures. Bytes stay bytes. NaN and infinities are refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+from owae.errors import DataError
+from owae_data.base import apart
+from owae_data.layouts import Layout, channel_axis, channels_first
+from owae_data.pictures import MODES, Form, regular
+
+TIFFS = (".tif", ".tiff")
+_PLAIN = ("|u1", "<u2", ">u2", "|b1")  # what Pillow reads of a TIFF in grey
+
+log = logging.getLogger(__name__)
+
+
+def is_raster(path: Path) -> bool:
+    """Tells whether a file takes this reader: a `.npy`, or a TIFF of other channels or depths than those of usual pictures."""
+    if path.suffix.lower() == ".npy":
+        return True
+    if path.suffix.lower() not in TIFFS:
+        return False
+    try:
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            page, series = file.pages.first, file.series[0]
+            dtype, planes = np.dtype(page.dtype or "V1"), int(np.prod([n for n, axis in _sizes(series) if axis not in "YX"]))
+    except ImportError:
+        return False
+    except Exception:  # a damaged file: the other reader says so
+        return False
+    samples = page.samplesperpixel
+    if planes != samples:
+        # Pages of one picture's size are channels where they are more than bytes; a scan of several pages of bytes is its first.
+        return dtype.itemsize > 1
+    return (dtype.str not in _PLAIN and dtype.itemsize > 1) or samples not in MODES or (samples > 1 and dtype.itemsize > 1)
+
+
+def _sizes(series: object) -> list[tuple[int, str]]:
+    return list(zip(series.shape, series.axes, strict=True))  # pyright: ignore[reportAttributeAccessIssue] # tifffile's
+
+
+def _read(path: Path, layout: Layout) -> Shaped[Tensor, "N C H W"]:
+    """The pictures in a file, one or many."""
+    if path.suffix.lower() == ".npy":
+        array = np.load(regular(path), allow_pickle=False)
+        if array.ndim not in (2, 3, 4) or array.dtype.kind not in "biuf":
+            raise ValueError(
+                f"holds {array.dtype} of shape {array.shape}; numbers (H, W), (C, H, W), (H, W, C) or (N, …) are wanted"
+            )
+        array = array if array.ndim == 4 else array[None]
+    else:
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            array, axes = series.asarray(), series.axes
+        if "Y" not in axes or "X" not in axes or array.dtype.kind not in "biuf":
+            raise ValueError(f"holds {array.dtype} with the axes {axes}; numbers with a height and a width are wanted")
+        array = np.moveaxis(array, (axes.index("Y"), axes.index("X")), (-2, -1))
+        array, layout = array.reshape(1, -1, *array.shape[-2:]), "chw"
+    array = array.astype(
+        {"b": np.uint8, "u2": np.int32, "u4": np.int64, "u8": np.float64}.get(_key(array.dtype), array.dtype.newbyteorder("="))
+    )
+    images = torch.from_numpy(np.ascontiguousarray(array))
+    return channels_first(images, channel_axis(tuple(images.shape), layout, str(path), logging.DEBUG))
+
+
+def _key(dtype: np.dtype) -> str:
+    return "b" if dtype.kind == "b" else f"{dtype.kind}{dtype.itemsize}"
+
+
+def _whole_range(path: Path) -> tuple[float, float] | None:
+    """The range of the type that a file holds, if that is of whole numbers."""
+    if path.suffix.lower() == ".npy":
+        dtype = np.load(path, allow_pickle=False, mmap_mode="r").dtype
+    else:
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            dtype = np.dtype(file.series[0].dtype)
+    if dtype.kind == "b":
+        return 0.0, 1.0
+    return (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)) if dtype.kind in "iu" else None
+
+
+@dataclass(frozen=True)
+class Rasters:
+    """Pictures, read.
+
+    Attributes:
+        place: How messages name the set.
+        examples: All of them, as the files hold them.
+        files: For each picture, the name of the file that it is in.
+        broken: Why files could not be read, by their name.
+        whole: The range of the files' type, if that is of whole numbers.
+    """
+
+    place: str
+    examples: Shaped[Tensor, "N C H W"]
+    files: list[str]
+    broken: dict[str, str]
+    whole: tuple[float, float] | None
+
+    def scaled(
+        self, train: Int[Tensor, " n"], value_range: tuple[float, float], source_range: tuple[float, float] | None
+    ) -> Shaped[Tensor, "N C H W"]:
+        """Brings the values into a range: bytes, where they are that and stay so, or 32-bit floats.
+
+        Args:
+            train: Which pictures decide on the range of floats.
+            value_range: Where values are brought.
+            source_range: What is brought there; None for the rules above.
+        """
+        if source_range is None and self.whole == (0.0, 255.0):
+            return self.examples.to(torch.uint8)
+        low, high = source_range or self.whole or _float_range(self.examples[train], self.place)
+        start, end = value_range
+        scaled = (self.examples.double() - low).mul_((end - start) / (high - low)).add_(start).float()
+        return scaled.clamp_(start, end)
+
+
+def read_rasters(folder: Path, names: Sequence[str], form: Form, layout: Layout) -> Rasters:
+    """Reads the pictures of a folder that are more than bytes in grey or colour.
+
+    Args:
+        folder: Where they are.
+        names: Their names.
+        form: Crop and size; channels stay those of the files.
+        layout: Where the channels of arrays with three axes are.
+
+    Raises:
+        DataError: Their shapes or types differ, or none can be read.
+    """
+    read: list[Tensor] = []
+    files: list[str] = []
+    broken: dict[str, str] = {}
+    for name in names:
+        try:
+            images = _formed(_read(folder / name, layout), form)
+            if images.is_floating_point() and not images.isfinite().all():
+                raise ValueError("holds values that are not finite")
+        except Exception as error:  # a damaged file can fail anywhere
+            broken[name] = str(error) or type(error).__name__
+            continue
+        if read and (images.shape[1:] != read[0].shape[1:] or images.dtype != read[0].dtype):
+            raise DataError(
+                f"{folder}: {name} holds {images.dtype} of shape {tuple(images.shape[1:])} (channels, height, width), {files[0]} "
+                f"{read[0].dtype} of {tuple(read[0].shape[1:])}; all must be alike: size = [64, 64] resizes, one type of number is needed"
+            )
+        read.append(images)
+        files += [name] * len(images)
+    if not read:
+        listed = "\n  ".join(f"{name}: {reason}" for name, reason in list(broken.items())[:10])
+        raise DataError(f"{folder}: none of its {len(names)} pictures can be used\n  {listed}")
+    return Rasters(str(folder), torch.cat(read), files, broken, _whole_range(folder / files[0]))
+
+
+def _float_range(examples: Tensor, place: str) -> tuple[float, float]:
+    low, high = float(examples.min()), float(examples.max())
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    log.warning(
+        "%s: [%g, %g], the range of the training pictures, is mapped on value_range; source_range says another", place, low, high
+    )
+    return apart(low, high)
+
+
+def _formed(images: Tensor, form: Form) -> Tensor:
+    """Crops the middle and resizes, with antialiasing; whole numbers are rounded."""
+    height, width = images.shape[-2:]
+    if form.crop is not None:
+        if form.crop[0] > height or form.crop[1] > width:
+            raise ValueError(f"{height}x{width} is smaller than the crop {form.crop[0]}x{form.crop[1]}")
+        top, left = (height - form.crop[0]) // 2, (width - form.crop[1]) // 2
+        images = images[..., top : top + form.crop[0], left : left + form.crop[1]]
+    if form.size is None or tuple(images.shape[-2:]) == form.size:
+        return images
+    resized = F.interpolate(images.double(), size=form.size, mode="bilinear", antialias=True)
+    return (resized if images.is_floating_point() else resized.round()).to(images.dtype)

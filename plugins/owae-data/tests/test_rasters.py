@@ -1,0 +1,123 @@
+"""Folders of TIFF files of many channels and bits, and of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from owae.errors import DataError
+from owae.testing import check_source
+from owae_data.image_folder import ImageFolder
+
+Write = Callable[[Path, np.ndarray], Any]
+
+LAYOUTS: dict[str, Write] = {
+    "pixel by pixel": lambda path, x: tifffile.imwrite(path, x.transpose(1, 2, 0), planarconfig="contig", photometric="minisblack"),
+    "plane by plane": lambda path, x: tifffile.imwrite(path, x, planarconfig="separate", photometric="minisblack"),
+    "page by page": lambda path, x: tifffile.imwrite(path, x, photometric="minisblack"),
+    "big-endian": lambda path, x: tifffile.imwrite(
+        path, x.transpose(1, 2, 0), byteorder=">", photometric="minisblack", planarconfig="contig"
+    ),
+    "array": lambda path, x: np.save(path.with_suffix(".npy"), x),
+    "array with the channels last, in memory order of Fortran": lambda path, x: np.save(
+        path.with_suffix(".npy"), np.asfortranarray(x.transpose(1, 2, 0))
+    ),
+}
+
+
+def _pictures(count: int = 6, channels: int = 4, dtype: Any = np.uint16) -> np.ndarray:
+    high = 1.0 if np.dtype(dtype).kind == "f" else float(np.iinfo(dtype).max)
+    return (np.random.default_rng(0).uniform(0, high, (count, channels, 9, 7))).astype(dtype)
+
+
+def _write(folder: Path, pictures: np.ndarray, write: Write = LAYOUTS["plane by plane"]) -> None:
+    folder.mkdir(exist_ok=True)
+    for number, picture in enumerate(pictures):
+        write(folder / f"{number}.tif", picture)
+
+
+def _all(folder: Path, **options: Any) -> torch.Tensor:
+    """The pictures of both splits, in the order of the files."""
+    train, test = (ImageFolder(split, path=folder, holdout=0.2, **options) for split in ("train", "test"))
+    assert len(test) == 1
+    parts = [source.batch(torch.arange(len(source))) for source in (train, test)]
+    middle = len(train) // 2 + len(train) % 2
+    return torch.cat([parts[0][:middle], parts[1], parts[0][middle:]])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_channels_are_found_however_they_lie(tmp_path: Path, layout: str) -> None:
+    pictures = _pictures()
+    _write(tmp_path, pictures, LAYOUTS[layout])
+    assert torch.allclose(_all(tmp_path), torch.from_numpy(pictures / 65535).float(), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int16, np.float32])
+def test_whole_numbers_have_the_range_of_their_type_and_floats_that_of_zero_to_one(tmp_path: Path, dtype: Any) -> None:
+    pictures = _pictures(channels=5, dtype=dtype)
+    _write(tmp_path, pictures)
+    found = _all(tmp_path, value_range=(-1.0, 1.0))
+    if dtype == np.uint8:
+        assert torch.equal(found, torch.from_numpy(pictures))
+        return
+    low, high = (0, 1) if dtype == np.float32 else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    assert np.allclose(found, (pictures.astype(np.float64) - low) / (high - low) * 2 - 1, atol=1e-6)
+
+
+def test_a_range_that_is_said_and_floats_that_go_beyond_one(tmp_path: Path) -> None:
+    _write(tmp_path / "whole", _pictures() // 16)
+    said = _all(tmp_path / "whole", source_range=(0.0, 1000.0))
+    assert np.allclose(said, (_pictures() // 16).clip(0, 1000) / 1000, atol=1e-6)
+    pictures = _pictures(dtype=np.float32) * 30 - 10
+    (tmp_path / "train").mkdir()
+    _write(tmp_path / "train" / "train", pictures[:4])
+    _write(tmp_path / "train" / "test", pictures[4:] * 2)
+    train, test = (ImageFolder(split, path=tmp_path / "train") for split in ("train", "test"))
+    low, high = pictures[:4].min(), pictures[:4].max()
+    assert np.allclose(train.batch(torch.arange(4)), (pictures[:4] - low) / (high - low), atol=1e-5)
+    assert np.allclose(test.batch(torch.arange(2)), ((pictures[4:] * 2 - low) / (high - low)).clip(0, 1), atol=1e-5)
+
+
+def test_an_array_of_many_pictures(tmp_path: Path) -> None:
+    pictures = _pictures(count=5, channels=2, dtype=np.float32)
+    np.save(tmp_path / "x.npy", pictures)
+    assert torch.equal(_all(tmp_path, layout="chw"), torch.from_numpy(pictures))
+
+
+def test_the_contract_with_classes_size_and_crop(tmp_path: Path) -> None:
+    for number, kind in enumerate(("forest", "water")):
+        _write(tmp_path / kind, _pictures(count=5) // (1 + number))
+    check_source(ImageFolder, path=tmp_path, crop=(7, 7), size=(4, 4))
+    source = ImageFolder("train", path=tmp_path, crop=(7, 7), size=(4, 4))
+    assert source.shape == (4, 4, 4)
+    assert source.class_names == ("forest", "water")
+
+
+def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
+    _write(tmp_path, _pictures())
+    with pytest.raises(ValueError, match="files of many channels or bits keep their own"):
+        ImageFolder("train", path=tmp_path, channels=3)
+    (tmp_path / "2.tif").write_bytes((tmp_path / "2.tif").read_bytes()[:300])
+    with pytest.raises(DataError, match=r"1 of 6 pictures cannot be used(?s:.*)2\.tif"):
+        ImageFolder("train", path=tmp_path)
+    assert len(ImageFolder("train", path=tmp_path, skip_broken=True)) == 4
+    tifffile.imwrite(tmp_path / "3.tif", _pictures(channels=5)[0], planarconfig="separate", photometric="minisblack")
+    with pytest.raises(
+        DataError, match=r"3\.tif holds .* of shape \(5, 9, 7\) \(channels, height, width\), 0\.tif .* of \(4, 9, 7\)"
+    ):
+        ImageFolder("train", path=tmp_path, skip_broken=True)
+    np.save(tmp_path / "other.npy", np.zeros(3))  # beside pictures it is none of them
+
+
+def test_values_that_are_not_finite_are_told(tmp_path: Path) -> None:
+    pictures = _pictures(dtype=np.float32)
+    pictures[1, 0, 0, 0] = np.nan
+    _write(tmp_path, pictures)
+    with pytest.raises(DataError, match=r"1\.tif: holds values that are not finite"):
+        ImageFolder("train", path=tmp_path)
