@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from owae.cli import main
 from owae.run.metrics import read_metrics
 from owae.run.opened import open_run
 from owae_data.samples import write_all, write_celeba, write_mnist, write_svhn
@@ -31,24 +29,14 @@ Run = Callable[..., tuple[object, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+def run(monkeypatch: pytest.MonkeyPatch, command: Run) -> Run:
     """Runs a command line in this process, without a network: exit code, stdout, stderr."""
 
     def nowhere(*_: Any, **__: Any) -> None:
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
-    handlers, level = list(logging.root.handlers), logging.root.level
-
-    def ran(*arguments: object) -> tuple[object, str, str]:
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return exited.value.code, out, err
-
-    yield ran
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+    return command
 
 
 @pytest.fixture(scope="module")

@@ -131,7 +131,7 @@ def test_pictures_go_on_with_what_was_known_to_be_broken(tmp_path: Path, monkeyp
 
 
 BOUNDED = """
-import pickle, resource, sys
+import multiprocessing, resource, sys
 import numpy as np, torch
 from multiprocessing.reduction import ForkingPickler
 from owae.data.loader import Loader
@@ -157,8 +157,10 @@ assert path.stat().st_size > 2 * allowed
 before = status("VmData")
 resource.setrlimit(resource.RLIMIT_DATA, (before + allowed, before + allowed))
 source = StoredSource(mapped(path))
-sent = pickle.loads(ForkingPickler.dumps(source))
-assert len(bytes(ForkingPickler.dumps(source))) < 1 << 20
+assert len(bytes(ForkingPickler.dumps(source))) < 1 << 15
+there, here = multiprocessing.Pipe()
+there.send(source)  # as to a worker process
+sent = here.recv()
 total, anonymous = 0, status("RssAnon")
 for batch in Loader(sent, 128).epoch(1):
     total += float(batch[:, 0, 0, 0].sum())

@@ -17,7 +17,7 @@ from owae_data.base import Extent, Fraction, StoredSource, ValueRange
 from owae_data.cache import ArrayCache, data_root, fingerprint
 from owae_data.layouts import Layout
 from owae_data.picture_sets import Pictures, decode, picture_names, report
-from owae_data.pictures import SUFFIXES, Form
+from owae_data.pictures import SUFFIXES, Form, ReadsPictures
 from owae_data.rasters import Rasters, is_raster, read_rasters
 from owae_data.split_folders import find_splits
 from owae_data.splits import hold_out
@@ -25,7 +25,7 @@ from owae_data.splits import hold_out
 log = logging.getLogger(__name__)
 
 
-class ImageFolder(StoredSource):
+class ImageFolder(ReadsPictures, StoredSource):
     """The PNG, JPEG, BMP, GIF, TIFF and WebP pictures in a folder and its sub-folders, (C, H, W).
 
     Folders in it that are named as splits usually are, in any case (train, training; val, valid, validation, dev; test, testing), are
@@ -130,19 +130,6 @@ class ImageFolder(StoredSource):
         if rasters.broken:
             report(rasters.broken, Pictures.of_folder(folder, names), skip_broken)
         return rasters
-
-    @classmethod
-    def form(
-        cls,
-        *,
-        channels: Literal[1, 3] | None,
-        size: Extent | None,
-        crop: Extent | None,
-        background: Literal["white", "black"],
-        **options: Any,
-    ) -> Form:
-        """How pictures are read under these options."""
-        return Form(channels, size and (size[0], size[1]), crop and (crop[0], crop[1]), background)
 
     def fingerprint(self) -> str:
         """A hash of the files' names and sizes, and of what is in 32 of them: no other version of a decoder changes that."""

@@ -27,6 +27,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from owae.errors import DataError
 from owae.interfaces import Shape
+from owae_data.base import Extent
 
 Source = Any  # what PIL.Image.open takes, a path or a binary stream; or what it gives
 
@@ -52,6 +53,23 @@ class Form:
     size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     background: Literal["white", "black"] = "white"
+
+
+class ReadsPictures:
+    """Says how a source with the options of a picture reads one."""
+
+    @classmethod
+    def form(
+        cls,
+        *,
+        channels: Literal[1, 3] | None,
+        size: Extent | None,
+        crop: Extent | None,
+        background: Literal["white", "black"],
+        **options: Any,
+    ) -> Form:
+        """How pictures are read under these options."""
+        return Form(channels, size and (size[0], size[1]), crop and (crop[0], crop[1]), background)
 
 
 def regular(path: Path) -> Path:

@@ -18,7 +18,7 @@ from owae.errors import DataError
 from owae.interfaces import DataSource, Shape
 from owae_data.base import Extent, Fraction, ValueRange
 from owae_data.cache import data_root, writable_root
-from owae_data.pictures import Form, read
+from owae_data.pictures import Form, ReadsPictures, read
 from owae_data.shards.index import BROKEN, NONE, Index, indexed, tar_files
 from owae_data.splits import hold_out
 
@@ -28,7 +28,7 @@ HASHED = 32  # pictures whose bytes tell a set from others
 log = logging.getLogger(__name__)
 
 
-class Shards(DataSource):
+class Shards(ReadsPictures, DataSource):
     """The pictures in tar files as webdataset writes them, (C, H, W), read from the files and decoded whenever they are asked for.
 
     Files are not compressed. What lies side by side under one name up to its first dot is a sample: `0001.jpg`, `0001.cls`. An index of
@@ -90,19 +90,6 @@ class Shards(DataSource):
     @classmethod
     def declared_shape(cls, *, channels: Literal[1, 3] | None, size: Extent | None, **options: Any) -> Shape | None:
         return None if channels is None or size is None else (channels, *size)
-
-    @classmethod
-    def form(
-        cls,
-        *,
-        channels: Literal[1, 3] | None,
-        size: Extent | None,
-        crop: Extent | None,
-        background: Literal["white", "black"],
-        **options: Any,
-    ) -> Form:
-        """How pictures are read under these options."""
-        return Form(channels, size and (size[0], size[1]), crop and (crop[0], crop[1]), background)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -16,7 +16,7 @@ from owae.errors import DataError
 from owae_data.base import Extent, Fraction, StoredSource, ValueRange, apart
 from owae_data.cache import ArrayCache, data_root, fingerprint
 from owae_data.picture_sets import decode
-from owae_data.pictures import Form
+from owae_data.pictures import Form, ReadsPictures
 from owae_data.splits import hold_out
 from owae_data.tables.files import Shards, find_shards
 from owae_data.tables.images import find_image, pictures_in
@@ -26,7 +26,7 @@ from owae_data.tables.numbers import chosen_columns, read_numbers
 log = logging.getLogger(__name__)
 
 
-class Table(StoredSource):
+class Table(ReadsPictures, StoredSource):
     """Rows of Parquet, Arrow or CSV files: numbers (D,), series or matrices of one column of lists, or pictures (C, H, W).
 
     Files may be shards: `path` is a file, a folder, a pattern such as `data/train-*.parquet`, or several. What is named so is for training
@@ -109,19 +109,6 @@ class Table(StoredSource):
         # Kept, since the other split finds it decoded as long as it lives.
         self._album = decode(pictures, form, ArrayCache(data_root(), self.name, key), skip_broken=skip_broken)
         return self._album.good.nonzero()[:, 0]
-
-    @classmethod
-    def form(
-        cls,
-        *,
-        channels: Literal[1, 3] | None,
-        size: Extent | None,
-        crop: Extent | None,
-        background: Literal["white", "black"],
-        **options: Any,
-    ) -> Form:
-        """How pictures are read under these options."""
-        return Form(channels, size and (size[0], size[1]), crop and (crop[0], crop[1]), background)
 
 
 def _label(shards: Shards, label: str | Literal[False] | None) -> str | None:

@@ -20,7 +20,7 @@ from owae.registry.problems import STRICT, validated
 from owae_data.base import Extent, Fraction, StoredSource, ValueRange, quiet
 from owae_data.cache import ArrayCache, Decoder, data_root, writable_root
 from owae_data.picture_sets import decode
-from owae_data.pictures import Form, read
+from owae_data.pictures import Form, ReadsPictures, read
 from owae_data.public_files import Converted, Labelled
 from owae_data.splits import hold_out
 from owae_data.vision import file_sets
@@ -75,7 +75,7 @@ _REFUSED = {
 }
 
 
-class Torchvision(StoredSource):
+class Torchvision(ReadsPictures, StoredSource):
     """A set that torchvision knows, (C, H, W): `{ kind = "torchvision", name = "FashionMNIST" }`.
 
     MNIST and the sets made after it, CIFAR (its binary version), STL10 and SVHN are read by owae: found where torchvision or a person
@@ -173,19 +173,6 @@ class Torchvision(StoredSource):
         good = self._album.good.nonzero()[:, 0]
         labels = torch.full((len(good),), -1) if opened.labels is None else opened.labels[good]
         return Converted(self._album.examples, labels, opened.classes), good
-
-    @classmethod
-    def form(
-        cls,
-        *,
-        channels: Literal[1, 3] | None,
-        size: Extent | None,
-        crop: Extent | None,
-        background: Literal["white", "black"],
-        **options: Any,
-    ) -> Form:
-        """How pictures are read under these options."""
-        return Form(channels, size and (size[0], size[1]), crop and (crop[0], crop[1]), background)
 
     @classmethod
     def declared_shape(
