@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 
@@ -16,3 +19,12 @@ def same_draws_in_any_order() -> None:
     from owae.restoring import seed_generators
 
     seed_generators(20_261_126)
+
+
+@pytest.fixture(autouse=True)
+def no_log_of_an_earlier_command() -> Iterator[None]:
+    """Puts the root logger back: a command sends its log to the stderr of its own test, which is closed afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = [h for h in root.handlers if h in handlers], level

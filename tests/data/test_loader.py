@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing import resource_tracker
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,16 +36,23 @@ def loader(source: DataSource, workers: int, method: str = "fork", seed: int = 3
     return made
 
 
-def children() -> list[int]:
+def started_by_this() -> set[int]:
     """Live processes whose parent is this one, but for the tracker of shared memory, which serves all of them."""
     tracker = getattr(resource_tracker, "_resource_tracker")._pid  # noqa: B009 # untyped and private
     found = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
-    alive = [int(pid) for pid in found if "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]]
-    return [pid for pid in alive if pid != tracker]
+    alive = {int(pid) for pid in found if "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]}
+    return alive - {tracker}
+
+
+@pytest.fixture
+def children() -> Callable[[], set[int]]:
+    """Gives the processes that the test itself started; a library that compiles, for one, keeps some over tests."""
+    before = started_by_this()
+    return lambda: started_by_this() - before
 
 
 @pytest.mark.parametrize("method", [pytest.param("spawn", marks=pytest.mark.slow), "fork"])
-def test_workers_give_the_batches_of_one_process(method: str):
+def test_workers_give_the_batches_of_one_process(method: str, children: Callable[[], set[int]]):
     """R1: to the bit, over epochs, from the middle of one, after one that was left, and drawing nothing from training's noise."""
     plain, read = loader(OneByOne(), 0), loader(OneByOne(), 2, method)
     state = torch.get_rng_state()
@@ -75,7 +83,7 @@ def test_a_fault_of_the_source_is_told_as_it_is(workers: int):
         next(loader(OneByOne(fault="bug"), workers).epoch(1))
 
 
-def test_a_worker_that_dies_is_said_with_what_would_work():
+def test_a_worker_that_dies_is_said_with_what_would_work(children: Callable[[], set[int]]):
     with pytest.raises(DataError, match=r"a worker that reads examples died.*train\.workers = 0"):
         next(loader(OneByOne(fault="death"), 2).epoch(1))
     assert not children()
@@ -129,7 +137,7 @@ def test_an_epoch_that_waits_for_reading_says_so_once(caplog: pytest.LogCaptureF
     assert sum("train.workers = 2 would read ahead" in record.message for record in caplog.records) == 1
 
 
-def test_training_with_workers_is_training_without(make, monkeypatch: pytest.MonkeyPatch):
+def test_training_with_workers_is_training_without(make, monkeypatch: pytest.MonkeyPatch, children: Callable[[], set[int]]):
     """R1 from the config on: interrupted in mid-epoch and gone on with, the number of workers changed on the way."""
     from interruption import contents, interrupt_at
 
@@ -147,7 +155,7 @@ def test_training_with_workers_is_training_without(make, monkeypatch: pytest.Mon
         assert contents(straight.folder, pattern) == contents(resumed.folder, pattern) != {}
 
 
-def test_leaving_the_loop_ends_the_workers(monkeypatch: pytest.MonkeyPatch):
+def test_leaving_the_loop_ends_the_workers(monkeypatch: pytest.MonkeyPatch, children: Callable[[], set[int]]):
     monkeypatch.setattr("owae.data.workers.START_METHOD", "fork")
     for _ in fit(tiny.stack(), tiny.images(), epochs=5, batch_size=16, workers=2):
         assert len(children()) == 2
