@@ -182,7 +182,7 @@ def _test_label_key(file: ArrayFile, train_key: str | None, *, same_file: bool) 
 
 def _test_names(key: str) -> tuple[str, ...]:
     key = key.lower()
-    return (key.replace("train", "test"),) if "train" in key else (f"{key}_test", f"test_{key}")
+    return tuple(key.replace("train", part) for part in ("test", "val")) if "train" in key else (f"{key}_test", f"test_{key}")
 
 
 def _common_scale(train: _Part, test: _Part, wanted: tuple[float, float], rescale: bool, level: int) -> Scale:

@@ -111,7 +111,8 @@ class ImageFolder(ReadsPictures, StoredSource):
         if not len(own):
             raise DataError(f"{folder}: no picture of the {split} split can be read")
         own_labels = None if labels is None else labels[own]
-        source = None if rasters is None else rasters.source(rows["train"], source_range)
+        level = logging.WARNING if split == "train" else logging.DEBUG  # both splits are opened as a rule; once is enough
+        source = None if rasters is None else rasters.source(rows["train"], source_range, level)
         examples = self._album.examples if rasters is None else rasters.scaled(source, value_range)
         self.units = None if source is None else units(source, value_range)
         super().__init__(examples, rows=good[own], labels=own_labels, value_range=value_range)

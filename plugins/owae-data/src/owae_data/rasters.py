@@ -121,16 +121,19 @@ class Rasters:
     broken: dict[str, str]
     whole: tuple[float, float] | None
 
-    def source(self, train: Int[Tensor, " n"], said: tuple[float, float] | None) -> tuple[float, float] | None:
+    def source(
+        self, train: Int[Tensor, " n"], said: tuple[float, float] | None, level: int = logging.WARNING
+    ) -> tuple[float, float] | None:
         """Returns the values that are brought into a range, by the rules above; None where they are bytes and stay so.
 
         Args:
             train: Which pictures decide on the range of floats.
             said: What the user says it is.
+            level: Of the log line that says what was measured.
         """
         if said is None and self.whole == (0.0, 255.0):
             return None
-        return said or self.whole or _float_range(self.examples[train], self.place)
+        return said or self.whole or _float_range(self.examples[train], self.place, level)
 
     def scaled(self, source: tuple[float, float] | None, value_range: tuple[float, float]) -> Shaped[Tensor, "N C H W"]:
         """Brings values from the range of `source` into another, as 32-bit floats; bytes stay bytes without one."""
@@ -202,13 +205,12 @@ def own_raster(path: Path, form: Form, shape: Shape, layout: Layout) -> tuple[Sh
     return images[0] if whole == (0.0, 255.0) else images[0].double(), whole
 
 
-def _float_range(examples: Tensor, place: str) -> tuple[float, float]:
+def _float_range(examples: Tensor, place: str, level: int) -> tuple[float, float]:
     low, high = float(examples.min()), float(examples.max())
     if low >= 0 and high <= 1:
         return 0.0, 1.0
-    log.warning(
-        "%s: [%g, %g], the range of the training pictures, is mapped on value_range; source_range says another", place, low, high
-    )
+    text = "%s: [%g, %g], the range of the training pictures, is mapped on value_range; source_range says another"
+    log.log(level, text, place, low, high)
     return apart(low, high)
 
 
