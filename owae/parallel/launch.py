@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision, Precision
 
 from owae.errors import InterruptionError, OwaeError, PeerError, StepError, TrainingError
