@@ -117,6 +117,27 @@ def test_near_points_keep_their_distances_whatever_is_far(spread: float, cluster
         assert ((found - expected).abs() <= 1e-4 * expected).all()
 
 
+@kernels
+@pytest.mark.parametrize("d", [2, 20, 100])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_tight_cluster_far_from_the_other_sample_keeps_its_gradient(kernel: Any, d: int, swapped: bool):
+    """The differences within a cluster are small beside the coordinates of its place, whatever these are counted from elsewhere."""
+    generator = torch.Generator().manual_seed(d)
+    tight = 1e-2 * torch.randn(300, d, generator=generator) + 1000 / d**0.5
+    wide = torch.randn(300, d, generator=generator)
+
+    def gradient(backend: Any, dtype: torch.dtype) -> Tensor:
+        x = tight.to(dtype, copy=True).requires_grad_()
+        samples = (wide.to(dtype), x) if swapped else (x, wide.to(dtype))
+        MMD(kernel=kernel, backend=backend)(*samples).backward()
+        assert x.grad is not None
+        return x.grad.double()
+
+    expected = gradient("dense", torch.float64)
+    for backend in ("dense", "tiled"):
+        assert (gradient(backend, torch.float32) - expected).norm() <= 1e-4 * expected.norm()
+
+
 # Every kernel, every estimator with a smooth kernel and one that has a kink, and both backends with each.
 @pytest.mark.parametrize(
     ("kernel", "estimator", "backend"),
