@@ -75,10 +75,7 @@ def prepare(kernel: Kernel, z: Float[Tensor, "N d"]) -> Points:
         factor = functional.pad(z, (0, 2), value=1.0)
         return Points(factor, factor, True, rounded=False, mended=False)
     squares = z.square().sum(1, keepdim=True)
-    if kernel.smooth:
-        direct = not squares.detach().amax().item() <= TOLERANCE * min(kernel.scales)
-    else:
-        direct = d <= DIRECT_FOR_KINKS
+    direct = not squares.detach().amax().item() <= TOLERANCE * min(kernel.scales) if kernel.smooth else d <= DIRECT_FOR_KINKS
     mended = not kernel.smooth and d > ALWAYS_DIRECT and z.device.type == "cpu"
     ones = torch.ones_like(squares)
     left = torch.cat([z, ones, squares], 1)
