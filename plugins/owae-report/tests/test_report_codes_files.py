@@ -14,7 +14,7 @@ from runs import run, said
 from owae.data.sources import TensorSource, examples
 from owae.errors import OwaeError
 from owae_report.cli import encode, score
-from owae_report.codes.encode import Calibration, score_blocks
+from owae_report.codes.encode import Calibration, code_blocks, score_blocks
 
 
 def read(path):
@@ -117,6 +117,13 @@ def test_a_p_value_of_held_out_examples_is_uniform_and_of_odd_ones_small(digits)
     assert p.min() >= 1 / 401
     odd = TensorSource((torch.rand(30, 1, 8, 8, generator=rng) > 0.5).float())
     assert np.median(next(score_blocks(model, odd, calibration))["p"]) < 0.02
+
+
+def test_classes_are_named_as_their_folders(digits):
+    source = TensorSource(torch.rand(4, 1, 8, 8), torch.tensor([1, 0, -1, 1]))
+    source.class_names = ("1", "10")
+    for blocks in (code_blocks(digits.model, source), score_blocks(digits.model, source, Calibration.of(digits.model, source))):
+        assert next(iter(blocks))["class"].tolist() == ["10", "1", "", "10"]
 
 
 def test_scores_are_csv_on_stdout(digits):

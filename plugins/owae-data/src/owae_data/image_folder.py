@@ -18,7 +18,7 @@ from owae_data.cache import ArrayCache, data_root, fingerprint
 from owae_data.layouts import Layout
 from owae_data.picture_sets import Pictures, decode, picture_names, report
 from owae_data.pictures import SUFFIXES, Form, ReadsPictures
-from owae_data.rasters import Rasters, is_raster, read_rasters
+from owae_data.rasters import Rasters, are_rasters, read_rasters
 from owae_data.split_folders import find_splits
 from owae_data.splits import hold_out
 
@@ -124,8 +124,8 @@ class ImageFolder(ReadsPictures, StoredSource):
 
     @staticmethod
     def _rasters(folder: Path, names: list[str], form: Form, layout: Layout, skip_broken: bool) -> Rasters | None:
-        """Reads files that are more than bytes in grey or colour; None where the first is not."""
-        if not is_raster(folder / names[0]):
+        """Reads files that are more than bytes in grey or colour; None where the first that can be opened is not."""
+        if not are_rasters(folder, names):
             return None
         if form.channels is not None:
             raise ValueError("channels: files of many channels or bits keep their own; leave it out")

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from owae.errors import DataError
 from owae.interfaces import Shape
-from owae_data.base import apart
+from owae_data.base import apart, quiet
 from owae_data.layouts import Layout, channel_axis, channels_first
 from owae_data.pictures import MODES, Form, regular
 
@@ -34,6 +34,16 @@ log = logging.getLogger(__name__)
 
 def is_raster(path: Path) -> bool:
     """Tells whether a file takes this reader: a `.npy`, or a TIFF of other channels or depths than those of usual pictures."""
+    return bool(_takes(path))
+
+
+def are_rasters(folder: Path, names: Sequence[str]) -> bool:
+    """Tells whether the first of some pictures that can be opened takes this reader."""
+    return bool(next((told for name in names if (told := _takes(folder / name)) is not None), False))
+
+
+def _takes(path: Path) -> bool | None:
+    """As `is_raster`; None for a TIFF that cannot be opened."""
     if path.suffix.lower() == ".npy":
         return True
     if path.suffix.lower() not in TIFFS:
@@ -46,8 +56,8 @@ def is_raster(path: Path) -> bool:
             dtype, planes = np.dtype(page.dtype or "V1"), int(np.prod([n for n, axis in _sizes(series) if axis not in "YX"]))
     except ImportError:
         return False
-    except Exception:  # a damaged file: the other reader says so
-        return False
+    except Exception:  # a damaged file: whoever reads it says so
+        return None
     samples = page.samplesperpixel
     if planes != samples:
         # Pages of one picture's size are channels where they are more than bytes; a scan of several pages of bytes is its first.
@@ -71,7 +81,9 @@ def _read(path: Path, layout: Layout) -> Shaped[Tensor, "N C H W"]:
     else:
         import tifffile
 
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(regular(path)) as file:
+            if not file.series:
+                raise ValueError("no picture of a known format")
             series = file.series[0]
             array, axes = series.asarray(), series.axes
         if "Y" not in axes or "X" not in axes or array.dtype.kind not in "biuf":
@@ -161,7 +173,8 @@ def read_rasters(folder: Path, names: Sequence[str], form: Form, layout: Layout)
     broken: dict[str, str] = {}
     for name in names:
         try:
-            images = _formed(_read(folder / name, layout), form)
+            with quiet():
+                images = _formed(_read(folder / name, layout), form)
             if images.is_floating_point() and not images.isfinite().all():
                 raise ValueError("holds values that are not finite")
         except Exception as error:  # a damaged file can fail anywhere
