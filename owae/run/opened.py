@@ -45,6 +45,7 @@ class Run:
         registry: The components that its config names.
         shape: The shape of one example.
         value_range: The range of the examples' values.
+        dtype: What the examples are stored as, such as "uint8".
         phases: The phases of training that are behind the model, after the first.
     """
 
@@ -72,6 +73,7 @@ class Run:
         try:
             self.shape: Shape = tuple(self._data["shape"])
             self.value_range: tuple[float, float] = tuple(self._data["value_range"])
+            self.dtype: str = self._data.get("dtype", "float32")
         except (KeyError, TypeError) as error:
             raise TrainingError(f"{folder / INFO} is damaged: {error}") from error
 

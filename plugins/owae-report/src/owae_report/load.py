@@ -18,7 +18,7 @@ from owae_data.layouts import Layout
 from owae_data.picture_sets import is_picture
 from owae_data.pictures import Form, as_event
 from owae_data.rasters import is_raster, own_raster
-from owae_report.pixels import drawable
+from owae_report.pixels import COLOURS, drawable
 
 if TYPE_CHECKING:
     from owae.run.opened import Run
@@ -53,7 +53,7 @@ def load_images(
         DataError: A file is missing or no image, a folder holds none, or events of that shape are not images.
     """
     files = image_files(paths)
-    if not drawable(shape) and not (len(shape) == 3 and all(map(is_raster, files))):
+    if not (drawable(shape) and (len(shape) == 2 or shape[0] in COLOURS)) and not (len(shape) == 3 and all(map(is_raster, files))):
         raise DataError(f"the model's data have shape {shape}; image files fit (H, W), or (C, H, W) with 1, 3 or 4 channels")
     return torch.stack([_load(path, shape, value_range, form, units, layout) for path in files])
 
