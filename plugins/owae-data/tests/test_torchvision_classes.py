@@ -115,6 +115,7 @@ def test_a_folder_of_splits_is_none_of_classes(root: Path) -> None:
         Torchvision("train", name="ImageFolder", root=root)
 
 
+@pytest.mark.slow
 def test_fake_data_leave_the_programs_draws_alone() -> None:
     options = {"size": 20, "image_size": [1, 5, 6], "num_classes": 3}
     check_source(Torchvision, name="FakeData", options=options)

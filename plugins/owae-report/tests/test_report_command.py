@@ -61,6 +61,7 @@ def test_every_figure_is_written_twice_and_its_paths_alone_printed(of, request, 
                 assert np.ptp(np.asarray(image.convert("L"))) > 100
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(digits, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         assert run(digits.folder, "--out", tmp_path / name, "--seed", seed, *only(*FAST)).exit_code == 0
