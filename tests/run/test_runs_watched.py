@@ -121,9 +121,9 @@ def test_no_best_checkpoint_is_said(make_plain):
 
 
 def test_training_stops_early_and_stays_stopped(make, caplog: pytest.LogCaptureFixture):
-    """A rate that changes nothing never improves after the first look; batch norm's statistics would."""
+    """Training that lowers a cost never raises it; batch norm's statistics might."""
     norms = ("levels.0.layer.norm=none", "levels.1.layer.norm=none")
-    options = (*norms, "train.validation=0.25", "train.epochs=9", "train.optimizer.lr=1e-12", 'train.optimizer.name="SGD"')
+    options = (*norms, "train.validation=0.25", "train.epochs=9", "train.optimizer.lr=1e-6", 'train.optimizer.name="SGD"')
     stopping = 'train.best={ metric = "validation/cost/0", patience = 3, mode = "max" }'
     with caplog.at_level(logging.INFO, "owae"):
         run = make("run", *options, stopping)
