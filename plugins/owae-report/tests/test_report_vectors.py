@@ -57,7 +57,7 @@ def test_vectors_of_every_size_are_drawn(tmp_path, size, series, name):
 def test_two_runs_stand_under_each_other_by_name(tmp_path):
     runs = [OfVectors(tmp_path / name, noise(30, 4)) for name in ("one", "other")]
     made = figure("reconstructions", [Subject(run, Options()) for run in runs])
-    assert [part._suptitle.get_text() for part in made.subfigs] == ["one", "other"]
+    assert [part.get_suptitle() for part in made.subfigs] == ["one", "other"]
     assert rendered(made, "png")
 
 
@@ -78,7 +78,7 @@ def test_lines_are_drawn_at_their_values():
     figure = new_figure(6, 2)
     Cells([[[np.array([0.0, 1.0, 3.0])], [np.array([1.0, 1.0, 1.0]), np.array([2.0, 0.0, 2.0])]]]).draw(figure)
     _, behind, front = figure.axes[0].collections
-    (data,), (first, second) = behind.get_segments(), front.get_segments()
+    (data,), (first, second) = ([np.asarray(path.vertices) for path in lines.get_paths()] for lines in (behind, front))
     heights = [1 - line[:, 1] for line in (first, second, data)]
     low, reach = heights[0][0], heights[0][2] - heights[0][0]
     for line, values in zip(heights, ([0, 1, 3], [2, 0, 2], [1, 1, 1]), strict=True):
@@ -94,7 +94,7 @@ def test_shares_kept_are_those_of_the_columns():
     figure = new_figure(6, 2)
     draw(figure)
     (shown,) = figure.axes[0].images
-    np.testing.assert_allclose(np.ma.filled(shown.get_array(), np.nan), [[1, 0, np.nan]], atol=1e-9)
+    np.testing.assert_allclose(np.ma.filled(np.ma.asarray(shown.get_array()), np.nan), [[1, 0, np.nan]], atol=1e-9)
 
 
 def test_series_are_told_by_their_neighbours():

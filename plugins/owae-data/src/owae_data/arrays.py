@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -89,13 +90,20 @@ class Arrays(StoredSource):
         scale = _common_scale(parts["train"], parts["test"], value_range, rescale, level)
         part = parts[split]
         if isinstance(part.array, np.memmap):
-            stored = channels_first(torch.from_numpy(part.array), axis)
+            stored = _mapped(file.path if part.array is train.array else test_file.path, axis)
             super().__init__(stored, rows=part.rows, labels=part.labels, value_range=scale.value_range, convert=scale)
         else:
             stored = channels_first(part.convert(scale), axis).contiguous()
             super().__init__(stored, labels=part.labels, value_range=scale.value_range)
         if isinstance(scale, Linear):
             self.units = units(scale.source, scale.value_range)
+
+
+def _mapped(path: Path, axis: int | None) -> Tensor:
+    """Maps the array in a `.npy` file, channels first; the attribute `reopen` does so in another process, which is sent no bytes."""
+    stored = channels_first(torch.from_numpy(np.load(path, allow_pickle=False, mmap_mode="c")), axis)
+    stored.reopen = partial(_mapped, path.absolute(), axis)  # pyright: ignore[reportAttributeAccessIssue] # read by StoredSource
+    return stored
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class Columns:
         height = 2.0 + self._foot + foot + 2.45
 
         def draw(part: Any) -> None:
+            shown: Any = None
             axes = part.add_axes((0.08, 1 - 2.0 / height, 0.91, 1.75 / height))
             for rows, colour, shift, name in ((self.data, NEUTRAL, -0.17, "held-out data"), (drawn, _OTHER, 0.17, "samples")):
                 q = np.quantile(self.standard(rows), (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
@@ -144,6 +145,7 @@ class Columns:
         height = down * 1.22 + 0.3
 
         def draw(part: Any) -> None:
+            shown: Any = None
             for place, column in enumerate(chosen):
                 row, at = divmod(place, across)
                 box = (0.02 + at * 0.9 / across, 1 - (row + 1) * 1.22 / height + 0.02, 0.85 / across, 0.95 / height)
@@ -166,6 +168,8 @@ class Columns:
         height = len(paths) * (tall + 0.08) + foot + 0.3
 
         def draw(part: Any) -> None:
+            axes: Any = None
+            shown: Any = None
             for place, path in enumerate(values):
                 bottom = 1 - (0.25 + (place + 1) * (tall + 0.08)) / height
                 axes = part.add_axes((0.08, bottom, 0.81, tall / height))
