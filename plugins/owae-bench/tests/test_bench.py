@@ -221,6 +221,7 @@ def test_a_stranger_is_measured_and_what_fails_stops_nothing(strangers, tmp_path
     assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_stopped(strangers):
     (row,) = run(cases(Registry.discover(), ["slow"]), [8], [2], limit=1, **QUICK)
     assert row.reason == "stopped after 1 s"
@@ -235,6 +236,7 @@ def test_the_table_lists_the_measured_and_why_the_others_are_not(strangers):
     assert "prints to stdout" not in result.stdout
 
 
+@pytest.mark.slow
 def test_how_long_it_will_take_is_said_before_anything_is_measured(strangers, caplog):
     caplog.set_level(logging.INFO, "owae_bench")
     assert invoke("--divergence", "raises").exit_code == 1  # nothing could be measured
@@ -250,6 +252,7 @@ def test_the_expected_time_grows_with_what_is_measured():
         assert expected_seconds(*more) > few
 
 
+@pytest.mark.slow
 def test_the_prior_can_stand_on_the_other_side(strangers):
     (row,) = run(cases(Registry.discover(), ["stranger"], ["dense"]), [8], [2], limit=60, **QUICK | {"against": "prior"})
     assert row.reason == ""
