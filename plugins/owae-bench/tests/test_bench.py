@@ -221,7 +221,6 @@ def test_a_stranger_is_measured_and_what_fails_stops_nothing(strangers, tmp_path
     assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
 def test_what_takes_too_long_is_stopped(strangers):
     (row,) = run(cases(Registry.discover(), ["slow"]), [8], [2], limit=1, **QUICK)
     assert row.reason == "stopped after 1 s"
@@ -252,7 +251,6 @@ def test_the_expected_time_grows_with_what_is_measured():
         assert expected_seconds(*more) > few
 
 
-@pytest.mark.slow
 def test_the_prior_can_stand_on_the_other_side(strangers):
     (row,) = run(cases(Registry.discover(), ["stranger"], ["dense"]), [8], [2], limit=60, **QUICK | {"against": "prior"})
     assert row.reason == ""
