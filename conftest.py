@@ -26,6 +26,10 @@ def modules_with_shapes() -> list[str]:
 # Before anything of owae is imported, for what is imported without it is not checked.
 install_import_hook(modules_with_shapes(), "typechecker.checked")
 
+from unignored import unignore  # noqa: E402 # which imports from owae
+
+unignore()
+
 # An example that a busy machine takes long for is no fault.
 settings.register_profile("owae", deadline=None)
 settings.load_profile("owae")

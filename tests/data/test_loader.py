@@ -137,6 +137,7 @@ def test_an_epoch_that_waits_for_reading_says_so_once(caplog: pytest.LogCaptureF
     assert sum("train.workers = 2 would read ahead" in record.message for record in caplog.records) == 1
 
 
+@pytest.mark.slow
 def test_training_with_workers_is_training_without(make_plain, monkeypatch: pytest.MonkeyPatch, children: Callable[[], set[int]]):
     """R1 from the config on: interrupted in mid-epoch and gone on with, the number of workers changed on the way."""
     from interruption import contents, interrupt_at

@@ -89,6 +89,7 @@ def test_more_epochs_go_on_as_if_they_had_been_asked_for_at_once(make_plain):
 
 
 @pytest.mark.parametrize("schedule", ["OneCycleLR", "CosineAnnealingLR"])
+@pytest.mark.slow
 def test_a_schedule_over_all_of_training_stretches_with_it(make_plain, schedule: str, caplog: pytest.LogCaptureFixture):
     """The steps already taken are what they were; the rest follow the longer schedule."""
     chosen = [f"train.schedule.name={schedule}", *(["train.schedule.max_lr=0.01"] if schedule == "OneCycleLR" else [])]
@@ -138,6 +139,7 @@ def test_two_trainings_never_share_a_folder(make_plain, tmp_path: Path):
             make_plain("run", resume=True)
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_keeps_the_last_good_checkpoint(tmp_path: Path, registry: Registry):
     """N7: an image of NaN; the log still parses."""
     array = tiny.images(40).numpy()

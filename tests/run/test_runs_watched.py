@@ -69,7 +69,9 @@ def everything_on(tmp_path_factory: pytest.TempPathFactory, registry: Registry):
     return maker(tmp_path_factory.mktemp("everything-on"), registry)("run", *ALL_ON, "train.epochs=3")
 
 
-@pytest.mark.parametrize(("step", "workers"), [(1, 0), (3, 0), (4, 0), pytest.param(3, 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("step", "workers"), [(3, 0), *(pytest.param(*each, marks=pytest.mark.slow) for each in [(1, 0), (4, 0), (3, 2)])]
+)
 def test_an_interrupted_run_with_everything_on_resumes_to_the_bit(
     make, everything_on, monkeypatch: pytest.MonkeyPatch, step: int, workers: int
 ):
@@ -84,6 +86,7 @@ def test_an_interrupted_run_with_everything_on_resumes_to_the_bit(
         assert contents(everything_on.folder, pattern) == contents(resumed.folder, pattern) != {}
 
 
+@pytest.mark.slow
 def test_more_epochs_with_everything_on(make_plain):
     long = make_plain("long", *ALL_ON, "train.epochs=4")
     make_plain("short", *ALL_ON)
@@ -120,6 +123,7 @@ def test_no_best_checkpoint_is_said(make_plain):
         open_run(run.folder, checkpoint="best").model  # noqa: B018 # a property that reads the file
 
 
+@pytest.mark.slow
 def test_training_stops_early_and_stays_stopped(make, caplog: pytest.LogCaptureFixture):
     """Training that lowers a cost never raises it; batch norm's statistics might."""
     norms = ("levels.0.layer.norm=none", "levels.1.layer.norm=none")
@@ -147,6 +151,7 @@ def test_the_average_is_what_a_run_opens_with(make_plain):
         make_plain("run", "train.ema=0.99", resume=True)
 
 
+@pytest.mark.slow
 def test_what_leaves_the_mathematics_alone_may_change_in_a_continuation(make_plain):
     make_plain("run", "train.precision='32'")
     changed = ("train.compile=false", "train.checkpoint_activations=true", "train.skip_bad_steps=3", "train.deterministic=true")

@@ -46,6 +46,7 @@ def no_umap(monkeypatch):
 
 
 @pytest.mark.parametrize("of", ["digits", "colours"])
+@pytest.mark.slow
 def test_every_figure_is_written_twice_and_its_paths_alone_printed(of, request, tmp_path):
     result = run(request.getfixturevalue(of).folder, "--out", tmp_path, *only(*FAST))
     expected = [tmp_path / f"{name}.{kind}" for name in FAST for kind in ("png", "pdf")]
@@ -115,6 +116,7 @@ def test_the_level_of_the_paths_is_the_users(digits, tmp_path):
     assert "digits has levels 1 to 2" in str(result.exception)
 
 
+@pytest.mark.slow
 def test_two_runs_stand_side_by_side(digits, colours, tmp_path, no_umap):
     result = run(digits.folder, "--against", colours.folder, "--out", tmp_path, "--format", "png")
     assert result.exit_code == 0

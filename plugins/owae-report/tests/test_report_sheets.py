@@ -121,7 +121,9 @@ def test_nothing_to_draw_is_refused():
         scatter([])
 
 
-@pytest.mark.parametrize(("classes", "panels"), [(0, 1), (1, 1), (10, 2), (25, 1), pytest.param(60, 7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("classes", "panels"), [(0, 1), (10, 2), *(pytest.param(*each, marks=pytest.mark.slow) for each in [(1, 1), (25, 1), (60, 7)])]
+)
 def test_points_are_drawn_for_any_number_of_classes_and_levels(classes: int, panels: int):
     generator = np.random.default_rng(0)
     points = generator.normal(size=(120, 2))

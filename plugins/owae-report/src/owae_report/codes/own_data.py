@@ -17,6 +17,7 @@ from owae.interfaces import DataSource, Shape
 from owae.numerics import Range
 from owae.registry.discovery import extension
 from owae.run.opened import Run
+from owae_data.picture_sets import is_picture
 from owae_report.load import Units, image_files, own_pictures, scaled, training_units
 
 SPLITS = ("train", "test")
@@ -41,6 +42,9 @@ def own_data(run: Run, data: str) -> DataSource:
         return reader(run, path)
     if path.suffix.lower() in (".npy", ".npz"):
         return ArrayFile(path, run.shape, run.value_range, training_units(run), run.model.layers[0].output_range)
+    if path.is_file() and not is_picture(path.name):
+        works = "'train', 'test', a picture, a folder of pictures, a .npy or a .npz file would work"
+        raise DataError(f"{path}: '{path.suffix}' is read by nothing here; {works}")
     return PictureFiles(run, image_files([path]))
 
 
