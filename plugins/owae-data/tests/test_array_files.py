@@ -292,15 +292,3 @@ def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: np.ndarr
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 3)), y=labels)
     with pytest.raises(DataError, match=words):
         Arrays("train", path=tmp_path / "x.npz")
-
-
-def test_a_mapped_array_is_sent_to_workers_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("owae_data.array_files.LARGE", 0)
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (100, 30, 30, 3), dtype=np.uint8))
-    source = Arrays("train", path=tmp_path / "x.npy")
-    state = source.__getstate__()
-    assert not isinstance(state["_examples"], torch.Tensor)
-    there = Arrays.__new__(Arrays)
-    there.__setstate__(state)
-    rows = torch.tensor([3, 0, 7])
-    assert torch.equal(there.batch(rows), source.batch(rows))
