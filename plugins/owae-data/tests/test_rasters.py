@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,4 +131,13 @@ def test_values_that_are_not_finite_are_told(tmp_path: Path) -> None:
     pictures[1, 0, 0, 0] = np.nan
     _write(tmp_path, pictures)
     with pytest.raises(DataError, match=r"1\.tif: holds values that are not finite"):
+        ImageFolder("train", path=tmp_path)
+
+
+def test_without_tifffile_what_needs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(4):
+        image = np.full((4, 8, 8), i, np.uint16)
+        tifffile.imwrite(tmp_path / f"{i}.tif", image, photometric="minisblack", planarconfig="separate")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(DataError, match=r"pip install 'owae-data\[tiff\]'"):
         ImageFolder("train", path=tmp_path)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int, Shaped
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -54,8 +56,13 @@ def _takes(path: Path) -> bool | None:
         with tifffile.TiffFile(regular(path)) as file:
             page, series = file.pages.first, file.series[0]
             dtype, planes = np.dtype(page.dtype or "V1"), int(np.prod([n for n, axis in _sizes(series) if axis not in "YX"]))
-    except ImportError:
-        return False
+    except ImportError as error:
+        with contextlib.suppress(Exception), Image.open(path) as image:
+            image.load()
+            return False  # Pillow reads it
+        raise DataError(
+            f"{path} is no TIFF of the usual kind; those of many channels or bits are read by tifffile: pip install 'owae-data[tiff]'"
+        ) from error
     except Exception:  # a damaged file: whoever reads it says so
         return None
     samples = page.samplesperpixel
