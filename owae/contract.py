@@ -60,6 +60,8 @@ def checked_result(component: Any, value: object, shape: Sequence[int], differen
         found = f"a {type(value).__name__}"
     elif value.shape != shape:
         found = f"a tensor of shape {tuple(value.shape)}"
+    elif not value.is_floating_point():
+        found = f"a tensor of {str(value.dtype).removeprefix('torch.')}"
     elif not value.requires_grad and torch.is_grad_enabled() and differentiable():
         found = "a value without a gradient: it was detached, or computed without torch"
     else:

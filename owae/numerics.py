@@ -55,8 +55,9 @@ def as_tensor(name: str, data: object) -> Tensor:
     if isinstance(data, np.ma.MaskedArray):
         raise InputError(f"{name}: found a masked array; {name}.filled(…), with a value for what is masked, would work")
     if not isinstance(data, Tensor | np.ndarray | list | tuple):
+        other = ", as numpy.asarray makes of it," if hasattr(data, "__array__") else ","
         raise InputError(
-            f"{name}: found a {type(data).__name__}; a tensor, an array, a sequence of them or a DataSource would work"
+            f"{name}: found a {type(data).__name__}; a tensor, an array{other} a sequence of them or a DataSource would work"
         )
     try:
         if isinstance(data, list | tuple) and data and all(isinstance(part, Tensor) for part in data):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fixtures import command, make, make_short, plain_registry, registry
+from fixtures import command, make, make_plain, make_short, plain_registry, registry
 
-__all__ = ["command", "make", "make_short", "plain_registry", "registry"]
+__all__ = ["command", "make", "make_plain", "make_short", "plain_registry", "registry"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

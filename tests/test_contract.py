@@ -107,7 +107,8 @@ class Returns(Moments):
 
     def forward(self, x: Any, y: Any) -> Any:
         value = super().forward(x, y)
-        return {"float": value.item(), "vector": value[None], "detached": value.detach(), "tuple": (value, {})}[self.way]
+        made = {"float": value.item(), "vector": value[None], "detached": value.detach(), "tuple": (value, {})}
+        return {**made, "complex": value + 0j}[self.way]
 
 
 class ReturnsToPrior(Returns):
@@ -160,13 +161,14 @@ def stack(**parts: Any) -> Stack:
 
 
 PARTS = [
-    *(("divergence", cls, way) for cls in (Returns, ReturnsToPrior) for way in ("float", "vector", "detached", "tuple")),
+    *(("divergence", cls, way) for cls in (Returns, ReturnsToPrior) for way in ("float", "vector", "detached", "tuple", "complex")),
     *(("cost", cls, way) for cls in (CostReturns, ExpectedReturns) for way in ("float", "scalar", "column", "detached")),
     *(("regulariser", PenaltyReturns, way) for way in ("float", "scalar", "column", "detached")),
 ]
 FOUND = {
     "float": "a float",
     "tuple": "a tuple",
+    "complex": "a tensor of complex",
     "vector": r"of shape \(1,\)",
     "scalar": r"of shape \(\)",
     "column": r"of shape \(8, 1\)",

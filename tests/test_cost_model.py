@@ -27,6 +27,7 @@ def model() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_documents_numbers_are_the_configs(model: ModuleType, registry: Registry):
     stack = build_stack(Config.load(model.CONFIG, registry), registry, model.SHAPE, model.RANGE)
     counts = model.counted(stack)

@@ -16,6 +16,7 @@ NAMES = Registry.discover().names("divergence")
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_the_digits_train_with_it(name: str, registry: Registry, tmp_path: Path):
     (tmp_path / "digits.toml").write_text(EXAMPLE.read_text().replace('kind = "mmd"', f'kind = "{name}"'))
     built = build(Config.load(tmp_path / "digits.toml", registry), registry)

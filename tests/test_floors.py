@@ -172,6 +172,7 @@ def test_no_pickle_is_loaded():
     assert not breaches
 
 
+@pytest.mark.slow
 def test_the_core_works_without_any_plugin():
     code = (
         "import sys, torch, owae, owae.run.train, owae.model.noise_floor, owae.testing\n"

@@ -157,6 +157,17 @@ class Loader:
             check_scale(type(source).__name__, batch, self.bounds, indices)
         elif not isinstance(source, TensorSource):
             check_scale(type(source).__name__, batch, source.value_range, indices, "its value_range")
+        if len(indices) and not isinstance(source, TensorSource) and not self._repeats(source, indices[:2]):
+            logger.warning(
+                "data source %s gives example %d otherwise when it is read again: it draws from a generator of its own, which the seed "
+                "does not reach, so two runs differ; draws of torch, numpy.random and random are seeded",
+                *(type(source).__name__, int(indices[0])),
+            )
+
+    def _repeats(self, source: DataSource, indices: Tensor) -> bool:
+        """Tells whether a source gives the same examples under the same seed."""
+        first, again = (read(source, indices, self.seed).nan_to_num() for _ in range(2))
+        return torch.equal(first, again)
 
     def _own(self, order: Tensor, start: int) -> list[Tensor]:
         """Returns this process's rows of each batch of an epoch, from batch `start` on."""

@@ -36,6 +36,10 @@ def level_costs(
 ) -> list[Tensor]:
     """Computes the costs of the levels, from the deepest down, for a cost may draw and a slice of the stack then draws the same.
 
+    Each decoder is called once, on two kinds of rows in one batch: the codes `z_{n+1}` of its own level, which give the predictions of
+    `z_n` (all rows, or those dealt to the level); and beneath levels with a cost in data space, what deeper decoders have given so far,
+    of which the means go on down. At the bottom these are the reconstructions, which are then compared with each other or the data.
+
     Args:
         levels: The stacked levels, bottom first.
         beneath: The layers beneath them, bottom first: those that a slice `stack[i:]` has left out.
@@ -52,7 +56,7 @@ def level_costs(
     in_data = [level.space == "data" and (n > 0 or len(beneath) > 0) for n, level in enumerate(levels)]
     targets = {n for n, level in enumerate(levels) if in_data[n] and level.target == "code"}
     wanted = targets | {n + 1 for n in range(len(levels)) if in_data[n]}
-    rows = _deal(levels, len(codes[0]), whole={n - 1 for n in targets})
+    rows = _deal(levels, len(codes[0]), whole={n - 1 for n in targets})  # of level n, which rows are compared
     costs: dict[int, Tensor] = {}
     reconstructions: dict[int, Tensor] = {}
     for depth in reversed(range(len(layers))):

@@ -10,8 +10,6 @@ import torch
 from owae.model.stack import Stack
 from owae.restoring import evaluation_mode, own_randomness
 
-__all__ = ["evaluating", "evaluation_mode", "own_randomness"]
-
 
 @contextmanager
 def evaluating(stack: Stack, seed: int = 0) -> Iterator[torch.device]:

@@ -213,7 +213,7 @@ class Stack(nn.Module):
 
     def _level(self, level: int | None) -> int:
         level = self.depth if level is None else level
-        if not 1 <= level <= self.depth:
+        if not isinstance(level, int) or not 1 <= level <= self.depth:
             raise ValueError(f"level is {level}; a stack of {self.depth} levels decodes from 1 to {self.depth}")
         return level
 
@@ -281,11 +281,16 @@ def multipliers_of(weights: Sequence[float], matched_level: int) -> tuple[float,
         )
     if bad := [w for w in weights if not (w >= 0 and math.isfinite(w))]:
         raise ConfigError(f"weights hold {bad[0]}; each is a finite number, at least 0")
+    numbers = torch.finfo(torch.float32)
+    if bad := [w for w in weights if w and not numbers.tiny <= w <= numbers.max]:
+        raise ConfigError(f"weights hold {bad[0]}, which float32 cannot: 0, or {numbers.tiny:.2g} to {numbers.max:.2g} would work")
     multipliers = []
     below = 1.0
     for i, w in enumerate(weights, start=1):
         if below == 0 and w > 0:
             raise ConfigError(f"w_{i} = {w} follows a zero: w_i is the product λ_1 … λ_i, so a zero cuts off everything deeper")
         multipliers.append(w / below if below > 0 else 0.0)
+        if multipliers[-1] > numbers.max:
+            raise ConfigError(f"w_{i} = {w} is {multipliers[-1]:.2g} times the weight below it, more than float32 holds")
         below = float(w)
     return tuple(multipliers)

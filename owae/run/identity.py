@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from owae.config.config import Config
 from owae.interfaces import DataSource
-from owae.model.inference import own_randomness
+from owae.restoring import own_randomness
 
 
 def identity(splits: Mapping[str, DataSource]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Run:
         registry: The components that its config names.
         shape: The shape of one example.
         value_range: The range of the examples' values.
+        dtype: What the examples are stored as, such as "uint8".
         phases: The phases of training that are behind the model, after the first.
     """
 
@@ -72,6 +73,7 @@ class Run:
         try:
             self.shape: Shape = tuple(self._data["shape"])
             self.value_range: tuple[float, float] = tuple(self._data["value_range"])
+            self.dtype: str = self._data.get("dtype", "float32")
         except (KeyError, TypeError) as error:
             raise TrainingError(f"{folder / INFO} is damaged: {error}") from error
 
@@ -111,11 +113,11 @@ class Run:
         return stack.eval()
 
     def natural(self, events: Tensor) -> Tensor:
-        """Returns events (…, *shape) in the units of the data, undoing what the source has standardised; others as they are."""
+        """Returns events (…, *shape) in the units of the data, undoing what the source has scaled; others as they are."""
         if not self._data.get("units"):
             return events
-        shift, scale = (torch.tensor(self._data["units"][name]).view(self.shape).to(events) for name in ("shift", "scale"))
-        return events * scale + shift
+        shift, scale = (torch.tensor(self._data["units"][name], dtype=torch.float64).to(events) for name in ("shift", "scale"))
+        return events * scale + shift if len(scale) == 1 else events * scale.view(self.shape) + shift.view(self.shape)
 
     @property
     def step(self) -> int:

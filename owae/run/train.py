@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -27,6 +26,7 @@ from owae.run.folder import CHECKPOINTS, locked_folder, writing
 from owae.run.log import open_log
 from owae.run.observers import observer_classes
 from owae.run.opened import Run
+from owae.run.saving import Saving
 from owae.run.signals import Interrupts
 from owae.training.ema import load_model
 from owae.training.loop import Fit
@@ -144,18 +144,8 @@ def _train(
     data = _split(built.train, options)
     steps = Fit(built.stack, data[0], validation=data[1], fabric=fabric, options=options)
     best = None if options.best is None else BestMetric(**options.best.model_dump())
-    damaged: list[Path] = []
-    state = checkpoint.load_newest(folder / CHECKPOINTS, damaged=damaged) if resume else None
-    if state is not None:
-        if state.get("after", 0) != after:
-            raise TrainingError(
-                f"{folder} went on from step {state.get('after', 0)} of the training before it, which has now taken {after}: "
-                f"move or delete {folder}, and --resume trains it anew"
-            )
-        steps.restore(state)
-        if best is not None:
-            best.restore(state.get("best"), state.get("watches"))
-        logger.info("going on after step %d of %d", steps.step, len(steps))
+    saving = Saving(folder / CHECKPOINTS, steps, best, interrupts, after)
+    damaged = saving.resume() if resume else []
     if make_ready is not None:
         make_ready()
     if fabric.is_global_zero and damaged:
@@ -166,43 +156,22 @@ def _train(
         more = "train.epochs" if steps.step >= len(steps) else "train.best.patience"
         logger.info("%s is complete: %d steps; raise %s to train longer", folder, steps.step, more)
         return steps.step
-    saved_at = time.monotonic()
-
-    def wanted() -> int:
-        """Returns twice the number of the signal received, and 1 more where it is time for a checkpoint: processes take the largest."""
-        minutes = options.checkpoint_minutes
-        is_time = minutes is not None and fabric.is_global_zero and time.monotonic() - saved_at >= 60 * minutes
-        return 2 * (interrupts.received or 0) + is_time
-
-    steps.signal = wanted
     with open_log(folder, config, built, steps, observers) if fabric.is_global_zero else nullcontext() as log:
         for step in steps:
             looked = steps.validate() if data[1] is not None and step.last and step.epoch % options.validate_every == 0 else {}
             better = best is not None and bool(looked) and best.update(looked)
             ends = step.step == len(steps) or (best is not None and best.done)
             if ends and step.step < len(steps):
-                steps.tally.conclude(steps.step)
+                steps.conclude()
             if log is not None:
                 log.step(step, looked)
-            received, is_time = divmod(wanted() if fabric.world_size == 1 else step.signal, 2)
-            stopped = None if ends else received or None
-            by_steps = options.checkpoint_steps is not None and step.step % options.checkpoint_steps == 0
-            by_epochs = step.last and step.epoch % options.checkpoint_every == 0
-            due = ends or stopped is not None or is_time or by_steps or by_epochs
+            due, stopped = saving.asked(step, ends=ends)
             try:
                 # Before the checkpoint: killed meanwhile, training comes here again, and nothing that is drawn is missing.
                 if log is not None and step.last:
                     log.epoch_ended(step, last=ends)
             finally:
-                if due or better:
-                    state = steps.state() | {"after": after}  # all processes give their part
-                    state |= {} if best is None else {"best": best.state()}
-                    if better and fabric.is_global_zero:
-                        checkpoint.save_best(folder / CHECKPOINTS, state)
-                    if due and fabric.is_global_zero:
-                        checkpoint.save(folder / CHECKPOINTS, state, keep=options.keep)
-                    if due:
-                        saved_at = time.monotonic()
+                saving.save(due=due, better=better)
             if stopped is not None:
                 raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)
             if ends:

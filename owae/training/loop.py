@@ -15,7 +15,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -35,7 +34,7 @@ from owae.training import randomness
 from owae.training.ema import Average, load_model
 from owae.training.guards import Guard, Rows, within_memory
 from owae.training.networks import channels_last, training_context, use_channels_last
-from owae.training.objective import Step, TrainingObjective, combined, find_unused_parameters, nan_objective, validate
+from owae.training.objective import Outcome, Step, TrainingObjective, combined, find_unused_parameters, nan_objective, validate
 from owae.training.optimizers import make_optimizer, make_schedule, restore_optimizer, warming_up
 from owae.training.options import Options
 from owae.training.tally import LossScale, Tally
@@ -135,51 +134,61 @@ class Fit:
         finally:
             self.loader.close()
 
-    def _indices(self, epoch: int, first: int, i: int) -> Tensor:
-        return self.loader.indices(epoch, first + i)
-
     def _advance(self, batches: list[Tensor], epoch: int, index: int) -> Step:
+        """Takes one step on some batches: the gradient, then the optimiser's step if all is finite, then the schedule's."""
         where, first = f"epoch {epoch}, step {self.step + 1}", index * self.options.accumulate
         counts = [self.loader.rows(first + i) for i in range(len(batches))]
-        warmup = self.options.warmup
-        warm = min(1.0, (self.step + 1) / warmup) if warmup else 1.0
-        rows = partial(self._indices, epoch, first)
-        lr, clipped, signal, dropped = warm * float(self.optimizer.param_groups[0]["lr"]), 1.0, 0, False
+
+        def rows(i: int) -> Tensor:
+            return self.loader.indices(epoch, first + i)
+
+        warm = min(1.0, (self.step + 1) / (self.options.warmup or 1))
+        lr = warm * float(self.optimizer.param_groups[0]["lr"])
 
         self._guard.begin()
         self.optimizer.zero_grad(set_to_none=True)
         with within_memory(where):
             objectives, fault = self._gradient(batches, counts, where, rows)
-        objective = nan_objective(self.stack)
         if fault is None:
-            self.scale.unscale(self.optimizer)
-            norm = self._norm()
-            objective, signals = combined(self.stack, objectives, counts, self.rank, self.ranks, self.signal() or 0)
-            # The step's one look at the device.
-            loss, gradient, *received = torch.cat([torch.stack([objective.loss.float(), norm.float()]), signals]).tolist()
-            signal = int(max(received))
-            if math.isfinite(loss) and math.isfinite(gradient):
-                clipped = self._take(warm, norm)
-                self.tally.take(where, futile=self._guard.futile(gradient))
-            elif math.isfinite(loss) and self.scale.overflowed(where):
-                dropped = True
-                self.tally.dropped += 1
-            else:
-                fault = self._guard.explain(batches, [*objectives, objective], where, rows)
-        if fault is not None:
+            outcome = self._update(batches, objectives, counts, where, rows, warm)
+        else:
+            outcome = Outcome(nan_objective(self.stack), fault)
+        if outcome.fault is not None:
             self._guard.undo()
-            self.tally.skip(fault)
+            self.tally.skip(outcome.fault)
             self.scale.drop()
-        if self.schedule is not None and self.step + 1 < self.total_steps:
-            with warnings.catch_warnings():
-                if self.tally.taken <= self.step:  # torch remarks on a schedule whose first step comes before the optimiser's
-                    warnings.simplefilter("ignore")
-                self.schedule.step()
+        self._step_schedule()
         self.step += 1
         if self.step == self.total_steps:
-            self.tally.conclude(self.step)
-        last = index + 1 == self.steps_per_epoch
-        return Step(epoch, self.step, last, objective, lr, clipped, skipped=fault is not None, dropped=dropped, signal=signal)
+            self.conclude()
+        last, skipped = index + 1 == self.steps_per_epoch, outcome.fault is not None
+        return Step(epoch, self.step, last, outcome.objective, lr, outcome.clipped, skipped, outcome.dropped, outcome.signal)
+
+    def _update(
+        self, batches: list[Tensor], objectives: Sequence[Objective], counts: Sequence[int], where: str, rows: Rows, warm: float
+    ) -> Outcome:
+        """Looks at loss and gradient, once on the device, and takes the optimiser's step if both are finite."""
+        self.scale.unscale(self.optimizer)
+        norm = self._norm()
+        objective, signals = combined(self.stack, objectives, counts, self.rank, self.ranks, self.signal() or 0)
+        loss, gradient, *received = torch.cat([torch.stack([objective.loss.float(), norm.float()]), signals]).tolist()
+        signal = int(max(received))
+        if math.isfinite(loss) and math.isfinite(gradient):
+            clipped = self._take(warm, norm)
+            self.tally.take(where, futile=self._guard.futile(gradient))
+            return Outcome(objective, clipped=clipped, signal=signal)
+        if math.isfinite(loss) and self.scale.overflowed(where):
+            self.tally.dropped += 1
+            return Outcome(objective, dropped=True, signal=signal)
+        return Outcome(objective, self._guard.explain(batches, [*objectives, objective], where, rows), signal=signal)
+
+    def _step_schedule(self) -> None:
+        if self.schedule is None or self.step + 1 >= self.total_steps:
+            return
+        with warnings.catch_warnings():
+            if self.tally.taken <= self.step:  # torch remarks on a schedule whose first step comes before the optimiser's
+                warnings.simplefilter("ignore")
+            self.schedule.step()
 
     def _gradient(
         self, batches: Sequence[Tensor], counts: Sequence[int], where: str, rows: Rows
@@ -229,6 +238,10 @@ class Fit:
         if self.average is not None:
             self.average.update()
         return 1.0 if limit is None else (limit / (norm + 1e-6)).clamp(max=1.0)
+
+    def conclude(self) -> None:
+        """Ends training here; errors as for `Tally.conclude`."""
+        self.tally.conclude(self.step, unmoved=self._guard.unmoved())
 
     def averaged(self) -> AbstractContextManager[None]:
         """Runs the block with the averaged parameters in the stack, if an average is kept: what evaluation uses."""

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from owae.data.sources import examples, original
+from owae.errors import StepError
 from owae.interfaces import DataSource, Shape
 from owae.model.context import Context
 from owae.model.objective import Objective
@@ -44,6 +45,17 @@ class Step:
     clipped: Tensor | float
     skipped: bool = False
     dropped: bool = False
+    signal: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a step: it was taken, unless something in it was not finite (`fault`) or it was dropped, as `Step` tells."""
+
+    objective: Objective
+    fault: StepError | None = None
+    dropped: bool = False
+    clipped: Tensor | float = 1.0
     signal: int = 0
 
 

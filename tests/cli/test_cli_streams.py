@@ -45,17 +45,19 @@ def shell(site: Path, line: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-    ("redirected", "code", "told"),
+    ("command", "redirected", "code", "told"),
     [
-        ("> /dev/full", 1, "error: the results could not be written: No space left on device\n"),
-        (">&-", 1, "error: the results could not be written: Bad file descriptor\n"),
-        (">&- 2>&-", 1, ""),
-        ("2>&-", 0, ""),
-        ("<&-", 0, ""),
-        ("2>/dev/full", 0, ""),
+        ("talks", "> /dev/full", 1, "error: the results could not be written: No space left on device\n"),
+        ("--version", "> /dev/full", 1, "error: the results could not be written: No space left on device\n"),
+        ("talks", ">&-", 1, "error: the results could not be written: Bad file descriptor\n"),
+        ("--version", ">&-", 1, "error: the results could not be written: Bad file descriptor\n"),
+        ("talks", ">&- 2>&-", 1, ""),
+        ("talks", "2>&-", 0, ""),
+        ("--version", "2>&-", 0, ""),
+        ("talks", "<&-", 0, ""),
+        ("talks", "2>/dev/full", 0, ""),
     ],
 )
-@pytest.mark.parametrize("command", ["--version", "talks"])
 def test_a_stream_that_is_closed_or_full(site: Path, command: str, redirected: str, code: int, told: str):
     found, out, err = shell(site, f"{OWAE} {command} {redirected}")
     assert (found, err) == (code, told)

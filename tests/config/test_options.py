@@ -82,10 +82,10 @@ def test_a_set_of_an_old_key_and_of_an_old_file_beat_the_file(tmp_path: Path) ->
     assert load(tmp_path, registry, edited({"stacked": 3}), "matched_level=2", fewer).matched_level == 2
 
 
-def test_a_run_of_an_earlier_version_opens_and_resumes(make, tmp_path: Path) -> None:
+def test_a_run_of_an_earlier_version_opens_and_resumes(make_plain, tmp_path: Path) -> None:
     options = ("train.validation=0.25", "train.epochs=3", 'train.best={ metric = "validation/cost/0", patience = 50 }')
-    straight = make("straight", *options)
-    folder = make("old", *options, "train.epochs=2").folder
+    straight = make_plain("straight", *options)
+    folder = make_plain("old", *options, "train.epochs=2").folder
     info = json.loads((folder / "run.json").read_text())
     for saved in (config := tomllib.loads((folder / "config.toml").read_text()), info["config"]):
         saved["stacked"] = saved.pop("matched_level")
@@ -101,6 +101,6 @@ def test_a_run_of_an_earlier_version_opens_and_resumes(make, tmp_path: Path) -> 
     checkpoint.save(folder / "checkpoints", state, keep=1)
 
     assert open_run(folder).config.train.best == straight.config.train.best
-    resumed = make("old", *options, resume=True)
+    resumed = make_plain("old", *options, resume=True)
     for pattern in ("checkpoints/step-000000009*", "metrics.jsonl", "config.toml"):
         assert contents(straight.folder, pattern) == contents(resumed.folder, pattern) != {}

@@ -42,6 +42,22 @@ class DrawingMany(Drawing):
         return torch.stack([self[int(index)] for index in indices])
 
 
+class DrawingByItself(Drawing):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = np.random.default_rng(0)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.full(self.shape, self.own.random())
+
+
+def test_a_generator_that_the_seed_does_not_reach_is_told(caplog: pytest.LogCaptureFixture):
+    for source in (DrawingByItself(), Drawing("random"), DrawingMany("numpy")):
+        batches(source)
+        assert ("draws from a generator of its own" in caplog.text) == isinstance(source, DrawingByItself)
+        caplog.clear()
+
+
 def states() -> tuple[object, bytes, bytes]:
     return random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state().numpy().tobytes()  # pyright: ignore[reportArgumentType, reportCallIssue, reportAttributeAccessIssue]
 

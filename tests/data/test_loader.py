@@ -137,20 +137,21 @@ def test_an_epoch_that_waits_for_reading_says_so_once(caplog: pytest.LogCaptureF
     assert sum("train.workers = 2 would read ahead" in record.message for record in caplog.records) == 1
 
 
-def test_training_with_workers_is_training_without(make, monkeypatch: pytest.MonkeyPatch, children: Callable[[], set[int]]):
+@pytest.mark.slow
+def test_training_with_workers_is_training_without(make_plain, monkeypatch: pytest.MonkeyPatch, children: Callable[[], set[int]]):
     """R1 from the config on: interrupted in mid-epoch and gone on with, the number of workers changed on the way."""
     from interruption import contents, interrupt_at
 
     from owae.errors import InterruptionError
 
     monkeypatch.setattr("owae.data.workers.START_METHOD", "fork")
-    straight = make("straight")
+    straight = make_plain("straight")
     with monkeypatch.context() as patch:
         interrupt_at(patch, 3)
         with pytest.raises(InterruptionError):
-            make("stopped", "train.workers=2")
+            make_plain("stopped", "train.workers=2")
     assert not children()
-    resumed = make("stopped", "train.workers=1", resume=True)
+    resumed = make_plain("stopped", "train.workers=1", resume=True)
     for pattern in ("checkpoints/step-000000008*", "metrics.jsonl"):
         assert contents(straight.folder, pattern) == contents(resumed.folder, pattern) != {}
 

@@ -35,6 +35,8 @@ def stack(**keywords) -> Stack:
         ([0.5, math.nan, 0.1], None, r"weights hold nan"),
         ([0.5, math.inf, 0.1], None, r"weights hold inf"),
         ([0.0, 0.2, 0.1], None, r"w_2 = 0.2 follows a zero"),
+        ([0.5, 0.2, 1e-300], None, r"weights hold 1e-300, which float32 cannot"),
+        ([0.5, 1e-30, 1e30], None, r"w_3 = 1e\+30 is 1e\+60 times the weight below it"),
         ([0.5], 0, r"matched_level is 0; with 3 levels it can be 1 to 3"),
         ([0.5], 4, r"matched_level is 4"),
     ],
@@ -104,9 +106,9 @@ def test_encode_decode_reconstruct_shapes_and_determinism():
     assert all(torch.equal(a, b) for a, b in zip(codes, made.encode(x), strict=True))
     drawn = [made.encode(x, sample=True) for _ in range(2)]
     assert not torch.equal(drawn[0][0], drawn[1][0])
-    for level in (0, 4, -1):
+    for level in (0, 4, -1, 1.5):
         with pytest.raises(ValueError, match=f"level is {level}; a stack of 3 levels decodes from 1 to 3"):
-            made.decode(codes[-1], level)
+            made.decode(codes[-1], level)  # pyright: ignore[reportArgumentType] # a mistake
 
 
 def test_noise_stands_at_every_latent_level_and_not_at_the_bottom():

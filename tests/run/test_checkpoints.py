@@ -24,9 +24,9 @@ class Exploit:
 
 
 @pytest.mark.parametrize("name", ["step-000000099.safetensors", "step-000000008.safetensors"])
-def test_a_pickle_is_never_loaded(make, tmp_path: Path, name: str):
+def test_a_pickle_is_never_loaded(make_plain, tmp_path: Path, name: str):
     """R5: neither by torch's own format nor as a bare pickle."""
-    run = make()
+    run = make_plain()
     flag = tmp_path / "exploited"
     torch.save({"model": Exploit(flag)}, tmp_path / "torch.pt")
     for content in (pickle.dumps(Exploit(flag)), (tmp_path / "torch.pt").read_bytes()):
@@ -36,12 +36,12 @@ def test_a_pickle_is_never_loaded(make, tmp_path: Path, name: str):
         with pytest.raises(TrainingError, match="is not a whole safetensors file"):
             open_run(run.folder).model  # noqa: B018 # a property that reads the file
         with pytest.raises(TrainingError, match="no checkpoint can be opened"):
-            make("run", resume=True)
+            make_plain("run", resume=True)
     assert not flag.exists()
 
 
-def test_cut_altered_and_foreign_checkpoints_are_told_apart(make):
-    run = make()
+def test_cut_altered_and_foreign_checkpoints_are_told_apart(make_plain):
+    run = make_plain()
     newest = checkpoint.paths(run.folder / "checkpoints")[0]
     whole = newest.read_bytes()
     newest.write_bytes(whole[:-100])
@@ -59,11 +59,11 @@ def test_cut_altered_and_foreign_checkpoints_are_told_apart(make):
         checkpoint.load(newest)
 
 
-def test_a_missing_tensor_is_named(make):
+def test_a_missing_tensor_is_named(make_plain):
     """R4."""
     from safetensors import safe_open
 
-    run = make()
+    run = make_plain()
     newest = checkpoint.paths(run.folder / "checkpoints")[0]
     with safe_open(newest, "pt") as file:
         metadata = file.metadata()
@@ -74,8 +74,8 @@ def test_a_missing_tensor_is_named(make):
         checkpoint.load(newest)
 
 
-def test_an_older_checkpoint_serves_where_the_newest_is_damaged(make, caplog: pytest.LogCaptureFixture):
-    run = make()
+def test_an_older_checkpoint_serves_where_the_newest_is_damaged(make_plain, caplog: pytest.LogCaptureFixture):
+    run = make_plain()
     newest, older = checkpoint.paths(run.folder / "checkpoints")
     newest.write_bytes(newest.read_bytes()[:1000])
     assert open_run(run.folder).step == 4
@@ -83,8 +83,8 @@ def test_an_older_checkpoint_serves_where_the_newest_is_damaged(make, caplog: py
     assert older.exists()
 
 
-def test_only_the_newest_checkpoints_are_kept(make):
-    run = make("run", "train.epochs=5", "train.keep=3")
+def test_only_the_newest_checkpoints_are_kept(make_plain):
+    run = make_plain("run", "train.epochs=5", "train.keep=3")
     assert [path.name for path in checkpoint.paths(run.folder / "checkpoints")] == [
         f"step-{n:09d}.safetensors" for n in (20, 16, 12)
     ]

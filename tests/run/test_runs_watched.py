@@ -11,8 +11,10 @@ import pytest
 import tiny
 import torch
 from declared import edited, load, mistakes
+from fixtures import maker
 from interruption import contents, interrupt_at
 
+from owae import Registry
 from owae.data.sources import TensorSource, hold_out
 from owae.errors import DataError, InterruptionError, TrainingError
 from owae.run import checkpoint
@@ -45,8 +47,8 @@ def test_examples_are_held_out_by_seed():
             hold_out(source, count, 0)
 
 
-def test_validation_is_the_objective_on_what_was_held_out(make):
-    run = make("run", "train.validation=20", "train.validate_every=2", "train.epochs=4", "train.ema=0.5")
+def test_validation_is_the_objective_on_what_was_held_out(make_plain):
+    run = make_plain("run", "train.validation=20", "train.validate_every=2", "train.epochs=4", "train.ema=0.5")
     lines = read_metrics(run.folder / "metrics.jsonl")
     looked = [line for line in lines if "validation/loss" in line]
     assert [line["epoch"] for line in looked] == [2, 4]
@@ -61,24 +63,34 @@ def test_validation_is_the_objective_on_what_was_held_out(make):
         assert looked[-1][f"validation/{name}"] == pytest.approx(expected.item(), rel=1e-5)
 
 
-@pytest.mark.parametrize(("step", "workers"), [(1, 0), (3, 0), (4, 0), pytest.param(3, 2, marks=pytest.mark.slow)])
-def test_an_interrupted_run_with_everything_on_resumes_to_the_bit(make, monkeypatch: pytest.MonkeyPatch, step: int, workers: int):
+@pytest.fixture(scope="module")
+def everything_on(tmp_path_factory: pytest.TempPathFactory, registry: Registry):
+    """A run of three epochs that nothing interrupted."""
+    return maker(tmp_path_factory.mktemp("everything-on"), registry)("run", *ALL_ON, "train.epochs=3")
+
+
+@pytest.mark.parametrize(
+    ("step", "workers"), [(3, 0), *(pytest.param(*each, marks=pytest.mark.slow) for each in [(1, 0), (4, 0), (3, 2)])]
+)
+def test_an_interrupted_run_with_everything_on_resumes_to_the_bit(
+    make, everything_on, monkeypatch: pytest.MonkeyPatch, step: int, workers: int
+):
     """R1 and R2: epochs of two steps; the best checkpoint and the watches too."""
     options = (*ALL_ON, f"train.workers={workers}")
-    straight = make("straight", *options, "train.epochs=3")
     with monkeypatch.context() as patch:
         interrupt_at(patch, step)
         with pytest.raises(InterruptionError, match=f"step {step} is saved"):
             make("stopped", *options, "train.epochs=3")
     resumed = make("stopped", *options, "train.epochs=3", resume=True)
     for pattern in ("checkpoints/step-000000006*", "checkpoints/best*", "metrics.jsonl", "pictures/*"):
-        assert contents(straight.folder, pattern) == contents(resumed.folder, pattern) != {}
+        assert contents(everything_on.folder, pattern) == contents(resumed.folder, pattern) != {}
 
 
-def test_more_epochs_with_everything_on(make):
-    long = make("long", *ALL_ON, "train.epochs=4")
-    make("short", *ALL_ON)
-    resumed = make("short", *ALL_ON, "train.epochs=4", resume=True)
+@pytest.mark.slow
+def test_more_epochs_with_everything_on(make_plain):
+    long = make_plain("long", *ALL_ON, "train.epochs=4")
+    make_plain("short", *ALL_ON)
+    resumed = make_plain("short", *ALL_ON, "train.epochs=4", resume=True)
     for pattern in ("checkpoints/step-000000008*", "metrics.jsonl"):
         assert contents(long.folder, pattern) == contents(resumed.folder, pattern) != {}
     # The best one may be from before epochs was raised, and tells of as many as there were to be then.
@@ -86,8 +98,8 @@ def test_more_epochs_with_everything_on(make):
     assert repr(best | {"total_steps": 0}) == repr(again | {"total_steps": 0})
 
 
-def test_the_best_checkpoint_outlives_newer_ones(make):
-    run = make(
+def test_the_best_checkpoint_outlives_newer_ones(make_plain):
+    run = make_plain(
         "run",
         "train.validation=0.25",
         "train.epochs=8",
@@ -105,16 +117,17 @@ def test_the_best_checkpoint_outlives_newer_ones(make):
     assert not torch.equal(best.model.sample(1), run.model.sample(1)) or best.step == 24
 
 
-def test_no_best_checkpoint_is_said(make):
-    run = make()
+def test_no_best_checkpoint_is_said(make_plain):
+    run = make_plain()
     with pytest.raises(TrainingError, match=r'keeps no best checkpoint; train with best = "validation/loss"'):
         open_run(run.folder, checkpoint="best").model  # noqa: B018 # a property that reads the file
 
 
+@pytest.mark.slow
 def test_training_stops_early_and_stays_stopped(make, caplog: pytest.LogCaptureFixture):
-    """A rate that changes nothing never improves after the first look; batch norm's statistics would."""
+    """Training that lowers a cost never raises it; batch norm's statistics might."""
     norms = ("levels.0.layer.norm=none", "levels.1.layer.norm=none")
-    options = (*norms, "train.validation=0.25", "train.epochs=9", "train.optimizer.lr=1e-12", 'train.optimizer.name="SGD"')
+    options = (*norms, "train.validation=0.25", "train.epochs=9", "train.optimizer.lr=1e-6", 'train.optimizer.name="SGD"')
     stopping = 'train.best={ metric = "validation/cost/0", patience = 3, mode = "max" }'
     with caplog.at_level(logging.INFO, "owae"):
         run = make("run", *options, stopping)
@@ -128,22 +141,23 @@ def test_training_stops_early_and_stays_stopped(make, caplog: pytest.LogCaptureF
     assert make("run", *options, stopping.replace("3", "100"), resume=True).epoch == 9
 
 
-def test_the_average_is_what_a_run_opens_with(make):
-    run = make("run", "train.ema=0.9", "train.epochs=3")
+def test_the_average_is_what_a_run_opens_with(make_plain):
+    run = make_plain("run", "train.ema=0.9", "train.epochs=3")
     saved = checkpoint.load(checkpoint.paths(run.folder / "checkpoints")[0])
     weights = run.model.state_dict()["levels.0.layer.encoder.0.weight"]
     assert torch.equal(weights, saved["average"]["parameters"]["levels.0.layer.encoder.0.weight"])
     assert not torch.equal(weights, saved["model"]["levels.0.layer.encoder.0.weight"])
     with pytest.raises(TrainingError, match=r"train\.ema: was 0\.9, is 0\.99"):
-        make("run", "train.ema=0.99", resume=True)
+        make_plain("run", "train.ema=0.99", resume=True)
 
 
-def test_what_leaves_the_mathematics_alone_may_change_in_a_continuation(make):
-    make("run", "train.precision='32'")
+@pytest.mark.slow
+def test_what_leaves_the_mathematics_alone_may_change_in_a_continuation(make_plain):
+    make_plain("run", "train.precision='32'")
     changed = ("train.compile=false", "train.checkpoint_activations=true", "train.skip_bad_steps=3", "train.deterministic=true")
-    assert make("run", "train.epochs=3", *changed, "train.memory_format=contiguous", resume=True).step == 12
+    assert make_plain("run", "train.epochs=3", *changed, "train.memory_format=contiguous", resume=True).step == 12
     with pytest.raises(TrainingError, match=r"train\.accumulate: was 1, is 2; train\.precision: was '32', is 'bf16-mixed'"):
-        make("run", "train.accumulate=2", "train.precision=bf16-mixed", resume=True)
+        make_plain("run", "train.accumulate=2", "train.precision=bf16-mixed", resume=True)
 
 
 def test_a_bad_image_can_be_skipped_by_a_run(tmp_path, registry):

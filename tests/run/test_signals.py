@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from unignored import unignore
 
 from owae.errors import STOP_SIGNALS
 from owae.run.signals import Interrupts
@@ -36,6 +37,15 @@ def test_a_signal_that_is_ignored_at_the_start_stays_ignored(number: int):
         assert signal.getsignal(number) == signal.SIG_IGN
         assert interrupts.received is None
     assert signal.getsignal(number) == signal.SIG_IGN
+
+
+def test_what_a_test_starts_does_not_inherit_that_the_suite_was_started_to_ignore_a_signal(number: int):
+    """A job in the background of a script ignores SIGINT, under nohup SIGHUP; a training that a test starts there must heed it."""
+    signal.signal(number, signal.SIG_IGN)
+    unignore()
+    os.kill(os.getpid(), number)
+    program = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(60)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.DEVNULL).returncode == -number
 
 
 @pytest.mark.parametrize(

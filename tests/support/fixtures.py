@@ -28,7 +28,8 @@ def plain_registry():
     return Registry.discover(["owae-layers", "owae-mmd", "owae-data"])
 
 
-def _maker(folder: Path, registry, *always: str):
+def maker(folder: Path, registry, *always: str):
+    """Returns a function that trains the tiny stack in `folder/<name>`."""
     import tiny
 
     from owae import Config
@@ -47,13 +48,19 @@ def _maker(folder: Path, registry, *always: str):
 @pytest.fixture
 def make(tmp_path: Path, registry):
     """Trains the tiny stack in `tmp_path/<name>`."""
-    return _maker(tmp_path, registry)
+    return maker(tmp_path, registry)
+
+
+@pytest.fixture
+def make_plain(tmp_path: Path, plain_registry):
+    """The same undrawn."""
+    return maker(tmp_path, plain_registry)
 
 
 @pytest.fixture
 def make_short(tmp_path: Path, plain_registry):
     """The same with two steps an epoch, undrawn."""
-    return _maker(tmp_path, plain_registry, "train.batch_size=29")
+    return maker(tmp_path, plain_registry, "train.batch_size=29")
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ class Opened:
     shape: tuple[int, ...]
     sources: dict[str, TensorSource]
     value_range: tuple[float, float] = (0.0, 1.0)
+    dtype: str = "float32"
     step: int = 12
     epoch: int = 3
     config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(data=SimpleNamespace(kind="tensor", options={})))

@@ -259,6 +259,7 @@ def test_broken_divergences_are_told_which_law(broken, law):
         check_divergence(broken)
 
 
+@pytest.mark.slow
 def test_intended_exceptions_are_keywords():
     check_divergence(NotZero(), zero_at_equality=False)
     check_divergence(WrongGradient(), gradient_rtol=0.2)

@@ -235,6 +235,7 @@ def test_the_table_lists_the_measured_and_why_the_others_are_not(strangers):
     assert "prints to stdout" not in result.stdout
 
 
+@pytest.mark.slow
 def test_how_long_it_will_take_is_said_before_anything_is_measured(strangers, caplog):
     caplog.set_level(logging.INFO, "owae_bench")
     assert invoke("--divergence", "raises").exit_code == 1  # nothing could be measured

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,28 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     np.save(tmp_path / "other.npy", np.zeros(3))  # beside pictures it is none of them
 
 
+def test_a_first_file_that_is_broken_is_left_out_and_the_rest_keep_their_depth(tmp_path: Path) -> None:
+    pictures = _pictures()
+    _write(tmp_path, pictures)
+    (tmp_path / "-.tif").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "-a.tif").write_bytes(b"II*\0junk")
+    with pytest.raises(DataError, match=r"2 of 8 pictures cannot be used(?s:.*)-\.tif: a link that leads nowhere"):
+        ImageFolder("train", path=tmp_path)
+    assert torch.allclose(_all(tmp_path, skip_broken=True), torch.from_numpy(pictures / 65535).float(), atol=1e-6)
+
+
 def test_values_that_are_not_finite_are_told(tmp_path: Path) -> None:
     pictures = _pictures(dtype=np.float32)
     pictures[1, 0, 0, 0] = np.nan
     _write(tmp_path, pictures)
     with pytest.raises(DataError, match=r"1\.tif: holds values that are not finite"):
+        ImageFolder("train", path=tmp_path)
+
+
+def test_without_tifffile_what_needs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(4):
+        image = np.full((4, 8, 8), i, np.uint16)
+        tifffile.imwrite(tmp_path / f"{i}.tif", image, photometric="minisblack", planarconfig="separate")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(DataError, match=r"pip install 'owae-data\[tiff\]'"):
         ImageFolder("train", path=tmp_path)

@@ -14,6 +14,7 @@ import torch
 
 from owae.errors import DataError
 from owae_data import base, cache, picture_sets
+from owae_data.arrays import Arrays
 from owae_data.cache import ArrayCache, Decoder
 
 ROWS = np.random.default_rng(0).integers(0, 256, (50, 1, 4, 4), dtype=np.uint8)
@@ -179,3 +180,15 @@ def test_a_set_twice_the_memory_is_read(tmp_path: Path):
     command = [sys.executable, "-c", BOUNDED, str(tmp_path / "set.npy")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout.strip() == "bounded", done.stderr
+
+
+def test_a_mapped_array_is_sent_to_workers_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("owae_data.array_files.LARGE", 0)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, (100, 30, 30, 3), dtype=np.uint8))
+    source = Arrays("train", path=tmp_path / "x.npy")
+    state = source.__getstate__()
+    assert not isinstance(state["_examples"], torch.Tensor)
+    there = Arrays.__new__(Arrays)
+    there.__setstate__(state)
+    rows = torch.tensor([3, 0, 7])
+    assert torch.equal(there.batch(rows), source.batch(rows))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
+import tifffile
 from PIL import Image
+from pyarrow import parquet
 
 from owae import Config, Registry
 from owae.errors import ConfigError, OwaeError
@@ -70,6 +74,35 @@ def cells(folder: Path) -> Path:
     return folder / "cells.h5ad"
 
 
+def table(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((60, 30)) * 10.0 ** rng.integers(-2, 4, 30)
+    lines = [",".join([*map(str, row), "ab"[i % 2]]) for i, row in enumerate(rows.tolist())]
+    (folder / "tumours.csv").write_text("\n".join([",".join([*(f"x{k}" for k in range(30)), "label"]), *lines]))
+    return folder / "tumours.csv"
+
+
+def pictures_in_parquet(folder: Path) -> Path:
+    """Pictures of two sizes as the Hugging Face hub stores them, in shards."""
+    rng, rows = np.random.default_rng(0), []
+    for i in range(40):
+        buffer = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (16 + (i > 9), 16), dtype=np.uint8)).save(buffer, "PNG")
+        rows.append({"bytes": buffer.getvalue(), "path": None})
+    (folder / "hub").mkdir()
+    for part in range(2):
+        parquet.write_table(pyarrow.table({"image": rows[part::2]}), folder / "hub" / f"part-{part}.parquet")
+    return folder / "hub"
+
+
+def plates(folder: Path) -> Path:
+    (folder / "plates").mkdir()
+    for i in range(30):
+        image = np.random.default_rng(i).integers(0, 4096, (4, 12, 16), dtype=np.uint16)
+        tifffile.imwrite(folder / "plates" / f"{i}.tif", image, photometric="minisblack", planarconfig="separate")
+    return folder / "plates"
+
+
 def few_numbers(folder: Path) -> Path:
     np.save(folder / "three.npy", np.random.default_rng(0).standard_normal((50, 3)))
     return folder / "three.npy"
@@ -82,6 +115,9 @@ MADE: list[tuple[Callable[[Path], Path], tuple[int, ...], list[int], tuple[str, 
     (pictures, (3, 24, 32), [64, 16, 8, 4, 2], ("41 pictures; other files: 1", "skip_broken", "2 classes")),
     (few_numbers, (3,), [2], ("linear",)),
     (fashion, (1, 28, 28), [32, 16, 8, 4, 2], ('name = "FashionMNIST"', 'root = "sets"', "10 classes")),
+    (table, (30,), [8, 4, 2], ("standardise = true", "2 classes")),
+    (pictures_in_parquet, (1, 17, 16), [32, 16, 8, 4, 2], ("2 files of a table", "several sizes")),
+    (plates, (4, 12, 16), [32, 16, 8, 4, 2], ("30 pictures", "one size, 12×16")),
     (cells, (30,), [8, 4, 2], ("normalise = true", "3 classes")),
 ]
 

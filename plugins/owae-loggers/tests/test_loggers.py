@@ -118,6 +118,7 @@ def test_a_number_that_is_not_finite_is_an_empty_cell_and_a_new_one_a_new_column
     assert (tmp_path / "metrics.csv").read_text() == "step,loss,new\n1,,\n2,0.5,3.0\n3,0.25,\n"
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_values_and_pictures_and_no_step_twice(make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensorboard):
     chosen = 'train.loggers=["tensorboard"]'
     with monkeypatch.context() as patch:

@@ -14,7 +14,7 @@ from runs import run, said
 from owae.data.sources import TensorSource, examples
 from owae.errors import OwaeError
 from owae_report.cli import encode, score
-from owae_report.codes.encode import Calibration, score_blocks
+from owae_report.codes.encode import Calibration, code_blocks, score_blocks
 
 
 def read(path):
@@ -55,7 +55,8 @@ def test_own_arrays_and_pictures_give_the_codes_of_the_same_pixels(digits, tmp_p
     np.save(tmp_path / "last.npy", pixels[..., None])
     np.savez(tmp_path / "named.npz", images=pixels.astype(np.float32)[:, None] / 255, y=np.arange(4))
     expected = digits.model.encode(torch.from_numpy(pixels)[:, None].float() / 255)[1].detach().numpy()
-    for data in ("pictures", "flat.npy", "last.npy", "named.npz"):
+    np.save(tmp_path / "whole.npy", pixels.astype(np.int64))
+    for data in ("pictures", "flat.npy", "last.npy", "named.npz", "whole.npy"):
         assert run(encode, digits.folder, tmp_path / data, "-o", tmp_path / "codes.npz").exit_code == 0
         found = read(tmp_path / "codes.npz")
         assert np.allclose(found["z2_mean"], expected, atol=1e-4), data
@@ -63,19 +64,40 @@ def test_own_arrays_and_pictures_give_the_codes_of_the_same_pixels(digits, tmp_p
         assert found["label"].tolist() == ([0, 1, 2, 3] if data == "named.npz" else [-1] * 4)
 
 
+def test_a_file_that_was_trained_on_has_the_same_codes_as_users_data(trained, tmp_path, caplog):
+    numbers = np.random.default_rng(0).normal(100, 40, (60, 8, 8))
+    made = trained(tmp_path, images=numbers.astype(np.float32))
+    natural = made.natural(examples(made.source("train"))[:, 0]).numpy()
+    np.save(tmp_path / "own.npy", natural)
+    codes = {}
+    for data in ("train", tmp_path / "own.npy"):
+        assert run(encode, made.folder, data, "-o", tmp_path / "codes.npz").exit_code == 0
+        codes[str(data)] = read(tmp_path / "codes.npz")["z2_mean"]
+    assert 30 < natural.std() < 50
+    first, second = codes.values()
+    assert np.allclose(first, second, atol=1e-4)
+    np.save(tmp_path / "own.npy", natural[0] * 9)
+    assert run(encode, made.folder, tmp_path / "own.npy", "-o", tmp_path / "codes.npz").exit_code == 0
+    assert "are clipped" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("data", "out", "said_of_it"),
     [
         ("nowhere", "codes.npz", "would work"),
         ("test", "codes.pkl", ".npz, .parquet, .csv would work"),
+        ("table.csv", "codes.npz", "'.csv' is read by nothing here"),
         ("odd.npy", "codes.npz", "examples of the model are (N, 1, 8, 8)"),
-        ("whole.npy", "codes.npz", "holds int64"),
+        ("whole.npy", "codes.npz", "holds int64 from 0 to 4095"),
+        ("floats.npy", "codes.npz", "outside [0.0, 1.0]"),
         ("objects.npy", "codes.npz", "cannot be read as an array"),
     ],
 )
 def test_what_cannot_be_encoded_is_refused_and_nothing_is_left(digits, tmp_path, monkeypatch, data, out, said_of_it):
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     np.save(tmp_path / "odd.npy", np.zeros((3, 7, 9), np.float32))
-    np.save(tmp_path / "whole.npy", np.zeros((3, 8, 8), np.int64))
+    np.save(tmp_path / "whole.npy", np.full((3, 8, 8), 4095) * np.eye(8, dtype=np.int64))
+    np.save(tmp_path / "floats.npy", np.full((3, 8, 8), 200.0))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
@@ -97,6 +119,13 @@ def test_a_p_value_of_held_out_examples_is_uniform_and_of_odd_ones_small(digits)
     assert p.min() >= 1 / 401
     odd = TensorSource((torch.rand(30, 1, 8, 8, generator=rng) > 0.5).float())
     assert np.median(next(score_blocks(model, odd, calibration))["p"]) < 0.02
+
+
+def test_classes_are_named_as_their_folders(digits):
+    source = TensorSource(torch.rand(4, 1, 8, 8), torch.tensor([1, 0, -1, 1]))
+    source.class_names = ("1", "10")
+    for blocks in (code_blocks(digits.model, source), score_blocks(digits.model, source, Calibration.of(digits.model, source))):
+        assert next(iter(blocks))["class"].tolist() == ["10", "1", "", "10"]
 
 
 def test_scores_are_csv_on_stdout(digits):

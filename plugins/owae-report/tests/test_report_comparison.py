@@ -58,6 +58,7 @@ def test_configs_are_one_group_but_for_the_seed():
     assert grouped(configs) == {"a": ["a", "b"], "c": ["c"]}
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_draws(digits, tmp_path, monkeypatch):
     import shutil
 

@@ -111,6 +111,7 @@ def test_a_page_holds_everything_and_loads_nothing(digits, tmp_path):
     assert "default-src 'none'" in page
 
 
+@pytest.mark.slow
 def test_a_text_of_a_user_s_is_no_markup(digits):
     subject = Subject(digits, Options())
     subject.name = '</title><script>alert("1")</script>'
@@ -129,6 +130,7 @@ def test_data_that_are_gone_cost_only_what_needs_them(tmp_path, trained, caplog)
     assert page.count('<figure class="chart">') == 8
 
 
+@pytest.mark.slow
 def test_arrays_are_drawn_as_lines(tmp_path, trained):
     table = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
     run = trained(tmp_path / "table", images=table)

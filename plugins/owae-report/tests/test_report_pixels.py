@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from owae.errors import OwaeError
-from owae_report.pixels import drawable, to_pixels, write
+from owae_report.pixels import channels, drawable, to_pixels, write
 
 # Pixels
 
@@ -21,8 +21,8 @@ from owae_report.pixels import drawable, to_pixels, write
         ((4, 8, 8), True),
         ((1, 1, 1), True),
         ((784,), False),
-        ((2, 16, 16), False),
-        ((5, 8, 8), False),
+        ((2, 16, 16), True),
+        ((5, 8, 8), True),
         ((3, 0, 8), False),
         ((3, 8, 8, 8), False),
         ((), False),
@@ -43,6 +43,17 @@ def test_bytes_come_back_as_they_were(value_range):
     values = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
     batch = values.float() * ((high - low) / 255) + low
     assert np.array_equal(to_pixels(batch, value_range)[0], values[0].numpy())
+
+
+def test_channels_that_are_no_colours_are_shown_as_asked():
+    batch = torch.arange(5.0).view(1, 5, 1, 1).expand(2, 5, 3, 3) * 51
+    assert to_pixels(batch, (0, 255))[0, 0, 0].tolist() == [0, 51, 102]
+    assert to_pixels(batch, (0, 255), channels((5, 3, 3), asked="4, 0"))[0, 0, 0].tolist() == [204, 0, 0]
+    assert to_pixels(batch, (0, 255), channels((5, 3, 3), asked="3")).tolist() == np.full((2, 3, 3), 153).tolist()
+    assert to_pixels(batch[:, :2], (0, 255))[0, 0, 0].tolist() == [0, 51, 0]
+    for shape, asked in (((5, 3, 3), "5"), ((5, 3, 3), "0,1,2,3"), ((5, 3, 3), "red"), ((3, 3), "0")):
+        with pytest.raises(OwaeError, match="cannot be shown"):
+            channels(shape, asked=asked)
 
 
 def test_values_are_rounded_half_up_and_clipped():

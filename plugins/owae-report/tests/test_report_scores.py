@@ -119,9 +119,10 @@ def voted(train, train_labels, test, k):
     return torch.tensor(found)
 
 
-@pytest.mark.parametrize("shape", [(1,), (2,), (16,), (2, 3, 5)])
-@pytest.mark.parametrize("k", [1, 2, 10])
-@pytest.mark.parametrize("offset", [0.0, 1000.0])
+@pytest.mark.parametrize(
+    ("shape", "k", "offset"),
+    [((1,), 1, 0.0), ((2,), 2, 1000.0), ((16,), 10, 0.0), ((2, 3, 5), 10, 1000.0), ((2, 3, 5), 1, 0.0), ((1,), 10, 1000.0)],
+)
 def test_neighbours_vote_by_the_book_however_they_come(shape, k, offset):
     generator = torch.Generator().manual_seed(k)
     train = torch.randn(500, *shape, generator=generator) + offset

@@ -75,7 +75,8 @@ def test_blocks_can_stand_one_under_the_other():
 
 
 @pytest.mark.parametrize(
-    ("shape", "down"), [((8, 8), False), ((300, 200, 3), True), ((2, 90), False), ((90, 2), True), ((1, 1), True)]
+    ("shape", "down"),
+    [((8, 8), False), pytest.param((300, 200, 3), True, marks=pytest.mark.slow), ((2, 90), False), ((90, 2), True), ((1, 1), True)],
 )
 def test_everything_fits_a_page(shape: tuple[int, ...], down: bool):
     blocks = [Block([pictures_of(20, *shape)] * 12, labels=["$z_{10}$"] * 12, title="t", below="b") for _ in range(2)]
@@ -84,6 +85,7 @@ def test_everything_fits_a_page(shape: tuple[int, ...], down: bool):
     assert height <= PAGE_HEIGHT * DPI + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "shape"), [(1600, (64, 64, 3)), (4, (1500, 900))])
 def test_no_picture_of_a_png_is_made_smaller_than_it_is(count: int, shape: tuple[int, ...]):
     images = pictures_of(count, *shape)
@@ -119,7 +121,9 @@ def test_nothing_to_draw_is_refused():
         scatter([])
 
 
-@pytest.mark.parametrize(("classes", "panels"), [(0, 1), (1, 1), (10, 2), (25, 1), (60, 7)])
+@pytest.mark.parametrize(
+    ("classes", "panels"), [(0, 1), (10, 2), *(pytest.param(*each, marks=pytest.mark.slow) for each in [(1, 1), (25, 1), (60, 7)])]
+)
 def test_points_are_drawn_for_any_number_of_classes_and_levels(classes: int, panels: int):
     generator = np.random.default_rng(0)
     points = generator.normal(size=(120, 2))

@@ -29,6 +29,8 @@ from owae_sweep.space import read
 from owae_sweep.start import start
 from owae_sweep.worker import work
 
+pytestmark = pytest.mark.slow  # each trains several points
+
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 900) -> None:
     """Waits for a condition while a process runs."""
@@ -192,7 +194,6 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(steps) > 5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("database", "latents"), [("sqlite", [3, 4]), ("postgresql", [2, 3, 4, 5])])
 def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, latents: list[int], request: pytest.FixtureRequest):
     """One of two is killed with SIGKILL while it trains: every point is finished once, the killed one tried again."""
@@ -223,7 +224,6 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, latents: l
     assert len({run for row in found for run in row["runs"]}) == len(found) == 2 * len(latents)
 
 
-@pytest.mark.slow
 def test_a_worker_elsewhere_that_dies_is_noticed_by_its_heartbeat(tmp_path: Path):
     """A lone worker is killed, with nobody to watch it; another that joins takes its point again."""
     config = write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3]").replace("[0.1, 1.0]", "[1.0]"), epochs=4)

@@ -121,6 +121,7 @@ def test_points_are_equal_only_where_they_are():
     assert len({str(point) for point in sweep.points()}) == 2
 
 
+@pytest.mark.slow
 def test_the_example_is_the_papers_grid_and_its_small_sibling_the_corners(registry: Registry):
     """25 pairs; w_i = λ_rec^i / d_i, w_5 = λ_match."""
     examples = Path(__file__).parents[3] / "examples"

@@ -82,6 +82,8 @@ class H5ad(DataSource):
     def _fill(self, preparation: Preparation, ids: list[str]) -> None:
         self.preparation, self.ids = preparation, ids
         self.shape = (len(preparation.genes),)
+        count = len(preparation.genes)
+        self.units = {"names": [*preparation.genes], "shift": [0.0] * count, "scale": [1.0] * count}  # for the names in figures
 
     @classmethod
     def prepared(cls, path: Path, matrix: str, preparation: Preparation, labels: str | Literal[False] | None) -> H5ad:

@@ -21,12 +21,13 @@ from torch import Tensor
 from owae.data.sources import as_floats, examples
 from owae.errors import DataError, InputError, OwaeError
 from owae.interfaces import DataSource
-from owae.model.inference import evaluating, own_randomness
+from owae.model.inference import evaluating
+from owae.restoring import own_randomness
 from owae.run.opened import Run
 from owae_data.pictures import as_event
 from owae_report.evaluation.extractors import evenly
 from owae_report.load import training_form
-from owae_report.pixels import drawable, to_pixels
+from owae_report.pixels import COLOURS, drawable, to_pixels
 
 SIDE = 13  # of a plane's sheet; odd, so that its middle is on it
 EXTENT = 2.0  # standard deviations
@@ -80,7 +81,7 @@ class Session:
         names = (None if self.source is None else self.source.class_names) or ()
         low, high = self.run.value_range
         if self.picture:
-            channels = 1 if len(self.shape) == 2 else self.shape[0]
+            channels = 1 if len(self.shape) == 2 else self.shape[0] if self.shape[0] in COLOURS else 3  # of others three are shown
             form: dict[str, Any] = {"height": self.shape[-2], "width": self.shape[-1], "channels": channels, "range": [0, 255]}
         else:
             spread = self._decoded(self.codes[-1][:200], self.stack.depth)

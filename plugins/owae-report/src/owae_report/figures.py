@@ -44,10 +44,14 @@ def draw(name: str, subjects: Sequence[Subject], formats: Sequence[str] = ("png"
 
 def figure(name: str, subjects: Sequence[Subject]) -> Figure:
     """A figure as matplotlib's, in the house style; arguments and errors as for `draw`."""
-    if name in SHEETS:
-        for subject in subjects:
-            if not subject.drawable:
-                raise NotDrawableError(f"the data of {subject.name} have shape {subject.run.shape}, which are not images")
+    vectors = [subject for subject in subjects if not subject.drawable]
+    if name in SHEETS and vectors:
+        from owae_report.vectors.drawing import vectors as drawn
+
+        if len(vectors) < len(subjects) or min(math.prod(subject.run.shape) for subject in vectors) == 0:
+            raise NotDrawableError(f"the data of {vectors[0].name} have shape {vectors[0].run.shape}, which are not images")
+        with styled():
+            return drawn(name, subjects)
     with styled():
         return FIGURES[name](subjects)
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import torch
 from PIL import Image
 
 import owae
@@ -17,7 +18,7 @@ from owae.run.observers import Training
 from owae_report import blocks
 from owae_report.choice import representative
 from owae_report.events import draw_samples, reconstructions
-from owae_report.pixels import drawable, to_pixels, write
+from owae_report.pixels import channels, drawable, to_pixels, write
 from owae_report.sheets import png
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class Pictures(Observer):
         self._training = training
         test = training.test
         self._chosen = representative(_EXAMPLES, len(test), test.labels, training.options.seed)
+        dtype = str(test.batch(torch.arange(1)).dtype).removeprefix("torch.") if len(test) else "uint8"
+        self._channels = channels(tuple(test.shape), dtype)
         self._wanted = drawable(tuple(test.shape))
         if not self._wanted:
             logger.info("examples of shape %s are not images, so no pictures are drawn", tuple(test.shape))
@@ -58,10 +61,10 @@ class Pictures(Observer):
     def _blocks(self) -> Iterator[tuple[str, blocks.Block]]:
         stack, test = self._training.stack, self._training.test
         events = draw_samples(stack, _SAMPLES, self._training.options.seed)
-        yield "samples", blocks.samples(to_pixels(events, test.value_range))
+        yield "samples", blocks.samples(to_pixels(events, test.value_range, self._channels))
         if len(self._chosen):
             levels = reconstructions(stack, examples(test, self._chosen))
-            yield "reconstructions", blocks.layerwise([to_pixels(events, test.value_range) for events in levels])
+            yield "reconstructions", blocks.layerwise([to_pixels(events, test.value_range, self._channels) for events in levels])
 
 
 @owae.hookimpl

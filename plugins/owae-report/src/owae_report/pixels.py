@@ -13,25 +13,53 @@ from owae.errors import OwaeError
 from owae.files import write_durably
 from owae.interfaces import Shape
 
-_CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
+COLOURS = (1, 3, 4)  # grey, RGB, RGBA; of others three are shown as RGB
 
 Pixels = UInt8[np.ndarray, "_ H W *channels"]
 
 
 def drawable(shape: Shape) -> bool:
-    """Whether events of a shape can be shown as pictures: (H, W), or (C, H, W) with one, three or four channels.
+    """Whether events of a shape can be shown as pictures: (H, W), or (C, H, W), of which some channels are shown.
 
     >>> drawable((1, 28, 28)), drawable((45, 33)), drawable((32,)), drawable((2, 16, 16))
-    (True, True, False, False)
+    (True, True, False, True)
     """
-    return min(shape, default=0) > 0 and (len(shape) == 2 or (len(shape) == 3 and shape[0] in _CHANNELS))
+    return min(shape, default=0) > 0 and len(shape) in (2, 3)
 
 
-def to_pixels(batch: Float[Tensor, "n *event"], value_range: tuple[float, float]) -> Pixels:
+def channels(shape: Shape, dtype: str = "uint8", asked: str | None = None) -> tuple[int, ...] | None:
+    """Returns the channels of events that are shown, as grey, or as red, green and blue; None for all as they are.
+
+    Unless asked for they are the first three where there are two, or more than four; and of four, where those are no bytes, for opacity
+    comes in bytes.
+
+    Args:
+        shape: Of the events.
+        dtype: Of the data as they are stored.
+        asked: One, two or three numbers from 0, separated by commas.
+
+    Raises:
+        OwaeError: There are no such channels.
+
+    >>> channels((5, 8, 8)), channels((4, 8, 8), "float32"), channels((5, 8, 8), asked="4,0"), channels((3, 8, 8))
+    ((0, 1, 2), (0, 1, 2), (4, 0), None)
+    """
+    count = shape[0] if len(shape) == 3 else 0
+    if asked is None:
+        plain = count in COLOURS and (count != 4 or dtype == "uint8")
+        return None if not count or plain else tuple(range(min(3, count)))
+    parts = [part.strip() for part in asked.split(",")]
+    if not count or len(parts) > 3 or not all(part.isdecimal() and int(part) < count for part in parts):
+        found = f"the data have {count} channels, 0 to {count - 1}" if count else f"the data have shape {tuple(shape)}, no channels"
+        raise OwaeError(f"channels '{asked}' cannot be shown: {found}; one to three of them would work, as 2,0,1")
+    return tuple(map(int, parts))
+
+
+def to_pixels(batch: Float[Tensor, "n *event"], value_range: tuple[float, float], shown: tuple[int, ...] | None = None) -> Pixels:
     """Bytes (n, H, W), or (n, H, W, C) in colour, of events whose values lie in `value_range`.
 
     The range is mapped linearly onto 0…255, rounded half up, so that bytes come back as they were; values outside are clipped, and
-    one that is not a number is the lowest.
+    one that is not a number is the lowest. `shown` are the channels, of `channels` unless given; where they are two, blue is none.
 
     Raises:
         ValueError: The events are not drawable, or the range is empty.
@@ -39,9 +67,15 @@ def to_pixels(batch: Float[Tensor, "n *event"], value_range: tuple[float, float]
     shape = tuple(batch.shape[1:])
     low, high = value_range
     if not drawable(shape):
-        raise ValueError(f"events of shape {shape} cannot be drawn; (H, W) and (C, H, W) with 1, 3 or 4 channels can")
+        raise ValueError(f"events of shape {shape} cannot be drawn; (H, W) and (C, H, W) can")
     if not low < high:
         raise ValueError(f"value_range is {value_range}; it needs a lowest value below the highest")
+    shown = channels(shape) if shown is None else shown
+    if shown is not None:
+        batch = batch[:, list(shown)]
+        if len(shown) == 2:
+            batch = torch.cat([batch, torch.full_like(batch[:, :1], low)], dim=1)
+        shape = tuple(batch.shape[1:])
     levels = (batch.detach().float() - low) * (255 / (high - low))
     levels = levels.nan_to_num(nan=0.0).clamp(0, 255).add(0.5).floor().to(torch.uint8).cpu()
     if len(shape) == 3:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ _TITLE, _NOTE, _TICKS, _LEGEND_ROW = 0.2, 0.18, 0.34, 0.17
 _IN_A_ROW = 5
 _NAMED, _LISTED = 20, 40  # classes named in the panels, and in the legend
 _LONGEST = 24  # letters of a class's name
+_SHORT = 12  # letters up to which most names stand in the panels; longer ones would hide the points
 _NONE = "no class"
 
 
@@ -133,8 +134,14 @@ def _draw(axes: Axes, panel: Panel, palette: dict[str, Any], side: float, seed: 
         axes.locator_params(nbins=5)
         if panel.projection.points.shape[1] == 1:
             axes.set(yticks=[])
-    if panel.labels is not None and len(palette) <= _NAMED:
+    if panel.labels is not None and len(palette) <= _NAMED and _short(palette):
         _name_classes(axes, points, panel)
+
+
+def _short(names: Iterable[str]) -> bool:
+    """Tells whether most names are so short that they leave points to be seen."""
+    lengths = sorted(map(len, names))
+    return not lengths or lengths[len(lengths) // 2] <= _SHORT
 
 
 def _name_classes(axes: Axes, points: Float[np.ndarray, "n 2"], panel: Panel) -> None:

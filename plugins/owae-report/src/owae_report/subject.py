@@ -20,7 +20,7 @@ from owae_report.choice import representative
 from owae_report.embeddings import encode
 from owae_report.events import decode_plane, draw_samples, reconstructions
 from owae_report.interpolate import interpolate, pairs
-from owae_report.pixels import Pixels, drawable, to_pixels
+from owae_report.pixels import Pixels, channels, drawable, to_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Options:
         level: The level that paths are taken in; the deepest unless given.
         steps: Points of a path, both ends among them.
         side: Points along each side of the latent grid; the figure's own number unless given.
+        channels: Those of pictures that are shown; see `owae_report.pixels.channels`.
     """
 
     seed: int = 0
@@ -48,6 +49,7 @@ class Options:
     level: int | None = None
     steps: int = 10
     side: int | None = None
+    channels: str | None = None
 
 
 class Subject:
@@ -88,6 +90,10 @@ class Subject:
     def drawable(self) -> bool:
         """Whether its data are images."""
         return drawable(self.run.shape)
+
+    @cached_property
+    def _shown(self) -> tuple[int, ...] | None:
+        return channels(self.run.shape, getattr(self.run, "dtype", "uint8"), self.options.channels)
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -171,4 +177,4 @@ class Subject:
                 f"{self.name}: {what} hold values that are not finite, so its training diverged; it can only be trained anew, with a "
                 "lower learning rate for instance"
             )
-        return to_pixels(events, self.run.value_range)
+        return to_pixels(events, self.run.value_range, self._shown)

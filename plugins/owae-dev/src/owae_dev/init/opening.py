@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from owae_dev.init.places import Place
 _UNVERIFIED = ("verify", False, "taken, though they are not the official files")
 MENDED: dict[str, tuple[str, bool, str]] = {
     "image-folder": ("skip_broken", True, "left out, for they cannot be read"),
+    "table": ("skip_broken", True, "left out, for they cannot be read"),
     "torchvision": _UNVERIFIED,
     "mnist": _UNVERIFIED,
 }
 MANY_GENES = 2000
+SIDE = 64  # pixels of a table's pictures at most
 PLAIN = (0.1, 10.0)  # standard deviations with which numbers are learnt as they are
 
 
@@ -49,7 +52,8 @@ def opened(place: Place, registry: Registry, changes: Iterable[str]) -> tuple[di
     for key, value in data.items():  # a path of --set is relative to where it was said, as one on the command line
         if isinstance(value, str) and {"path", "root"} & {*key.split("_")}:
             data[key] = str(Path(value).absolute())
-    data, said = _cells(data, registry) if data["kind"] == "h5ad" else _as_they_are(data, registry)
+    settle = {"h5ad": _cells, "table": _columns, "hub": _columns}.get(data["kind"], _as_they_are)
+    data, said = settle(data, registry)
     try:
         train, test = _both(data, registry)
     except DataError as error:
@@ -84,6 +88,37 @@ def _as_they_are(data: dict[str, Any], registry: Registry) -> tuple[dict[str, An
         f"numbers from {low:.3g} to {high:.3g} are brought to [-1, 1], for a standard deviation of {spread:.3g} is learnt badly"
     )
     return {**data, "value_range": [-1.0, 1.0]}, [brought]
+
+
+def _columns(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+    """Standardises the columns of numbers, whose units may differ, unless all lie in [0, 1] already."""
+    with _unsaid():
+        try:
+            train, _ = _both(data, registry)
+        except DataError as error:
+            common = re.search(r"size = \[(\d+), (\d+)\]", str(error))  # what the source proposes where sizes differ
+            if common is None or "size" in data:
+                raise
+            size = _fitting(int(common[1]), int(common[2]))
+            return {**data, "size": size}, [f"pictures have several sizes and are resized to {size[0]}×{size[1]} (size)"]
+    if train.batch(torch.arange(1)).dtype == torch.uint8:  # pictures
+        height, width = train.shape[1:]
+        if max(height, width) <= SIDE or "size" in data:
+            return data, []
+        size = _fitting(height, width)
+        return {**data, "size": size}, [f"pictures of {height}×{width} are resized to {size[0]}×{size[1]} (size)"]
+    if "standardise" in data:
+        return data, []
+    low, high = train.value_range
+    if low >= 0 and high <= 1 and float(examples(train, torch.arange(min(len(train), 1000))).std()) >= PLAIN[0]:
+        return data, []
+    said = f"numbers from {low:.3g} to {high:.3g} are brought to mean 0 and standard deviation 1, column by column (standardise); "
+    return {**data, "standardise": True}, [said + "what is sampled is in their own units again"]
+
+
+def _fitting(height: int, width: int) -> list[int]:
+    scale = min(1.0, SIDE / max(height, width))
+    return [max(1, round(side * scale)) for side in (height, width)]
 
 
 def _cells(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:

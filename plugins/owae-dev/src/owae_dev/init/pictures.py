@@ -48,10 +48,32 @@ def _size(path: Path) -> tuple[int, int] | None:
     """Height and width as a viewer shows the picture; None if it cannot be read."""
     from PIL import Image
 
+    if path.suffix.lower() == ".npy":
+        return _size_of_array(path)
+    if path.suffix.lower() in (".tif", ".tiff"):
+        with contextlib.suppress(Exception):  # of what tifffile cannot read, or where it is missing, Pillow may know the size
+            import tifffile
+
+            with tifffile.TiffFile(path) as file:
+                sizes = dict(zip(file.series[0].axes, file.series[0].shape, strict=True))
+                return sizes["Y"], sizes["X"]
     with contextlib.suppress(Exception), warnings.catch_warnings():  # Pillow raises whatever a damaged file leads it into
         warnings.simplefilter("ignore")
         with Image.open(path) as image:
             turned = image.getexif().get(0x0112, 1) >= 5  # orientation: a quarter turn
             width, height = image.size
             return (width, height) if turned else (height, width)
+    return None
+
+
+def _size_of_array(path: Path) -> tuple[int, int] | None:
+    """Height and width of the array in a file: all but the axis of channels, the shortest at one end, and that of several pictures."""
+    import numpy as np
+
+    with contextlib.suppress(Exception):  # numpy raises whatever a damaged file leads it into
+        shape = np.load(path, allow_pickle=False, mmap_mode="r").shape[-3:] if path.stat().st_size else ()
+        if len(shape) == 3:
+            shape = shape[1:] if shape[0] <= shape[2] else shape[:2]
+        if len(shape) == 2:
+            return int(shape[0]), int(shape[1])
     return None

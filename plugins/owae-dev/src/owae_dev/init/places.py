@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import inspect
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,8 +18,10 @@ from owae.registry.registry import Registry
 from owae_dev.init.pictures import picture_options
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-KINDS = {".npy": "arrays", ".npz": "arrays", ".h5ad": "h5ad"}
-HOMES = {"h5ad": "owae-anndata", "arrays": "owae-data", "image-folder": "owae-data"}  # which distribution brings a source
+TABLES = {".parquet", ".pq", ".arrow", ".feather", ".ipc", ".csv", ".tsv"}
+PACKED = {".gz", ".bz2", ".zst"}  # of text tables
+KINDS = {".npy": "arrays", ".npz": "arrays", ".h5ad": "h5ad", **dict.fromkeys(TABLES, "table")}
+HOMES = {"h5ad": "owae-anndata", "table": "'owae-data[table]'"}  # which distribution brings a source; owae-data else
 MOST = 1_000_000  # files listed in a folder
 
 
@@ -46,18 +50,46 @@ def find(place: str, registry: Registry) -> Place:
     path = expanded(place).absolute()
     if path.exists():
         return _of_folder(path, registry) if path.is_dir() else _of_file(path, registry)
+    if glob.has_magic(place) and (files := sorted(path.parent.glob(path.name))):
+        return _of_pattern(path, files, registry)
     return _of_name(place, registry)
 
 
 def _of_file(path: Path, registry: Registry) -> Place:
-    kind = KINDS.get(path.suffix.lower()) or _by_content(path)
+    kind = KINDS.get(_suffix(path)) or _by_content(path)
     if kind is None and path.suffix.lower() in PICTURES:
         raise DataError(f"{path} is one picture; the folder of many would work")
     if kind is None and path.suffix.lower() == ".toml":
         raise DataError(f"{path} is a config already; owae train takes it")
     if kind is None:
         raise DataError(f"{path}: a file ending in '{path.suffix}' is read by no source; {_readable()} would work")
-    return Place(path.stem, {"kind": _installed(kind, registry), "path": str(path)}, [f"{path} is read by the source '{kind}'"])
+    name = path.name[: -len(_ending(path))] if _ending(path) else path.name
+    return Place(
+        name or "data", {"kind": _installed(kind, registry), "path": str(path)}, [f"{path} is read by the source '{kind}'"]
+    )
+
+
+def _of_pattern(path: Path, files: list[Path], registry: Registry) -> Place:
+    """The source for the files that a pattern fits: parts of a table."""
+    others = [file for file in files if _suffix(file) not in TABLES]
+    if others:
+        raise DataError(
+            f"the pattern {path} fits {others[0].name} too, which is no table; patterns of {', '.join(sorted(TABLES))} would work"
+        )
+    name = re.sub(r"[^\w.-]+", "-", path.stem).strip("-.") or path.parent.name
+    return Place(
+        name, {"kind": _installed("table", registry), "path": str(path)}, [f"{len(files):,} files fit {path}, a table in parts"]
+    )
+
+
+def _ending(path: Path) -> str:
+    """What a file's name ends in; two endings where a text table is packed."""
+    packed = path.suffix.lower() in PACKED and path.with_suffix("").suffix.lower() in (".csv", ".tsv")
+    return "".join(path.suffixes[-2:]) if packed else path.suffix
+
+
+def _suffix(path: Path) -> str:
+    return f".{_ending(path).lower().split('.')[1]}" if _ending(path) else ""
 
 
 def _by_content(path: Path) -> str | None:
@@ -79,6 +111,13 @@ def _of_folder(path: Path, registry: Registry) -> Place:
     single = [file for file, suffix in _files(path) if suffix in KINDS]
     if len(single) == 1:
         return _of_file(single[0], registry)
+    if single and {_suffix(file) for file in single} <= TABLES:
+        data = {"kind": _installed("table", registry), "path": str(path)}
+        return Place(name, data, [f"{path} holds {len(single):,} files of a table"])
+    if single and {_suffix(file) for file in single} == {".npy"}:
+        options, found = picture_options(single)
+        data = {"kind": _installed("image-folder", registry), "path": str(path), **options}
+        return Place(name, data, [f"{path} holds {len(single):,} arrays, taken for pictures", *found])
     seen = ", ".join(f"{count:,} '{suffix or 'without a suffix'}'" for suffix, count in counts.most_common(5)) or "nothing"
     raise DataError(f"{path} holds {seen}; a folder of pictures would work, or {_readable()}")
 
@@ -118,7 +157,7 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
                 count += 1
                 if count > MOST:
                     return
-                yield Path(at, name), Path(name).suffix.lower()
+                yield Path(at, name), _suffix(Path(name))
 
 
 def _of_name(name: str, registry: Registry) -> Place:
@@ -127,6 +166,12 @@ def _of_name(name: str, registry: Registry) -> Place:
         sets = vision_sets() if "torchvision" in kinds else []
         if name in sets:
             return Place(name, {"kind": "torchvision", "name": name}, [f"'{name}' is the name of a set of torchvision's"])
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and "hub" in kinds:
+            return Place(
+                name.partition("/")[2],
+                {"kind": "hub", "name": name},
+                [f"'{name}' is taken for the name of a set of the Hugging Face hub"],
+            )
         close = nearest(name, [*kinds, *sets])
         hint = f"; did you mean '{close}'?" if close else ""
         ready = ", ".join(kind for kind in kinds if not _needs(registry.get("data", kind)))

@@ -30,4 +30,13 @@ Data = Annotated[
         show_default=False,
     ),
 ]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        "--channels",
+        metavar="N,N,N",
+        help="Channels to show as red, green and blue, from 0; a single one is grey.",
+        show_default="the first three, where they are no colours",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples encoded at once; smaller takes less memory.")]

@@ -9,7 +9,7 @@ import typer
 
 from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
 from owae.files import expanded
-from owae_report.cli.arguments import Split
+from owae_report.cli.arguments import Channels, Split
 
 
 def command(
@@ -50,6 +50,7 @@ def command(
     steps: Annotated[int, typer.Option(min=2, help="Pictures from one reconstruction to the other, both included.")] = 10,
     split: Annotated[Split, typer.Option(help="The set that the examples come from.")] = Split.TEST,
     seed: Seed = 0,
+    shown_channels: Channels = None,
     checkpoint: Which = Checkpoint.NEWEST,
     moved: Moved = None,
 ) -> None:
@@ -73,7 +74,9 @@ def command(
     if against is not None and against.resolve() == run.resolve():
         raise typer.BadParameter(f"{against} is the same run; give another", param_hint="--against")
     names = selected(only or [])
-    options = Options(seed=seed, number=number, examples=examples, split=split.value, level=level, steps=steps, side=side)
+    options = Options(
+        seed=seed, number=number, examples=examples, split=split.value, level=level, steps=steps, side=side, channels=shown_channels
+    )
     opened = [open_run(path, checkpoint=checkpoint.value, overrides=moved or ()) for path in (run, against) if path is not None]
     subjects = [Subject(one, options) for one in opened]
     if len(subjects) > 1 and subjects[0].name == subjects[1].name:

@@ -64,10 +64,15 @@ def write_array(path: Path, events: Tensor) -> None:
     typer.echo(write(path, buffer.getvalue()))
 
 
-def write_separately(folder: Path, named: Iterable[tuple[str, Tensor]], value_range: tuple[float, float]) -> None:
+def write_separately(
+    folder: Path,
+    named: Iterable[tuple[str, Tensor]],
+    value_range: tuple[float, float],
+    shown: tuple[int, ...] | None = None,
+) -> None:
     """Write events one by one, each a PNG of its own size, into a folder; the folder's path goes to stdout."""
     for name, event in named:
         buffer = io.BytesIO()
-        Image.fromarray(to_pixels(event[None], value_range)[0]).save(buffer, format="PNG")
+        Image.fromarray(to_pixels(event[None], value_range, shown)[0]).save(buffer, format="PNG")
         write(folder / f"{name}.png", buffer.getvalue())
     typer.echo(folder)

@@ -9,7 +9,7 @@ import typer
 
 from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
 from owae.files import expanded
-from owae_report.cli.arguments import Separate, Split
+from owae_report.cli.arguments import Channels, Separate, Split
 
 
 def command(
@@ -33,6 +33,7 @@ def command(
         ),
     ] = None,
     separate: Separate = None,
+    shown_channels: Channels = None,
     checkpoint: Which = Checkpoint.NEWEST,
     moved: Moved = None,
 ) -> None:
@@ -45,15 +46,16 @@ def command(
     from owae_report.choice import representative
     from owae_report.cli.output import figure_path, require_drawable, write_figure, write_separately
     from owae_report.events import reconstructions
-    from owae_report.load import load_images, training_form
-    from owae_report.pixels import to_pixels
+    from owae_report.load import own_pictures
+    from owae_report.pixels import channels, to_pixels
 
     opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
+    shown = channels(opened.shape, opened.dtype, shown_channels)
     path = figure_path(opened.folder, "reconstructions", out, opened.shape)
     if separate is not None:
         require_drawable(opened.shape, "--separate")
     if images:
-        x = load_images(images, opened.shape, opened.value_range, training_form(opened))
+        x = own_pictures(opened, images)
     else:
         source = opened.source(split.value)
         if len(source) < number:
@@ -62,7 +64,7 @@ def command(
     levels = reconstructions(opened.model, x)
     write_figure(
         path,
-        lambda: layerwise([to_pixels(events, opened.value_range) for events in levels]),
+        lambda: layerwise([to_pixels(events, opened.value_range, shown) for events in levels]),
         opened.natural(torch.stack(levels)),
         f"the data, then their reconstructions through z_1 … z_{len(levels) - 1}, each ({len(x)}, *{opened.shape})",
     )
@@ -73,4 +75,4 @@ def command(
             for level, events in enumerate(levels)
             for i, event in enumerate(events)
         )
-        write_separately(separate, named, opened.value_range)
+        write_separately(separate, named, opened.value_range, shown)

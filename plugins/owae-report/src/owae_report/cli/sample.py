@@ -9,7 +9,7 @@ import typer
 
 from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
 from owae.files import expanded
-from owae_report.cli.arguments import Separate
+from owae_report.cli.arguments import Channels, Separate
 
 
 def command(
@@ -33,6 +33,7 @@ def command(
     level: Annotated[
         int | None, typer.Option(min=1, help="The level whose codes of that class are drawn.", show_default="the deepest")
     ] = None,
+    shown_channels: Channels = None,
     checkpoint: Which = Checkpoint.NEWEST,
     moved: Moved = None,
 ) -> None:
@@ -43,11 +44,12 @@ def command(
     from owae_report.classes import class_prior, safe_name
     from owae_report.cli.output import figure_path, require_drawable, write_array, write_figure, write_separately
     from owae_report.events import draw_of_class, draw_samples
-    from owae_report.pixels import to_pixels
+    from owae_report.pixels import channels, to_pixels
 
     if level is not None and label is None:
         raise typer.BadParameter("says where a class is drawn; give --label too", param_hint="--level")
     opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
+    shown = channels(opened.shape, opened.dtype, shown_channels)
     path = figure_path(opened.folder, "samples" if label is None else f"samples-{safe_name(label)}", out, opened.shape)
     if separate is not None:
         require_drawable(opened.shape, "--separate")
@@ -59,13 +61,13 @@ def command(
             samples = draw_of_class(opened.model, prior, number_of_class, drawn, number, seed)
     write_figure(
         path,
-        lambda: blocks.samples(to_pixels(samples, opened.value_range)),
+        lambda: blocks.samples(to_pixels(samples, opened.value_range, shown)),
         opened.natural(samples),
         f"{number} samples of shape {opened.shape}",
     )
     if separate is not None:
         digits = len(str(number - 1))
         named = ((f"sample-{i:0{digits}}", sample) for i, sample in enumerate(samples))
-        write_separately(separate, named, opened.value_range)
+        write_separately(separate, named, opened.value_range, shown)
     if npy is not None:
         write_array(npy, opened.natural(samples))

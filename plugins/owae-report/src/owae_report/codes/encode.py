@@ -21,7 +21,7 @@ _PRIOR_DRAWS = 4096
 
 
 def code_blocks(stack: Stack, source: DataSource, batch_size: int = 250) -> Iterator[dict[str, np.ndarray]]:
-    """Encodes a source block by block: `id`, `label` (−1: none), and of every level `z1_mean`, `z1_variance` and so on.
+    """Encodes a source block by block: what `_known` says of examples, and of every level `z1_mean`, `z1_variance` and so on.
 
     Means are those of `Stack.encode`: each level encodes the mean of the one below.
     """
@@ -29,12 +29,19 @@ def code_blocks(stack: Stack, source: DataSource, batch_size: int = 250) -> Iter
         with evaluating(stack) as device:
             z = examples(source, indices, device)
             _check(z, indices)
-            block = {"id": ids(source, indices), "label": labels(source, indices)}
+            block = _known(source, indices)
             for i, layer in enumerate(stack.layers, start=1):
                 q = layer.encode(z)
                 z = q.mean
                 block |= {f"z{i}_mean": z.float().cpu().numpy(), f"z{i}_variance": q.variance.expand_as(z).float().cpu().numpy()}
         yield block
+
+
+def _known(source: DataSource, indices: Tensor) -> dict[str, np.ndarray]:
+    """Returns what is known of examples beside their numbers: `id`, `label` (−1: none) and, where classes have names, `class`."""
+    numbers = labels(source, indices)
+    names = {} if source.class_names is None else {"class": np.array([*source.class_names, ""], dtype=np.str_)[numbers]}
+    return {"id": ids(source, indices), "label": numbers, **names}
 
 
 def ids(source: DataSource, indices: Tensor) -> np.ndarray:
@@ -133,7 +140,7 @@ def score_blocks(
     for indices in torch.arange(len(source)).split(batch_size):
         scores = raw_scores(stack, source, indices, calibration.centre, calibration.variance)
         single, combined = calibration.p_values(scores)
-        block = {"id": ids(source, indices), "label": labels(source, indices), "p": combined}
+        block = {**_known(source, indices), "p": combined}
         for i, name in enumerate(names):
             block |= {name: scores[:, i], f"p_{name}": single[:, i]}
         yield block

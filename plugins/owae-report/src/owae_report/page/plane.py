@@ -17,7 +17,7 @@ from owae.errors import TrainingError
 from owae.model.stack import Stack
 from owae_report.events import decode_plane, latent_plane
 from owae_report.page.network import NotEmbeddableError, difference, network
-from owae_report.pixels import drawable, to_pixels
+from owae_report.pixels import COLOURS, drawable, to_pixels
 
 EXTENT = 2.0
 _SIDES = (33, 25, 17, 13, 9)  # odd, so that 0 is on the grid
@@ -85,7 +85,7 @@ def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False,
         if kept.shape != pictures.shape:
             notes.append(f"Its pictures are made smaller than they are, {kept.shape[2]}×{kept.shape[1]} pixels.")
         sheet = _png(kept.reshape(rows, columns, *kept.shape[1:]))
-        channels = 1 if len(shape) == 2 else shape[0]
+        channels = 1 if len(shape) == 2 else shape[0] if shape[0] in COLOURS else 3
         data["picture"] = {"height": shape[-2], "width": shape[-1], "channels": channels, "range": list(value_range)}
     else:
         values = decoded.flatten(2).numpy()
@@ -101,6 +101,8 @@ def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False,
     embedded = False
     if live:
         try:
+            if len(shape) == 3 and shape[0] not in COLOURS:
+                raise NotEmbeddableError(f"of {shape[0]} channels three are shown")
             data["network"], note = _embedded(stack, value_range, dimension, seed)
             embedded = True
         except NotEmbeddableError as error:

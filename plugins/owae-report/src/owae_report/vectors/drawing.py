@@ -1,0 +1,141 @@
+"""The sheets of a run whose examples are no pictures: series as small lines, tables by their columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from owae.errors import TrainingError
+from owae_report.events import decode_plane, draw_samples
+from owae_report.style import PAGE, PAGE_HEIGHT, TEXT, new_figure
+from owae_report.subject import Subject
+from owae_report.vectors import cells, columns
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ALIKE = 0.7  # correlation of neighbouring numbers from which examples are taken for series
+_SHORTEST = 16  # numbers of a series
+_LOOKED_AT = 500
+_SAMPLES, _OF_A_TABLE, _EXAMPLES, _PAIRS, _SIDE, _MAP = 32, 1000, 6, 6, 9, 25
+
+Rows = Float[np.ndarray, "n d"]
+Drawn = tuple[float, Callable[[Any], None]]  # the height in inches, and what draws on a figure's part
+
+
+def vectors(name: str, subjects: Sequence[Subject]) -> Figure:
+    """Draws a sheet by its name; of two runs one under the other.
+
+    Raises:
+        TrainingError: What is drawn is not finite.
+    """
+    drawn = [(_series if is_series(_held_out(each, _LOOKED_AT)) else _table)(name, each) for each in subjects]
+    title = 1.5 * TEXT / 72 if len(subjects) > 1 else 0.0
+    heights = [height + title for height, _ in drawn]
+    figure = new_figure(PAGE, min(sum(heights), PAGE_HEIGHT))
+    parts = figure.subfigures(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for subject, part, (_, draw) in zip(subjects, parts, drawn, strict=True):
+        if title:
+            part.suptitle(subject.title, size=TEXT, parse_math=False, va="top", y=1.0)
+        draw(part)
+    return figure
+
+
+def is_series(rows: Rows) -> bool:
+    """Tells whether neighbouring numbers are so alike, over examples, that they follow one another in time or space.
+
+    >>> is_series(np.random.default_rng(0).standard_normal((50, 64)).cumsum(1)), is_series(np.eye(64))
+    (True, False)
+    """
+    if rows.shape[1] < _SHORTEST or len(rows) < 2:
+        return False
+    centred = rows - rows.mean(0)
+    first, second = centred[:, :-1], centred[:, 1:]
+    scale = math.sqrt(float(np.square(first).sum()) * float(np.square(second).sum()))
+    return scale > 0 and float((first * second).sum()) / scale > ALIKE
+
+
+def _series(name: str, subject: Subject) -> Drawn:
+    options = subject.options
+    if name == "samples":
+        lines = _samples(subject, options.number or _SAMPLES)
+        made = cells.Cells(cells.wrapped(lines, 4))
+    elif name == "latent-grid":
+        grid = _plane(subject, options.side or _SIDE)
+        made = cells.Cells([[[line] for line in row] for row in grid], below=_where(subject))
+    elif name == "reconstructions":
+        levels = _reconstructed(subject, options.number or _EXAMPLES)
+        rows = [[[levels[0][i], line] if k else [line] for i, line in enumerate(level)] for k, level in enumerate(levels)]
+        labels = ["$x$", *(f"$z_{{{level}}}$" for level in range(1, len(levels)))]
+        made = cells.Cells(rows[::-1], labels=labels[::-1])
+    else:
+        paths = _flat(subject, subject.paths(options.number or _PAIRS), name)
+        steps = paths.shape[1] - 2
+        headings = {0: "data", 1: "rec.", steps: "rec.", steps + 1: "data"}
+        made = cells.Cells([[[line] for line in path] for path in paths], headings=headings)
+    return made.height, made.draw
+
+
+def _table(name: str, subject: Subject) -> Drawn:
+    options, data = subject.options, _held_out(subject, _OF_A_TABLE)
+    table = columns.Columns(data, _names(subject, data.shape[1]))
+    if name == "samples":
+        return table.samples(_samples(subject, options.number or _OF_A_TABLE))
+    if name == "latent-grid":
+        return table.maps(_plane(subject, options.side or _MAP), _where(subject))
+    if name == "reconstructions":
+        return table.explained(_reconstructed(subject, options.number or _OF_A_TABLE))
+    return table.paths(_flat(subject, subject.paths(options.number or _PAIRS), name))
+
+
+def _names(subject: Subject, size: int) -> list[str]:
+    units = subject.source.units
+    return list(map(str, units["names"])) if units else [str(place) for place in range(size)]
+
+
+def _where(subject: Subject) -> str:
+    depth, dimension = len(subject.shapes), math.prod(subject.shapes[-1])
+    if dimension == 1:
+        return f"$z_{{{depth}}}$ from −2 to 2"
+    if dimension == 2:
+        return f"$z_{{{depth}}}[0]$ from −2 to 2 rightwards, $z_{{{depth}}}[1]$ from −2 to 2 upwards"
+    return f"a random plane of $z_{{{depth}}}$, {dimension}-D"
+
+
+def _held_out(subject: Subject, number: int) -> Rows:
+    return _flat(subject, subject.examples(number), "the examples")
+
+
+def _samples(subject: Subject, number: int) -> Rows:
+    return _flat(subject, draw_samples(subject.run.model, number, subject.options.seed), "samples")
+
+
+def _plane(subject: Subject, side: int) -> Float[np.ndarray, "rows columns d"]:
+    return _flat(subject, decode_plane(subject.run.model, side, seed=subject.options.seed), "the latent grid")
+
+
+def _reconstructed(subject: Subject, number: int) -> list[Rows]:
+    levels = subject.reconstructed(number)
+    return [_flat(subject, events, f"reconstructions through z_{level}") for level, events in enumerate(levels)]
+
+
+def _flat(subject: Subject, events: Tensor, what: str) -> Float[np.ndarray, "..."]:
+    """Events in the data's own units, each one row of numbers."""
+    if not torch.isfinite(events).all():
+        raise TrainingError(
+            f"{subject.name}: {what} hold values that are not finite, so its training diverged; it can only be trained anew, with a lower "
+            "learning rate for instance"
+        )
+    size = math.prod(subject.run.shape)
+    return (
+        subject.run.natural(events.float().cpu())
+        .double()
+        .reshape(*events.shape[: events.ndim - len(subject.run.shape)], size)
+        .numpy()
+    )
