@@ -28,11 +28,11 @@ demo: setup
 	@$(BIN)/owae reconstruct $(RUN)
 
 # All tests, the slow ones too; `pytest` alone leaves those out.
-# Two processes of one thread each take less time than one of two; JOBS=0 runs all in one.
+# Two processes of one thread each take less time than one of two; JOBS=0 runs all in one. Bytecode is kept, for tests start many processes.
 JOBS ?= 2
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m ""
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m ""
 
 lint: setup
 	$(BIN)/ruff check .

@@ -190,7 +190,7 @@ class DataSource(Component):
         value_range: Lowest and highest value an example may hold.
         labels: One class per example, (N,), or None; −1 where an example has none. Never trained on.
         class_names: What class 0, 1, … is called, for tables and figures, or None where they have no names.
-        units: Of what was standardised: "names", "shift" and "scale" of an example's entries, in the data's own units `x · scale + shift`.
+        units: Of what was scaled: "names" of entries, "shift" and "scale", one for each or all; in the data's units `x · scale + shift`.
     """
 
     interface = "data"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from jaxtyping import TypeCheckError
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -15,6 +17,20 @@ from owae import DataError, SquaredEuclidean, Stack, fit
 from owae.model.defaults import Euclidean
 from owae_layers import MLP
 from owae_mmd import MMD
+from owae_mmd.distances import squared_distances
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: SquaredEuclidean().forward(torch.rand(4, 2), torch.rand(3, 2)),
+        lambda: MLP((8,), latent=2, hidden=[4]).encode(torch.zeros(4, 8, dtype=torch.int64)),
+        lambda: squared_distances(torch.rand(4, 2), torch.rand(4, 3), False, None),
+    ],
+)
+def test_annotated_shapes_are_checked_in_tests(wrong: Callable[[], object]):
+    with pytest.raises(TypeCheckError):
+        wrong()
 
 
 def vectors() -> Stack:

@@ -157,7 +157,7 @@ def build_source(config: Config, registry: Registry, split: str) -> DataSource:
     maker, name = _Maker(config, registry), f"data '{config.data.kind}'"
     try:
         source = maker.make(config.data, "data", split)
-    except OSError as error:
+    except (OSError, DataError) as error:
         raise DataError(f"{name}: {error}") from error
     maker.raise_problems()
     shape, (low, high) = tuple(source.shape), source.value_range

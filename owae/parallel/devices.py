@@ -8,7 +8,8 @@ import torch
 
 from owae.errors import TrainingError
 
-RANK = "OWAE_RANK"  # set by `launch` in each of several processes, and for those that it starts
+_RANK = "OWAE_RANK"  # set by `launch`: the rank of a process, or FOLLOWER for those that it starts, and the process that set it
+_FOLLOWER = "follower"
 
 
 def choose_device(name: str) -> torch.device:
@@ -29,15 +30,20 @@ def choose_device(name: str) -> torch.device:
 
 def launched_processes() -> tuple[int, int] | None:
     """Returns (processes a machine, machines) where torchrun or SLURM's srun started this process as one of several; else None."""
-    found = os.environ
-    if "TORCHELASTIC_RUN_ID" in found:
-        here, everywhere = int(found["LOCAL_WORLD_SIZE"]), int(found["WORLD_SIZE"])
-        return (here, everywhere // here) if everywhere > 1 else None
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        here, everywhere = _number("LOCAL_WORLD_SIZE"), _number("WORLD_SIZE")
+        return (here, everywhere // here) if here > 0 and everywhere > 1 else None
     # A batch script has SLURM_NTASKS too, but is one process: only a step that srun started has several.
-    if "SLURM_STEP_NUM_TASKS" in found and int(found["SLURM_STEP_NUM_TASKS"]) > 1 and "SLURM_LOCALID" in found:
-        machines = int(found.get("SLURM_STEP_NUM_NODES", "1"))
-        return int(found["SLURM_STEP_NUM_TASKS"]) // machines, machines
+    if (tasks := _number("SLURM_STEP_NUM_TASKS")) > 1 and "SLURM_LOCALID" in os.environ:
+        machines = max(1, _number("SLURM_STEP_NUM_NODES"))
+        return tasks // machines, machines
     return None
+
+
+def _number(name: str) -> int:
+    """Returns the whole number in a variable of the environment; 0 where there is none."""
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else 0
 
 
 def global_rank() -> int:
@@ -47,8 +53,21 @@ def global_rank() -> int:
     has left in the environment mean nothing.
     """
     if launched_processes() is not None:
-        return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
-    return int(os.environ.get(RANK, "0"))
+        return _number("RANK" if "RANK" in os.environ else "SLURM_PROCID")
+    return own_rank() or 0
+
+
+def own_rank() -> int | None:
+    """Returns the rank that `launch` has given this process; 1 in one that it has just started, None where it has done neither."""
+    rank, _, process = os.environ.get(_RANK, "").partition(" ")
+    if rank == _FOLLOWER:
+        return 1 if process == str(os.getppid()) else None
+    return int(rank) if rank.isdecimal() and process == str(os.getpid()) else None
+
+
+def set_own_rank(rank: int | None) -> None:
+    """Notes the rank of this process; None while it starts others, which are told apart from it by that."""
+    os.environ[_RANK] = f"{_FOLLOWER if rank is None else rank} {os.getpid()}"
 
 
 def is_main_process() -> bool:

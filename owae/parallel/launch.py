@@ -15,10 +15,11 @@ from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision, Precision
 
 from owae.errors import InterruptionError, OwaeError, PeerError, StepError, TrainingError
-from owae.parallel.devices import RANK, choose_device, global_rank, launched_processes
+from owae.parallel.devices import choose_device, global_rank, launched_processes, own_rank, set_own_rank
 from owae.streams import quiet_stdout
 
 logger = logging.getLogger(__name__)
@@ -88,9 +89,14 @@ def launch(device: str = "auto", *, devices: int | str = 1, nodes: int = 1, prec
 
 def _join(device: torch.device, devices: int, nodes: int, precision: str) -> Fabric:
     several = devices * nodes > 1
-    if launched_processes() is None and RANK not in os.environ:
-        os.environ.pop("LOCAL_RANK", None)  # Fabric would take this process for one that somebody started as a follower
-    options: dict[str, Any] = {"accelerator": device.type, "num_nodes": nodes, "plugins": [precision_plugin(precision, device)]}
+    plugins: list[Any] = [precision_plugin(precision, device)]
+    if launched_processes() is None:
+        plugins.append(
+            LightningEnvironment()
+        )  # of its own accord Fabric takes a batch script of SLURM for one of several processes
+        if own_rank() is None:
+            os.environ.pop("LOCAL_RANK", None)  # it would take this process for one that somebody started as a follower
+    options: dict[str, Any] = {"accelerator": device.type, "num_nodes": nodes, "plugins": plugins}
     options["devices"] = [device.index] if device.index is not None else devices
     options["strategy"] = "ddp" if several else "auto"
     try:
@@ -98,12 +104,11 @@ def _join(device: torch.device, devices: int, nodes: int, precision: str) -> Fab
             warnings.simplefilter("ignore")  # Fabric's advice about machines in general
             fabric = Fabric(**options)
         if several:
-            # Processes that Fabric starts are told before it has told them their place: any number above 0 makes them followers.
-            inherited = os.environ.get(RANK)
-            os.environ[RANK] = inherited or "1"
+            if own_rank() is None:
+                set_own_rank(None)  # processes that Fabric starts are told before it has told them their place
             _connect_restarted("nccl" if device.type == "cuda" else "gloo")
             fabric.launch()
-            os.environ[RANK] = str(fabric.global_rank)
+            set_own_rank(fabric.global_rank)
             fabric.barrier()  # what connects for the first time may print
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"the {devices * nodes} processes of this training did not come together: {error}") from error

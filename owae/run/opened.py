@@ -111,11 +111,11 @@ class Run:
         return stack.eval()
 
     def natural(self, events: Tensor) -> Tensor:
-        """Returns events (…, *shape) in the units of the data, undoing what the source has standardised; others as they are."""
+        """Returns events (…, *shape) in the units of the data, undoing what the source has scaled; others as they are."""
         if not self._data.get("units"):
             return events
-        shift, scale = (torch.tensor(self._data["units"][name]).view(self.shape).to(events) for name in ("shift", "scale"))
-        return events * scale + shift
+        shift, scale = (torch.tensor(self._data["units"][name], dtype=torch.float64).to(events) for name in ("shift", "scale"))
+        return events * scale + shift if len(scale) == 1 else events * scale.view(self.shape) + shift.view(self.shape)
 
     @property
     def step(self) -> int:

@@ -181,7 +181,7 @@ def _train(
             better = best is not None and bool(looked) and best.update(looked)
             ends = step.step == len(steps) or (best is not None and best.done)
             if ends and step.step < len(steps):
-                steps.tally.conclude(steps.step)
+                steps.conclude()
             if log is not None:
                 log.step(step, looked)
             received, is_time = divmod(wanted() if fabric.world_size == 1 else step.signal, 2)

@@ -57,6 +57,9 @@ class Guard:
                 "there is nothing to train: every parameter of the stack is frozen (requires_grad is false) or unknown to the optimiser"
             )
         self._watched = [p for p in parameters if p.ndim <= 1] or parameters
+        # Of each some numbers, spread over it: whatever trains a parameter moves one of them.
+        self._spread = [parameter.detach().flatten()[:: max(1, parameter.numel() // 64)] for parameter in parameters]
+        self._first = [part.clone() for part in self._spread]
         self._buffers = list(stack.buffers())
         self._kept = [buffer.clone() for buffer in self._buffers]
 
@@ -71,6 +74,10 @@ class Guard:
         """Restores the buffers of `begin`."""
         for buffer, kept in zip(self._buffers, self._kept, strict=True):
             buffer.copy_(kept)
+
+    def unmoved(self) -> bool:
+        """Tells whether all parameters are what they were at first; those that were 0 may hold less than float32 adds to any other."""
+        return all(bool(((now - first).abs() < 1e-12).all()) for now, first in zip(self._spread, self._first, strict=True))
 
     def gradient_norm(self) -> Tensor:
         """Returns a number on the device that is finite only if the gradient is."""

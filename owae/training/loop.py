@@ -177,7 +177,7 @@ class Fit:
                 self.schedule.step()
         self.step += 1
         if self.step == self.total_steps:
-            self.tally.conclude(self.step)
+            self.conclude()
         last = index + 1 == self.steps_per_epoch
         return Step(epoch, self.step, last, objective, lr, clipped, skipped=fault is not None, dropped=dropped, signal=signal)
 
@@ -229,6 +229,10 @@ class Fit:
         if self.average is not None:
             self.average.update()
         return 1.0 if limit is None else (limit / (norm + 1e-6)).clamp(max=1.0)
+
+    def conclude(self) -> None:
+        """Ends training here; errors as for `Tally.conclude`."""
+        self.tally.conclude(self.step, unmoved=self._guard.unmoved())
 
     def averaged(self) -> AbstractContextManager[None]:
         """Runs the block with the averaged parameters in the stack, if an average is kept: what evaluation uses."""

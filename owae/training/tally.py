@@ -52,17 +52,23 @@ class Tally:
         """Returns the steps left out so far, for the log: `skipped` where that is allowed, `dropped` under float16."""
         return ({"skipped": self.skipped} if self._allowed else {}) | ({"dropped": self.dropped} if self._float16 else {})
 
-    def conclude(self, steps: int) -> None:
+    def conclude(self, steps: int, *, unmoved: bool = False) -> None:
         """Warns at the end of a training which share of its steps was left out.
 
         Raises:
-            StepError: No step has trained anything: the parameters are the initial ones, but for weight decay.
+            StepError: No step has trained anything: the parameters are the initial ones, but for weight decay; or all steps have left them
+                as they were (`unmoved`).
         """
         if not self.taken:
             raise StepError(
                 f"none of {steps} steps has trained anything: {self.skipped} were skipped, for something was not finite, "
                 f"{self.dropped} dropped, for float16 overflowed, and the rest had a rate or gradient of 0; the warnings say where. "
                 'Data without NaN or on a smaller scale, precision = "bf16-mixed" or another schedule may help'
+            )
+        if unmoved:
+            raise StepError(
+                f"{steps} steps have moved no parameter: each was smaller than the last digit of what it was added to. A larger learning "
+                "rate or clip_gradients, or a shorter warmup, would help"
             )
         if left := self.skipped + self.dropped:
             why = f"{self.skipped} skipped (not finite), {self.dropped} dropped (float16 overflowed)"

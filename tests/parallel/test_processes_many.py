@@ -252,11 +252,20 @@ def test_two_machines_train_one_run(tmp_path: Path, cluster: str):
     assert [line["step"] for line in lines(tmp_path / "run")] == list(range(1, len(lines(tmp_path / "run")) + 1))
 
 
-@pytest.mark.parametrize("name", ["NODE_RANK", "LOCAL_RANK", "RANK", "SLURM_PROCID"])
-def test_a_rank_left_in_the_environment_of_one_process_means_nothing(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, command: Command
+STRAY = [
+    {"NODE_RANK": "1", "LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2"},
+    {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "LOCAL_RANK": "1"},
+    {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_STEP_NUM_TASKS": "1"},
+    {"OWAE_RANK": "1"},
+]
+
+
+@pytest.mark.parametrize("left", STRAY, ids=lambda left: next(iter(left)))
+def test_ranks_left_in_the_environment_of_one_process_mean_nothing(
+    tmp_path: Path, left: dict[str, str], monkeypatch: pytest.MonkeyPatch, command: Command
 ):
-    monkeypatch.setenv(name, "1")
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
     code, out, err = command("train", tiny.config(tmp_path, epochs=1), "--out", tmp_path / "run")
     assert (code, out) == (0, f"{tmp_path / 'run'}\n")
     assert "epoch 1/1" in err

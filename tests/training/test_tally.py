@@ -52,6 +52,12 @@ def test_a_scale_that_is_too_large_is_lowered_and_no_bad_step(caplog: pytest.Log
     assert f"{dropped} of 40 steps" in caplog.text
 
 
+@pytest.mark.parametrize("options", [{"optimizer": {"name": "Adam", "lr": 1e-30}}, {"warmup": 10**12}, {"clip_gradients": 1e-300}])
+def test_a_training_that_moves_no_parameter_is_an_error(options: dict[str, Any]):
+    with pytest.raises(TrainingError, match="4 steps have moved no parameter"):
+        list(fit(tiny.stack(), tiny.images(), epochs=1, batch_size=16, **options))
+
+
 def test_a_training_whose_every_step_overflows_is_an_error():
     stack = tiny.stack()
     before = state(stack)

@@ -156,6 +156,7 @@ NAMES = [
     ({"images": 20, "labels": 0, "other": 5}, True, None),
     ({"something": 20, "small": 3}, False, None),
     ({"data": 20, "data_test": 10}, False, 10),
+    ({"x_train": 20, "y_train": 0, "x_val": 10, "y_val": 0}, True, 10),
 ]
 
 
@@ -163,7 +164,7 @@ NAMES = [
     ("arrays", "labelled", "tests"), NAMES, ids=lambda value: str(list(value)) if isinstance(value, dict) else str(value)
 )
 def test_arrays_are_found_by_their_names(tmp_path: Path, arrays: dict[str, int], labelled: bool, tests: int | None) -> None:
-    sizes = {name: size or (10 if "test" in name.lower() else 20) for name, size in arrays.items()}
+    sizes = {name: size or (10 if "test" in name.lower() or "val" in name.lower() else 20) for name, size in arrays.items()}
     np.savez(
         tmp_path / "x.npz",
         **{name: RNG.integers(0, 255, (sizes[name], 6, 6) if size else (sizes[name],)) for name, size in arrays.items()},  # pyright: ignore[reportArgumentType] # names of arrays

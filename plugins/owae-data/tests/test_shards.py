@@ -102,6 +102,21 @@ def test_files_are_named_by_folder_pattern_or_range(folder: Path, pattern: str):
     assert [path.name for path in index.tar_files(folder / pattern)] == ["part-00.tar", "part-01.tar", "part-02.tar"]
 
 
+@pytest.mark.parametrize("names", [("train-0.tar", "train-1.tar", "val-0.tar"), ("Train/0.tar", "train-1.tar", "testing/0.tar")])
+def test_files_named_as_splits_are(tmp_path: Path, names: tuple[str, ...]):
+    for number, name in enumerate(names):
+        write(tmp_path / "set" / name, samples(range(20 * number, 20 * number + 10)))
+    assert [len(Shards(split, path=tmp_path / "set")) for split in ("train", "test")] == [20, 10]
+    assert len(Shards("test", path=tmp_path / "set" / names[0])) == 1
+
+
+def test_files_that_are_like_splits_by_half_are_refused(folder: Path):
+    (folder / "part-02.tar").rename(folder / "part-test.tar")
+    with pytest.raises(DataError, match=r"'part-test\.tar': splits or one set"):
+        Shards("train", path=folder)
+    assert len(Shards("test", path=folder / "part-{00..01}.tar", test_path=folder / "part-test.tar")) == 20
+
+
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_batches_are_the_same_whoever_reads_and_wherever_an_epoch_goes_on(folder: Path, method: str):
     source = Shards("train", path=folder)

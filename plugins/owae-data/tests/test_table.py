@@ -166,6 +166,17 @@ def test_files_of_folders_and_lists(tmp_path: Path) -> None:
     assert len(Table("train", path=files, holdout=0.2)) == 5
 
 
+@pytest.mark.parametrize(
+    "names", [("my_train", "my_test"), ("train2017", "val2017"), ("train", "holdout"), ("cells", "cells_eval")]
+)
+def test_files_that_are_like_splits_by_half_are_refused_unless_each_is_named(tmp_path: Path, names: tuple[str, str]) -> None:
+    paths = [_write(tmp_path / f"{name}.csv", {"x": np.arange(4.0)}) for name in names]
+    with pytest.raises(DataError, match="splits or one set"):
+        Table("train", path=tmp_path)
+    assert len(Table("train", path=paths, holdout=0.25)) == 6
+    assert len(Table("train", path=paths[0], test_path=paths[1])) == 4
+
+
 def test_a_run_keeps_the_units_and_undoes_them_without_the_data(tmp_path: Path) -> None:
     path = _write(tmp_path / "t.csv", _numbers(40))
     registry = Registry.discover(["owae-data", "owae-layers", "owae-mmd"])

@@ -109,6 +109,12 @@ def test_one_without_parts_is_held_out_from_by_class(root: Path) -> None:
         opened("EuroSAT", split="train")
 
 
+def test_a_folder_of_splits_is_none_of_classes(root: Path) -> None:
+    write_pictures(root, *(f"{part}/{kind}/{i}.png" for part in ("train", "val") for kind in "ab" for i in range(2)))
+    with pytest.raises(DataError, match="has splits in it; kind = 'image-folder'"):
+        Torchvision("train", name="ImageFolder", root=root)
+
+
 def test_fake_data_leave_the_programs_draws_alone() -> None:
     options = {"size": 20, "image_size": [1, 5, 6], "num_classes": 3}
     check_source(Torchvision, name="FakeData", options=options)

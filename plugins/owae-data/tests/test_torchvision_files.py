@@ -106,6 +106,20 @@ def test_cifar_is_read_from_its_binary_version(root: Path, name: str, packed: bo
     check_source(Torchvision, name=name, verify=False)
 
 
+def test_classes_beyond_those_of_a_set_are_refused(root: Path) -> None:
+    (root / "cifar-10-batches-bin").mkdir()
+    (root / "stl10_binary").mkdir()
+    for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
+        (root / "cifar-10-batches-bin" / name).write_bytes(b"\x0a" + bytes(3072))
+    for part in ("train", "test"):
+        (root / "stl10_binary" / f"{part}_X.bin").write_bytes(bytes(3 * 96 * 96))
+        (root / "stl10_binary" / f"{part}_y.bin").write_bytes(b"\x00")
+    with pytest.raises(DataError, match="a picture of class 10; classes are numbered from 0 to 9"):
+        opened("CIFAR10")
+    with pytest.raises(DataError, match="has labels from 0 to 0; 1 to 10 are wanted"):
+        opened("STL10")
+
+
 def test_the_pickles_of_cifar_are_named_and_left_alone(root: Path) -> None:
     (root / "cifar-10-batches-py").mkdir()
     with pytest.raises(

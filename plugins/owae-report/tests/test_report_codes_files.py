@@ -55,12 +55,30 @@ def test_own_arrays_and_pictures_give_the_codes_of_the_same_pixels(digits, tmp_p
     np.save(tmp_path / "last.npy", pixels[..., None])
     np.savez(tmp_path / "named.npz", images=pixels.astype(np.float32)[:, None] / 255, y=np.arange(4))
     expected = digits.model.encode(torch.from_numpy(pixels)[:, None].float() / 255)[1].detach().numpy()
-    for data in ("pictures", "flat.npy", "last.npy", "named.npz"):
+    np.save(tmp_path / "whole.npy", pixels.astype(np.int64))
+    for data in ("pictures", "flat.npy", "last.npy", "named.npz", "whole.npy"):
         assert run(encode, digits.folder, tmp_path / data, "-o", tmp_path / "codes.npz").exit_code == 0
         found = read(tmp_path / "codes.npz")
         assert np.allclose(found["z2_mean"], expected, atol=1e-4), data
         assert found["id"].tolist() == ([f"{i}.png" for i in range(4)] if data == "pictures" else [0, 1, 2, 3])
         assert found["label"].tolist() == ([0, 1, 2, 3] if data == "named.npz" else [-1] * 4)
+
+
+def test_a_file_that_was_trained_on_has_the_same_codes_as_users_data(trained, tmp_path, caplog):
+    numbers = np.random.default_rng(0).normal(100, 40, (60, 8, 8))
+    made = trained(tmp_path, images=numbers.astype(np.float32))
+    natural = made.natural(examples(made.source("train"))[:, 0]).numpy()
+    np.save(tmp_path / "own.npy", natural)
+    codes = {}
+    for data in ("train", tmp_path / "own.npy"):
+        assert run(encode, made.folder, data, "-o", tmp_path / "codes.npz").exit_code == 0
+        codes[str(data)] = read(tmp_path / "codes.npz")["z2_mean"]
+    assert 30 < natural.std() < 50
+    first, second = codes.values()
+    assert np.allclose(first, second, atol=1e-4)
+    np.save(tmp_path / "own.npy", natural[0] * 9)
+    assert run(encode, made.folder, tmp_path / "own.npy", "-o", tmp_path / "codes.npz").exit_code == 0
+    assert "are clipped" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -69,13 +87,15 @@ def test_own_arrays_and_pictures_give_the_codes_of_the_same_pixels(digits, tmp_p
         ("nowhere", "codes.npz", "would work"),
         ("test", "codes.pkl", ".npz, .parquet, .csv would work"),
         ("odd.npy", "codes.npz", "examples of the model are (N, 1, 8, 8)"),
-        ("whole.npy", "codes.npz", "holds int64"),
+        ("whole.npy", "codes.npz", "holds int64 from 0 to 4095"),
+        ("floats.npy", "codes.npz", "outside [0.0, 1.0]"),
         ("objects.npy", "codes.npz", "cannot be read as an array"),
     ],
 )
 def test_what_cannot_be_encoded_is_refused_and_nothing_is_left(digits, tmp_path, monkeypatch, data, out, said_of_it):
     np.save(tmp_path / "odd.npy", np.zeros((3, 7, 9), np.float32))
-    np.save(tmp_path / "whole.npy", np.zeros((3, 8, 8), np.int64))
+    np.save(tmp_path / "whole.npy", np.full((3, 8, 8), 4095) * np.eye(8, dtype=np.int64))
+    np.save(tmp_path / "floats.npy", np.full((3, 8, 8), 200.0))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())

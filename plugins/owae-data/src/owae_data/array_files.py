@@ -15,8 +15,21 @@ from owae_data.base import LARGE
 # What the arrays of a .npz are usually called, the likeliest first, in any case.
 IMAGES = ("x", "images", "data", "x_train", "train_images", "images_train", "features")
 LABELS = ("y", "labels", "label", "targets", "target", "y_train", "train_labels", "labels_train")
-TEST_IMAGES = ("x_test", "test_images", "images_test", "test_data", "data_test")
-TEST_LABELS = ("y_test", "test_labels", "labels_test", "test_targets", "targets_test")
+TEST_IMAGES = (
+    *("x_test", "test_images", "images_test", "test_data", "data_test"),
+    *("x_val", "x_valid", "val_images", "images_val", "val_data", "data_val"),  # where nothing else is for testing
+)
+TEST_LABELS = (
+    "y_test",
+    "test_labels",
+    "labels_test",
+    "test_targets",
+    "targets_test",
+    "y_val",
+    "y_valid",
+    "val_labels",
+    "labels_val",
+)
 
 MAPPABLE = frozenset(map(np.dtype, ("?", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")))  # what torch can gather rows of
 

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from owae.errors import DataError
 from owae_data.array_files import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS, ArrayFile, open_arrays
-from owae_data.base import Fraction, StoredSource, ValueRange
+from owae_data.base import Fraction, StoredSource, ValueRange, units
 from owae_data.layouts import Layout, channel_axis, channels_first
-from owae_data.scales import KINDS, Scale, blocks, finite_range, scale_for
+from owae_data.scales import KINDS, Linear, Scale, blocks, finite_range, scale_for
 from owae_data.splits import hold_out
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ class Arrays(StoredSource):
     """Images or vectors from NumPy files: (N, H, W), (N, C, H, W), (N, H, W, C) or (N, D).
 
     Bytes, booleans and whole numbers within 0…255 become bytes; floats become float32. NaN and infinities are left in the data,
-    for the training step to find and name. Files of Python objects are refused.
+    for the training step to find and name. Files of Python objects are refused. Where floats are rescaled, the run keeps by what (`units`):
+    a user's own arrays are then read alike, and arrays that a run writes are in the file's units again.
 
     Args:
         path: The file of the train split, or of both.
@@ -93,6 +94,8 @@ class Arrays(StoredSource):
         else:
             stored = channels_first(part.convert(scale), axis).contiguous()
             super().__init__(stored, labels=part.labels, value_range=scale.value_range)
+        if isinstance(scale, Linear):
+            self.units = units(scale.source, scale.value_range)
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ def _test_label_key(file: ArrayFile, train_key: str | None, *, same_file: bool) 
 
 def _test_names(key: str) -> tuple[str, ...]:
     key = key.lower()
-    return (key.replace("train", "test"),) if "train" in key else (f"{key}_test", f"test_{key}")
+    return tuple(key.replace("train", part) for part in ("test", "val")) if "train" in key else (f"{key}_test", f"test_{key}")
 
 
 def _common_scale(train: _Part, test: _Part, wanted: tuple[float, float], rescale: bool, level: int) -> Scale:

@@ -36,6 +36,12 @@ def apart(low: float, high: float) -> tuple[float, float]:
     return low, high if low < high else low + max(1.0, abs(low) / 1000)
 
 
+def units(source: tuple[float, float], target: tuple[float, float]) -> dict[str, list[Any]] | None:
+    """What `DataSource.units` says of numbers of which one range was mapped linearly on another; None where nothing changed."""
+    scale = (source[1] - source[0]) / (target[1] - target[0])
+    return None if source == target else {"names": [], "shift": [source[0] - target[0] * scale], "scale": [scale]}
+
+
 ValueRange = Annotated[tuple[float, float], AfterValidator(_ascending)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Extent = tuple[PositiveInt, PositiveInt]  # height, width

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from owae.errors import DataError
-from owae_data.base import Extent, Fraction, StoredSource, ValueRange
+from owae_data.base import Extent, Fraction, StoredSource, ValueRange, units
 from owae_data.cache import ArrayCache, data_root, fingerprint
 from owae_data.layouts import Layout
 from owae_data.picture_sets import Pictures, decode, picture_names, report
@@ -111,7 +111,10 @@ class ImageFolder(ReadsPictures, StoredSource):
         if not len(own):
             raise DataError(f"{folder}: no picture of the {split} split can be read")
         own_labels = None if labels is None else labels[own]
-        examples = self._album.examples if rasters is None else rasters.scaled(rows["train"], value_range, source_range)
+        level = logging.WARNING if split == "train" else logging.DEBUG  # both splits are opened as a rule; once is enough
+        source = None if rasters is None else rasters.source(rows["train"], source_range, level)
+        examples = self._album.examples if rasters is None else rasters.scaled(source, value_range)
+        self.units = None if source is None else units(source, value_range)
         super().__init__(examples, rows=good[own], labels=own_labels, value_range=value_range)
         self.class_names = None if labels is None else classes
         self._folder, self._names = folder, [found[row] for row in own.tolist()]

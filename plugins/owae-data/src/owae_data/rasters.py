@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from owae.errors import DataError
+from owae.interfaces import Shape
 from owae_data.base import apart
 from owae_data.layouts import Layout, channel_axis, channels_first
 from owae_data.pictures import MODES, Form, regular
@@ -40,7 +41,7 @@ def is_raster(path: Path) -> bool:
     try:
         import tifffile
 
-        with tifffile.TiffFile(path) as file:
+        with tifffile.TiffFile(regular(path)) as file:
             page, series = file.pages.first, file.series[0]
             dtype, planes = np.dtype(page.dtype or "V1"), int(np.prod([n for n, axis in _sizes(series) if axis not in "YX"]))
     except ImportError:
@@ -120,20 +121,25 @@ class Rasters:
     broken: dict[str, str]
     whole: tuple[float, float] | None
 
-    def scaled(
-        self, train: Int[Tensor, " n"], value_range: tuple[float, float], source_range: tuple[float, float] | None
-    ) -> Shaped[Tensor, "N C H W"]:
-        """Brings the values into a range: bytes, where they are that and stay so, or 32-bit floats.
+    def source(
+        self, train: Int[Tensor, " n"], said: tuple[float, float] | None, level: int = logging.WARNING
+    ) -> tuple[float, float] | None:
+        """Returns the values that are brought into a range, by the rules above; None where they are bytes and stay so.
 
         Args:
             train: Which pictures decide on the range of floats.
-            value_range: Where values are brought.
-            source_range: What is brought there; None for the rules above.
+            said: What the user says it is.
+            level: Of the log line that says what was measured.
         """
-        if source_range is None and self.whole == (0.0, 255.0):
+        if said is None and self.whole == (0.0, 255.0):
+            return None
+        return said or self.whole or _float_range(self.examples[train], self.place, level)
+
+    def scaled(self, source: tuple[float, float] | None, value_range: tuple[float, float]) -> Shaped[Tensor, "N C H W"]:
+        """Brings values from the range of `source` into another, as 32-bit floats; bytes stay bytes without one."""
+        if source is None:
             return self.examples.to(torch.uint8)
-        low, high = source_range or self.whole or _float_range(self.examples[train], self.place)
-        start, end = value_range
+        (low, high), (start, end) = source, value_range
         scaled = (self.examples.double() - low).mul_((end - start) / (high - low)).add_(start).float()
         return scaled.clamp_(start, end)
 
@@ -174,13 +180,37 @@ def read_rasters(folder: Path, names: Sequence[str], form: Form, layout: Layout)
     return Rasters(str(folder), torch.cat(read), files, broken, _whole_range(folder / files[0]))
 
 
-def _float_range(examples: Tensor, place: str) -> tuple[float, float]:
+def own_raster(path: Path, form: Form, shape: Shape, layout: Layout) -> tuple[Shaped[Tensor, "*x"], tuple[float, float] | None]:
+    """Reads a user's own file as the pictures of a set were read that have this form and shape; another size is resized to theirs.
+
+    Returns:
+        Bytes, or other numbers as float64, as the file has them; and the range of its type, if that is of whole numbers.
+
+    Raises:
+        DataError: It cannot be read, holds several pictures or values that are not finite, or has other channels.
+    """
+    try:
+        images = _formed(_read(path, layout), form)
+        if not images.isfinite().all():
+            raise ValueError("it holds values that are not finite")
+        whole = _whole_range(path)
+        if len(images) != 1 or images.shape[1] != shape[0]:
+            raise ValueError(f"it holds {tuple(images.shape)} (pictures, channels, height, width), the model takes {tuple(shape)}")
+    except Exception as error:  # a damaged file can fail anywhere
+        raise DataError(f"{path} cannot be read as a picture: {str(error) or type(error).__name__}") from error
+    if images.shape[1:] != shape:
+        size = (shape[1], shape[2])
+        log.warning("%s is %dx%d (height x width) and was resized to the model's %dx%d", path, *images.shape[2:], *size)
+        images = _formed(images, Form(size=size))
+    return images[0] if whole == (0.0, 255.0) else images[0].double(), whole
+
+
+def _float_range(examples: Tensor, place: str, level: int) -> tuple[float, float]:
     low, high = float(examples.min()), float(examples.max())
     if low >= 0 and high <= 1:
         return 0.0, 1.0
-    log.warning(
-        "%s: [%g, %g], the range of the training pictures, is mapped on value_range; source_range says another", place, low, high
-    )
+    text = "%s: [%g, %g], the range of the training pictures, is mapped on value_range; source_range says another"
+    log.log(level, text, place, low, high)
     return apart(low, high)
 
 

@@ -1,8 +1,11 @@
-"""Tells by their names which folders of a set of pictures are its splits.
+"""Tells by their names which folders of a set of pictures, or files of a table or of shards, are its splits.
 
 The usual names are these, in any case: train, training; val, valid, validation, dev; test, testing. Whoever has a folder for training
 and one of the others has splits. What is like that by half (one of them alone, `train2017`, `Test_images`, `trian`, splits below the
 classes) could be split or classes; taken for classes it would be trained on its own test examples, so it is refused.
+
+Files are split by the first word of their name (`train-00000-of-00002.parquet`) or the name of their folder. Files of which some are named
+like splits and the rest are not, or by half (`my_train.csv`, `train2017.tar`), are refused too, unless each is named in the config.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import difflib
 import logging
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +78,46 @@ def find_splits(folder: Path, names: list[str]) -> dict[Literal["train", "test"]
             "%s: %d pictures outside %s are passed over: %s", folder, count, _listed(list(chosen.values())), _listed(others)
         )
     return chosen
+
+
+def split_files(paths: Sequence[Path], place: str, *, named: bool = False) -> dict[Literal["train", "test"], list[Path]] | None:
+    """Returns which files are for training and which for testing, or None where they are one set, of which examples are to be held out.
+
+    Files for validation are for testing where none are; others are passed over, with a warning.
+
+    Args:
+        paths: The files, in order.
+        place: What messages call them.
+        named: Whether the user has named each of them; those of a folder or a pattern are refused where they are like splits by half.
+
+    Raises:
+        DataError: They are.
+    """
+    roles: dict[Role | None, list[Path]] = defaultdict(list)
+    for path in paths:
+        roles[split_role(re.split(r"[-_.]", path.name)[0]) or split_role(path.parent.name)].append(path)
+    tests = roles["test"] or roles["validation"]
+    if roles["train"] and tests:
+        unused = [path.name for path in paths if path not in tests and path not in roles["train"]]
+        if unused:
+            text = "%d files are passed over, being neither for training nor for testing: %s"
+            log.warning(text, len(unused), ", ".join(unused[:10]))
+        return {"train": roles["train"], "test": tests}
+    if not named and len({_likely_role(path.name) or split_role(path.parent.name) for path in paths}) > 1:
+        listed = _listed(sorted(path.name for path in paths)[:10])
+        raise DataError(
+            f"{place} has files {listed}: splits or one set? For splits begin their names with train and test or val, or give test_path; "
+            "a path that names those that are meant takes them alone"
+        )
+    return None
+
+
+def _likely_role(name: str) -> str | None:
+    """What a file may be for, by the words of its name; "?" where it could be several things, None for nothing."""
+    for word in re.findall(r"[^\W\d_]+", name.casefold()):
+        if _is_near_word(word):
+            return split_role(word) or split_role(re.sub(f"({_ENDINGS})$", "", word)) or "?"
+    return None
 
 
 def split_role(name: str) -> Role | None:

@@ -25,18 +25,23 @@ def evaluate(
     m = len(left) - n
     of_x, slope = kernel.evaluate(points.between(slice(0, n), slice(0, n + m)), slopes=graded > 0)
     of_y, slope_y = kernel.evaluate(points.between(slice(n, n + m), slice(n, n + m)), slopes=graded > n)
-    by_column = torch.cat([left.new_full((n,), weights.x.within), left.new_full((m,), -weights.x.across)])
-    witness_x = torch.mv(of_x, by_column).sub_(_own(kernel, weights.x))
-    witness_y = of_y.sum(1).mul_(weights.y.within).sub_(of_x[:, n:].sum(0), alpha=weights.y.across).sub_(_own(kernel, weights.y))
-    value = weights.x.scale * witness_x.sum() + weights.y.scale * witness_y.sum()
+    by_column = left.new_full((n + m, 1), weights.x.within)
+    by_column[n:] = -weights.x.across
+    value = torch.mm(of_x, by_column).sum().mul_(weights.x.scale)
+    if m:
+        witness_y = of_y.sum(1).mul_(weights.y.within).sub_(of_x[:, n:].sum(0), alpha=weights.y.across)
+        value.add_(witness_y.sum(), alpha=weights.y.scale)
+    value.sub_(_own(kernel, weights.x, n) + _own(kernel, weights.y, m))
     affine = left[:, :-1]  # (z, 1)
-    sums = left.new_empty(graded, affine.shape[1])
-    if slope is not None:
-        torch.mm(slope.mul_(by_column), affine, out=sums[:n])
-        if slope_y is not None:
-            torch.mm(slope[:, n:].T, affine[:n], out=sums[n:])
-            sums[n:].addmm_(slope_y, affine[n:], alpha=weights.y.within * weights.y.scale / weights.x.scale)
-    return value, combine(points, sums, weights)
+    if slope is None:
+        return value, left.new_empty(0, affine.shape[1] - 1)
+    # Products of few rows, for those of few columns take four times as long in few dimensions.
+    sums = torch.mm((affine * by_column).T.contiguous(), slope.T)
+    if slope_y is not None:
+        of_own = affine[n:] * (weights.y.within * weights.y.scale / weights.x.scale)
+        of_others = affine[:n] * -weights.x.across
+        sums = torch.cat([sums, torch.mm(of_others.T.contiguous(), slope[:, n:]) + torch.mm(of_own.T.contiguous(), slope_y)], 1)
+    return value, combine(points, sums.T, weights)
 
 
 def combine(points: Points, sums: Float[Tensor, "graded e"], weights: Weights) -> Float[Tensor, "graded d"]:
@@ -45,6 +50,6 @@ def combine(points: Points, sums: Float[Tensor, "graded e"], weights: Weights) -
     return (z * sums[:, -1:]).sub_(sums[:, :-1]).mul_(4 * weights.x.scale)
 
 
-def _own(kernel: Kernel, side: Side) -> float:
-    """Returns what the pair of a point with itself adds to a row that should have left it out."""
-    return 0.0 if side.diagonal else side.within * kernel.at_zero
+def _own(kernel: Kernel, side: Side, count: int) -> float:
+    """Returns what the pairs of points with themselves add to a sum that should have left them out."""
+    return 0.0 if side.diagonal else side.scale * side.within * count * kernel.at_zero

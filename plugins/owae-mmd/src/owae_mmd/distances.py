@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from owae_mmd.kernels import Kernel
 
@@ -32,16 +33,16 @@ class Points:
     """Points `z` (N, d) made ready: `left[i] · right[j] = ‖z_i − z_j‖²` with `left = (z, 1, ‖z‖²)` and `right = (−2z, ‖z‖², 1)`.
 
     Attributes:
-        left, right: The factors, (N, d + 2).
+        left, right: The factors, (N, d + 2); `right` is `left` where nothing is multiplied out.
         direct: Whether distances are summed from differences instead of multiplied out.
-        floor: Squared distances up to this scalar are no more than rounding and count as 0; None where nothing depends on it.
+        rounded: Whether squared distances that are no more than the rounding of their points count as 0, for a kernel with a kink.
         mended: Whether `between` multiplies out and mends the near pairs, whatever `direct` says.
     """
 
     left: Tensor
     right: Tensor
     direct: bool
-    floor: Tensor | None
+    rounded: bool
     mended: bool
 
     @property
@@ -53,51 +54,53 @@ class Points:
         """Squared distances between two runs of points, without a graph; 0 for a point and itself."""
         left, right = self.left[rows], self.right[columns]
         if not self.mended or not len(left):
-            return squared_distances(left, right, self.direct, self.floor)
+            return squared_distances(left, right, self.direct, self.rounded)
         u = left @ right.T
         own = u.diagonal(rows.start - columns.start).fill_(torch.inf)
         near = (left[:, -1].amax() + right[:, -2].amax()) / NEAR
         if u.amin() <= near:
             i, j = (u <= near).nonzero(as_tuple=True)
             if len(i) * MANY > u.numel():
-                return squared_distances(left, right, True, self._least)
+                return squared_distances(left, self.left[columns], True, self.rounded)
             exact = (self.coordinates[rows][i] - self.coordinates[columns][j]).square_().sum(1)
-            u[i, j] = torch.where(exact > self._least, exact, 0.0)
+            u[i, j] = torch.where(exact > _rounding(left, True)[i, 0], exact, 0.0)
         own.zero_()
         return u
-
-    @property
-    def _least(self) -> Tensor:
-        """The floor of exact distances."""
-        return self.left[:, -1].amax() * torch.finfo(self.left.dtype).eps ** 2
 
 
 def prepare(kernel: Kernel, z: Float[Tensor, "N d"]) -> Points:
     """Makes points ready, and decides how their distances are taken for this kernel."""
-    squares = z.square().sum(1, keepdim=True)
-    ones = torch.ones_like(squares)
     d = z.shape[1]
-    largest = squares.detach().amax()
-    if kernel.smooth:
-        direct = d <= ALWAYS_DIRECT or not largest.item() <= TOLERANCE * min(kernel.scales)
-        floor = None
-    else:
-        direct = d <= DIRECT_FOR_KINKS
-        epsilon = torch.finfo(z.dtype).eps
-        floor = largest * (epsilon**2 if direct else 8 * epsilon)
+    if kernel.smooth and d <= ALWAYS_DIRECT:
+        factor = functional.pad(z, (0, 2), value=1.0)
+        return Points(factor, factor, True, rounded=False, mended=False)
+    squares = z.square().sum(1, keepdim=True)
+    direct = not squares.detach().amax().item() <= TOLERANCE * min(kernel.scales) if kernel.smooth else d <= DIRECT_FOR_KINKS
     mended = not kernel.smooth and d > ALWAYS_DIRECT and z.device.type == "cpu"
-    return Points(torch.cat([z, ones, squares], 1), torch.cat([-2 * z, squares, ones], 1), direct, floor, mended)
+    ones = torch.ones_like(squares)
+    left = torch.cat([z, ones, squares], 1)
+    right = left if direct and not mended else torch.cat([-2 * z, squares, ones], 1)
+    return Points(left, right, direct, not kernel.smooth, mended)
 
 
-def squared_distances(
-    left: Float[Tensor, "n e"], right: Float[Tensor, "m e"], direct: bool, floor: Float[Tensor, ""] | None
-) -> Float[Tensor, "n m"]:
-    """`‖a − b‖²` between two sets of rows of one `Points`; differentiable, with derivative 0 between equal points."""
-    # The points are recovered from the factors; halving is exact.
-    u = _from_differences(left[:, :-2], right[:, :-2] / -2) if direct else left @ right.T
-    if floor is not None:
-        return torch.where(u > floor, u, 0.0)
+def squared_distances(left: Float[Tensor, "n e"], right: Float[Tensor, "m e"], direct: bool, rounded: bool) -> Float[Tensor, "n m"]:
+    """`‖a − b‖²` between two sets of rows of one `Points`; differentiable, with derivative 0 between equal points.
+
+    Args:
+        left: Rows of `Points.left`.
+        right: Rows of `Points.right` or, where `direct`, of `Points.left`.
+        direct, rounded: As of `Points`.
+    """
+    u = _from_differences(left[:, :-2], right[:, :-2]) if direct else left @ right.T
+    if rounded:
+        return torch.where(u > _rounding(left, direct), u, 0.0)
     return u if direct else u.clamp_min(0)
+
+
+def _rounding(left: Float[Tensor, "n e"], direct: bool) -> Float[Tensor, "n 1"]:
+    """What squared distances of a row's point err by; of the near ones, which alone are that small, their other point is as far out."""
+    epsilon = torch.finfo(left.dtype).eps
+    return left[:, -1:].detach() * (epsilon**2 if direct else 8 * epsilon)
 
 
 def _from_differences(a: Tensor, b: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from owae.errors import PluginError
 from owae.streams import quiet_stdout
 from owae_mmd.compilers import cpp_compiler
 from owae_mmd.kernels import Kernel, RationalQuadratic
-from owae_mmd.pairs import Gradients, Side, Weights, with_gradients
+from owae_mmd.pairs import Side, Weights, with_gradients
 
 log = logging.getLogger(__name__)
 
@@ -36,21 +36,21 @@ def obstacle() -> str:
 
 
 def evaluate(
-    kernel: Kernel, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], weights: Weights, needed: tuple[bool, bool]
-) -> tuple[Float[Tensor, ""], Gradients]:
-    """`V` and its gradients in one pass.
+    kernel: Kernel, z: Float[Tensor, "N d"], n: int, weights: Weights, graded: int
+) -> tuple[Float[Tensor, ""], Float[Tensor, "graded d"]]:
+    """`V` of the first `n` points against the others, and its gradient in the first `graded`.
 
     Raises:
         PluginError: pykeops or a C++ compiler is missing, or KeOps failed.
     """
     if reason := obstacle():
         raise PluginError(f'backend "keops": {reason}; {INSTEAD}')
-    z = torch.cat([x, y])
+    x, y = z[:n], z[n:]
     value_x, gradient_x = _rows(kernel, x, z, _by_column(x, y, weights.x.within, -weights.x.across), weights.x)
     if not len(y):
-        return value_x, (gradient_x if needed[0] else None, None)
+        return value_x, gradient_x[:graded]
     value_y, gradient_y = _rows(kernel, y, z, _by_column(x, y, -weights.y.across, weights.y.within), weights.y)
-    return value_x + value_y, (gradient_x if needed[0] else None, gradient_y if needed[1] else None)
+    return value_x + value_y, torch.cat([gradient_x, gradient_y])[:graded]
 
 
 pair_sum = with_gradients(evaluate)

@@ -84,8 +84,6 @@ class MMD(Divergence):
 
     def forward(self, x: Float[Tensor, "n *z"], y: Float[Tensor, "m *z"]) -> Float[Tensor, ""]:
         x, y = x.flatten(1), y.flatten(1)
-        centre = (x.detach().sum(0) + y.detach().sum(0)) / (len(x) + len(y))
-        x, y = x - centre, y - centre
         weigh = pairs.biased if self.estimator == "biased" else pairs.unbiased
         return self._pairs(x, y, weigh(len(x), len(y)), self._unit(x, y))
 
@@ -98,7 +96,7 @@ class MMD(Divergence):
         d = x.shape[1]
         own = closed_form.standard_normal(self._kernel, d).self_mean
         with full_precision(x.device):
-            within = self._pairs(x - x.detach().mean(0), x.new_zeros(0, d), pairs.unbiased(len(x), 0), (2 * d) ** -0.5)
+            within = self._pairs(x, x.new_zeros(0, d), pairs.unbiased(len(x), 0), (2 * d) ** -0.5)
             return within + (own - 2 * closed_form.mean_embedding(self._kernel, x)) * (2 * d) ** self._kernel.degree
 
     def _pairs(self, x: Tensor, y: Tensor, weights: pairs.Weights, unit: float) -> Tensor:
@@ -107,7 +105,7 @@ class MMD(Divergence):
         if message not in self._said:
             self._said.add(message)
             log.info("%s", message)
-        value = backends.PAIR_SUMS[name](self._kernel, x * unit, y * unit, weights)
+        value = backends.PAIR_SUMS[name](self._kernel, x, y, weights, unit)
         return value * unit ** (-2 * self._kernel.degree) if self._kernel.degree else value
 
     def _unit(self, x: Tensor, y: Tensor) -> float:

@@ -44,12 +44,12 @@ class Weights:
     y: Side
 
 
-Gradients = tuple[Tensor | None, Tensor | None]
-PairSum = Callable[[Kernel, Tensor, Tensor, Weights], Tensor]
-"""`V` of `x` (n, d) and `y` (m, d), differentiable in both."""
+PairSum = Callable[[Kernel, Tensor, Tensor, Weights, float], Tensor]
+"""`V` of `x` (n, d) and `y` (m, d), both multiplied by the unit, differentiable in both."""
 
-Evaluation = Callable[[Kernel, Tensor, Tensor, Weights, tuple[bool, bool]], tuple[Tensor, Gradients]]
-"""`V` and its gradients in `x` and in `y`, those that are asked for, in one pass and without a graph."""
+Evaluation = Callable[[Kernel, Tensor, int, Weights, int], tuple[Tensor, Tensor]]
+"""`V` of the first `n` of all points (N, d) against the others, and its gradient in the first `graded`, which are none, those `n` or
+all: (graded, d). In one pass and without a graph."""
 
 
 def unbiased(n: int, m: int) -> Weights:
@@ -76,11 +76,22 @@ def _side(size: int, other: int, leave_out: bool) -> Side:
     return Side(1 / (size * partners * other), float(other), float(partners), not leave_out)
 
 
+def origin(x: Tensor, y: Tensor) -> Tensor:
+    """Where coordinates are best counted from: the mean of the sample that is differentiated.
+
+    No kernel depends on it, but rounding does. A gradient sums differences of points, most of them of its own sample: for a tight
+    sample far from the other they would be lost in coordinates counted from anywhere else.
+    """
+    return (y if y.requires_grad and not x.requires_grad else x).detach().mean(0)
+
+
 def with_gradients(evaluation: Evaluation) -> PairSum:
     """Makes a differentiable pair sum of a function that computes gradients along with the value."""
 
-    def pair_sum(kernel: Kernel, x: Tensor, y: Tensor, weights: Weights) -> Tensor:
-        return _Evaluated.apply(x, y, kernel, weights, evaluation)  # pyright: ignore[reportReturnType] # apply is untyped
+    def pair_sum(kernel: Kernel, x: Tensor, y: Tensor, weights: Weights, unit: float) -> Tensor:
+        if y.requires_grad and not x.requires_grad:
+            x, y, weights = y, x, Weights(weights.y, weights.x)
+        return _Evaluated.apply(x, y, kernel, weights, unit, evaluation)  # pyright: ignore[reportReturnType] # apply is untyped
 
     return pair_sum
 
@@ -89,13 +100,18 @@ class _Evaluated(torch.autograd.Function):
     """Computes gradients in the forward pass, so nothing of size n² is kept. A second derivative is refused."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, kernel: Kernel, weights: Weights, evaluation: Evaluation) -> Tensor:
-        needed = (ctx.needs_input_grad[0], ctx.needs_input_grad[1])
-        value, gradients = evaluation(kernel, x, y, weights, needed)
-        ctx.save_for_backward(*gradients)
+    def forward(ctx, x: Tensor, y: Tensor, kernel: Kernel, weights: Weights, unit: float, evaluation: Evaluation) -> Tensor:
+        z = torch.cat([x, y]).sub_(origin(x, y)).mul_(unit)
+        of_x, of_y, *_ = ctx.needs_input_grad
+        value, gradient = evaluation(kernel, z, len(x), weights, (len(z) if of_y else len(x)) if of_x else 0)
+        ctx.save_for_backward(gradient)
+        ctx.rows, ctx.unit, ctx.both = len(x), unit, of_y
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride] # one output
-        return *(None if saved is None else gradient * saved for saved in ctx.saved_tensors), None, None, None
+        (saved,) = ctx.saved_tensors
+        slopes = saved * (gradient * ctx.unit)
+        of_x, of_y = (slopes[: ctx.rows], slopes[ctx.rows :]) if ctx.both else (slopes, None)
+        return of_x, of_y, None, None, None, None

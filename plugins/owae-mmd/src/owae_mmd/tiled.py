@@ -25,7 +25,7 @@ from owae_mmd import block
 from owae_mmd.compilers import obstacle
 from owae_mmd.distances import Points, exact_products, prepare, squared_distances
 from owae_mmd.kernels import Kernel
-from owae_mmd.pairs import Gradients, Weights, with_gradients
+from owae_mmd.pairs import Weights, with_gradients
 
 
 class Sizes(NamedTuple):
@@ -52,21 +52,13 @@ def compiles_for(count: int, device: torch.device) -> bool:
 
 
 def evaluate(
-    kernel: Kernel, x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], weights: Weights, needed: tuple[bool, bool]
-) -> tuple[Float[Tensor, ""], Gradients]:
-    """`V` and its gradients in one pass."""
-    if needed == (False, True):
-        value, (by_y, _) = evaluate(kernel, y, x, Weights(weights.y, weights.x), (True, False))
-        return value, (None, by_y)
-    n, count = len(x), len(x) + len(y)
-    graded = (count if needed[1] else n) if needed[0] else 0
-    points = prepare(kernel, torch.cat([x, y]))
+    kernel: Kernel, z: Float[Tensor, "N d"], n: int, weights: Weights, graded: int
+) -> tuple[Float[Tensor, ""], Float[Tensor, "graded d"]]:
+    """`V` of the first `n` points against the others, and its gradient in the first `graded`."""
+    points = prepare(kernel, z)
     with exact_products():
-        method = block.evaluate if count <= sizes(x.device).one_block else sum_tiles
-        value, gradient = method(kernel, points, n, weights, graded)
-    if not needed[0]:
-        return value, (None, None)
-    return value, (gradient[:n], gradient[n:] if needed[1] else None)
+        method = block.evaluate if len(z) <= sizes(z.device).one_block else sum_tiles
+        return method(kernel, points, n, weights, graded)
 
 
 pair_sum = with_gradients(evaluate)
@@ -94,7 +86,7 @@ def sum_tiles(
                 if points.mended:
                     by_row, by_column, slope = _compiled_sums(kernel, points.between(rows, columns), *weighted, slopes)
                 else:
-                    pairs = (points.direct, points.floor, left[rows], right[columns])
+                    pairs = (points.direct, points.rounded, left[rows], right[columns])
                     by_row, by_column, slope = _compiled_tile(kernel, *pairs, *weighted, slopes)
         witness[rows] += by_row
         witness[columns] += by_column
@@ -119,7 +111,7 @@ def mmd_sums(
 def mmd_tile(
     kernel: Kernel,
     direct: bool,
-    floor: Tensor | None,
+    rounded: bool,
     left: Tensor,
     right: Tensor,
     by_row: Tensor,
@@ -128,7 +120,7 @@ def mmd_tile(
     slopes: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Returns the same for a tile's points: compiled, distances and kernel are one pass."""
-    return mmd_sums(kernel, squared_distances(left, right, direct, floor), by_row, by_column, by_slope, slopes)
+    return mmd_sums(kernel, squared_distances(left, right, direct, rounded), by_row, by_column, by_slope, slopes)
 
 
 _compiled_tile, _compiled_sums = compiled(mmd_tile, dynamic=True), compiled(mmd_sums, dynamic=True)

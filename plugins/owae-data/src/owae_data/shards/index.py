@@ -50,13 +50,13 @@ class Index:
 
 
 def tar_files(path: Path) -> list[Path]:
-    """Lists the tar files that a path stands for: a folder's, a file, `*` and `?`, or a range of numbers as `{000..099}`; in order.
+    """Lists the tar files that a path stands for, in order: a folder's and those below, a file, `*` and `?`, or a range as `{000..099}`.
 
     Raises:
         DataError: There is none, or one of a range is missing.
     """
     if path.is_dir():
-        found = sorted(path.glob("*.tar"))
+        found = sorted(one for one in path.rglob("*.tar") if not one.name.startswith("."))
     elif ranges := re.search(r"\{(\d+)\.\.(\d+)\}", str(path)):
         first, last = ranges.groups()
         before, after = str(path)[: ranges.start()], str(path)[ranges.end() :]

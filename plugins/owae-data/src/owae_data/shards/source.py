@@ -20,6 +20,7 @@ from owae_data.base import Extent, Fraction, ValueRange
 from owae_data.cache import data_root, writable_root
 from owae_data.pictures import Form, ReadsPictures, read
 from owae_data.shards.index import BROKEN, NONE, Index, indexed, tar_files
+from owae_data.split_folders import split_files
 from owae_data.splits import hold_out
 
 OPEN = 32  # files that are kept open
@@ -36,15 +37,16 @@ class Shards(ReadsPictures, DataSource):
     source's, and a run goes on exactly. Memory holds the index, 52 bytes a picture. `train.workers` reads ahead.
 
     Args:
-        path: A folder of `.tar` files, one file, a pattern (`*`), or a range as `faces-{000..099}.tar`; the train split, or both.
-        test_path: The same of the test split; by default a part of `path` is held out.
+        path: A folder of `.tar` files, one file, a pattern (`*`), or a range as `faces-{000..099}.tar`; the train split, or both, told by
+            names as `train-000.tar` and `test-000.tar`, or `train/000.tar`.
+        test_path: The same of the test split; where neither that nor names tell, a part is held out.
         image: The ending of pictures' names, after the first dot; any that is a picture's unless given.
         labels: The ending of the members that hold labels, a whole number as text; false for none.
         channels: 1 for grey, 3 for RGB; by default 1 if all pictures are grey, else 3.
         size: Height and width to resize to, antialiased; by default their own, which must agree.
         crop: Height and width of the middle part to keep before resizing.
         background: What shows through where pictures are transparent.
-        holdout: The share to hold out for testing, where there is no `test_path`.
+        holdout: The share to hold out for testing, where no files are for that.
         skip_broken: Leave pictures that cannot be read out, with a warning, instead of refusing them.
         value_range: What black and white stand for.
     """
@@ -69,14 +71,16 @@ class Shards(ReadsPictures, DataSource):
         value_range: ValueRange = (0.0, 1.0),
     ) -> None:
         root = writable_root(data_root())
-        parts = {"train": _Part(path, root, image, labels or None, skip_broken)}
+        files = {"train": tar_files(path.expanduser())}
         if test_path is not None:
-            parts["test"] = _Part(test_path, root, image, labels or None, skip_broken)
+            files["test"] = tar_files(test_path.expanduser())
+        files = files if test_path is not None else split_files(files["train"], str(path)) or files
+        parts = {part: _Part(path, paths, root, image, labels or None, skip_broken) for part, paths in files.items()}
         own = parts.get(split, parts["train"])
         self._index, rows = own.index, own.good
         found = own.index.column("label")[rows]
         given = None if (found == NONE).all() else torch.from_numpy(found.copy())
-        if test_path is None:
+        if "test" not in parts:
             chosen = hold_out(len(rows), holdout, given)[split]
             rows, given = rows[chosen.numpy()], None if given is None else given[chosen]
         self._rows, self.labels = rows, given
@@ -132,8 +136,8 @@ class Shards(ReadsPictures, DataSource):
 class _Part:
     """The pictures of some tar files: the index, and the rows of those that can be read."""
 
-    def __init__(self, path: Path, root: Path, image: str | None, label: str | None, skip_broken: bool) -> None:
-        self.index: Index = indexed(tar_files(path.expanduser()), root, image, label)
+    def __init__(self, path: Path, files: list[Path], root: Path, image: str | None, label: str | None, skip_broken: bool) -> None:
+        self.index: Index = indexed(files, root, image, label)
         heights = self.index.column("height")
         self.good = np.flatnonzero(heights != BROKEN)
         broken = len(heights) - len(self.good)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
-import logging
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from owae.errors import DataError, suggestion
-from owae_data.split_folders import split_role
+from owae_data.split_folders import split_files
 
 SUFFIXES = {
     ".parquet": "parquet",
@@ -26,8 +24,6 @@ SUFFIXES = {
     ".tsv": "csv",
 }
 WANTED = "Parquet (.parquet), Arrow (.arrow, .feather) and CSV (.csv, .tsv, also .gz)"
-
-log = logging.getLogger(__name__)
 
 
 def arrow() -> Any:
@@ -171,7 +167,7 @@ def find_shards(path: Path | Sequence[Path], test_path: Path | Sequence[Path] | 
         test_path: The same of the test split.
 
     Raises:
-        DataError: There are none, or they are no tables.
+        DataError: There are none, they are no tables, or their names are like those of splits by half.
     """
     files = _files(path)
     if test_path is not None:
@@ -180,21 +176,11 @@ def find_shards(path: Path | Sequence[Path], test_path: Path | Sequence[Path] | 
         if both:
             raise DataError(f"{both[0]} is both in path and in test_path; a test example must be no training example")
         return Shards(tuple(files), tuple(tests))
-    roles: dict[str | None, list[TableFile]] = defaultdict(list)
-    for file in files:
-        roles[_role(file.path)].append(file)
-    tests = roles["test"] or roles["validation"]
-    if not roles["train"] or not tests:
+    parts = split_files([file.path for file in files], str(path), named=not isinstance(path, Path))
+    if parts is None:
         return Shards(tuple(files), ())
-    unused = [file.path.name for file in files if file not in tests and file not in roles["train"]]
-    if unused:
-        log.warning("%d files are passed over, being neither for training nor for testing: %s", len(unused), ", ".join(unused[:10]))
-    return Shards(tuple(roles["train"]), tuple(tests))
-
-
-def _role(path: Path) -> str | None:
-    """What a file is for, by the first word of its name or the name of its folder."""
-    return split_role(re.split(r"[-_.]", path.name)[0]) or split_role(path.parent.name)
+    by_path = {file.path: file for file in files}
+    return Shards(*(tuple(by_path[one] for one in parts[split]) for split in ("train", "test")))
 
 
 def _files(path: Path | Sequence[Path]) -> list[TableFile]:

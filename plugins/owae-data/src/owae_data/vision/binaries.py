@@ -75,6 +75,8 @@ def cifar(local: LocalFile, names: Sequence[str], first: int, names_of_classes: 
         raise local.error(f"cannot be read ({error})") from error
     records = np.concatenate(data).reshape(-1, length)
     images, labels = records[:, first:].reshape(-1, 3, 32, 32), records[:, first - 1]
+    if labels.max() >= (classes := {1: 10, 2: 100}[first]):
+        raise local.error(f"has a picture of class {labels.max()}; classes are numbered from 0 to {classes - 1}")
     return Labelled(Decoder(images.shape, lambda: [images]), labels.astype(np.int64), _classes(local, names_of_classes))
 
 
@@ -100,6 +102,8 @@ def stl10(local: LocalFile, parts: Sequence[str], fold: int | None = None) -> La
             given = np.zeros(0, np.uint8) if part == "unlabeled" else np.frombuffer(_bytes(local, f"{part}_y.bin"), np.uint8)
             if part != "unlabeled" and len(given) != counts[-1]:
                 raise ValueError(f"{part}_y.bin has {len(given)} labels for {counts[-1]} pictures")
+            if len(given) and not 1 <= given.min() <= given.max() <= 10:
+                raise ValueError(f"{part}_y.bin has labels from {given.min()} to {given.max()}; 1 to 10 are wanted")
             labels.append(given.astype(np.int64) - 1 if len(given) else np.full(counts[-1], -1))
         rows = None if fold is None else np.array(_bytes(local, "fold_indices.txt").decode().splitlines()[fold].split(), int)
     except (*_DAMAGE, IndexError) as error:

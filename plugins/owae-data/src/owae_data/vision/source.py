@@ -19,9 +19,10 @@ from owae.interfaces import Shape
 from owae.registry.problems import STRICT, validated
 from owae_data.base import Extent, Fraction, StoredSource, ValueRange, quiet
 from owae_data.cache import ArrayCache, Decoder, data_root, writable_root
-from owae_data.picture_sets import decode
+from owae_data.picture_sets import decode, picture_names
 from owae_data.pictures import Form, ReadsPictures, read
 from owae_data.public_files import Converted, Labelled
+from owae_data.split_folders import find_splits
 from owae_data.splits import hold_out
 from owae_data.vision import file_sets
 from owae_data.vision.datasets import open_dataset
@@ -124,6 +125,8 @@ class Torchvision(ReadsPictures, StoredSource):
         value_range: ValueRange = (0.0, 1.0),
     ) -> None:
         dataset, parts, takes = _lookup(name)
+        if name == "ImageFolder":
+            _refuse_splits(data_root(root))
         form = self.form(channels=channels, size=size, crop=crop, background=background)
         given = _checked(name, dataset, parts, takes, options, split)
         chosen = {"train": parts.train, "test": parts.test}
@@ -184,6 +187,13 @@ class Torchvision(ReadsPictures, StoredSource):
             return (channels or own[0], *(size or crop or own[1:]))
         extent = size or crop
         return None if channels is None or extent is None else (channels, *extent)
+
+
+def _refuse_splits(folder: Path) -> None:
+    """Refuses a folder whose sub-folders are splits, which torchvision's `ImageFolder` takes for classes."""
+    names = picture_names(folder)
+    if names and find_splits(folder, names) is not None:
+        raise DataError(f"{folder} has splits in it; kind = 'image-folder', path = '{folder}' takes them as such")
 
 
 def _lookup(name: str) -> tuple[Any, Parts, set[str]]:

@@ -45,7 +45,7 @@ def command(
     from owae_report.choice import representative
     from owae_report.cli.output import figure_path, require_drawable, write_figure, write_separately
     from owae_report.events import reconstructions
-    from owae_report.load import load_images, training_form
+    from owae_report.load import own_pictures
     from owae_report.pixels import to_pixels
 
     opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
@@ -53,7 +53,7 @@ def command(
     if separate is not None:
         require_drawable(opened.shape, "--separate")
     if images:
-        x = load_images(images, opened.shape, opened.value_range, training_form(opened))
+        x = own_pictures(opened, images)
     else:
         source = opened.source(split.value)
         if len(source) < number:

@@ -10,13 +10,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from owae.data.sources import check_scale
 from owae.errors import DataError, InputError
 from owae.files import expanded
 from owae.interfaces import DataSource, Shape
+from owae.numerics import Range
 from owae.registry.discovery import extension
 from owae.run.opened import Run
-from owae_data.pictures import Form
-from owae_report.load import image_files, load_images, training_form
+from owae_report.load import Units, image_files, own_pictures, scaled, training_units
 
 SPLITS = ("train", "test")
 _EXAMPLES = ("x", "images", "data", "x_test", "x_train", "features", "samples")
@@ -39,8 +40,8 @@ def own_data(run: Run, data: str) -> DataSource:
     if path.suffix and (reader := extension(f"own_data{path.suffix.lower()}")) is not None:
         return reader(run, path)
     if path.suffix.lower() in (".npy", ".npz"):
-        return ArrayFile(path, run.shape, run.value_range)
-    return PictureFiles(image_files([path]), run.shape, run.value_range, training_form(run))
+        return ArrayFile(path, run.shape, run.value_range, training_units(run), run.model.layers[0].output_range)
+    return PictureFiles(run, image_files([path]))
 
 
 class PictureFiles(DataSource):
@@ -52,29 +53,33 @@ class PictureFiles(DataSource):
 
     name = "own-pictures"
 
-    def __init__(self, paths: Sequence[Path], shape: Shape, value_range: tuple[float, float], form: Form, /) -> None:
-        self._paths, self._form = list(paths), form
-        self.shape, self.value_range = tuple(shape), value_range
+    def __init__(self, run: Run, paths: Sequence[Path], /) -> None:
+        self._run, self._paths = run, list(paths)
+        self.shape, self.value_range = tuple(run.shape), run.value_range
         self.ids = [path.name for path in self._paths]
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        return load_images([self._paths[index]], self.shape, self.value_range, self._form)[0]
+        return own_pictures(self._run, [self._paths[index]])[0]
 
 
 class ArrayFile(DataSource):
     """Reads examples of a `.npy` file, which is mapped, or of a `.npz`, whose array is held in memory.
 
-    Bytes mean 0…255, mapped onto the run's range; floats are taken as they are. Channels may stand last, and a model of one channel takes
-    (N, H, W).
+    Where the training data were scaled, numbers of any type are taken to be in their units, and scaled alike. Else bytes, and whole numbers
+    within 0…255, are mapped onto the run's range, and floats are taken as they are, if the bottom decoder reaches them. Channels may stand
+    last, a model of one channel takes (N, H, W), and a single example needs no axis of its own.
     """
 
     name = "own-array"
 
-    def __init__(self, path: Path, shape: Shape, value_range: tuple[float, float], /) -> None:
+    def __init__(
+        self, path: Path, shape: Shape, value_range: tuple[float, float], units: Units = None, bounds: Range | None = None, /
+    ) -> None:
         self.shape, self.value_range = tuple(shape), value_range
+        self._path, self._units, self._bounds = path, units, bounds
         try:
             loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
             labels = None
@@ -94,6 +99,8 @@ class ArrayFile(DataSource):
     def _arrange(self, path: Path) -> None:
         """Brings the array to (N, *shape), as a view."""
         array, shape = self._array, self.shape
+        if array.shape == shape or (shape[0] == 1 and array.shape == shape[1:] != ()):
+            array = array[None]
         if len(shape) == 3 and array.ndim == 4 and array.shape[1:] != shape and (array.shape[3], *array.shape[1:3]) == shape:
             array = np.moveaxis(array, -1, 1)
         elif len(shape) == 3 and shape[0] == 1 and array.shape[1:] == shape[1:]:
@@ -102,10 +109,8 @@ class ArrayFile(DataSource):
             raise InputError(
                 f"{path} holds an array {self._array.shape}; examples of the model are (N, {', '.join(map(str, shape))})"
             )
-        if array.dtype.kind not in "fbui" or (array.dtype.kind in "ui" and array.dtype != np.uint8):
-            raise InputError(
-                f"{path} holds {array.dtype}; bytes (uint8), booleans or floats in {list(self.value_range)} would work"
-            )
+        if array.dtype.kind not in "fbui":
+            raise InputError(f"{path} holds {array.dtype}; whole numbers, booleans or floats would work")
         self._array = array
 
     def __len__(self) -> int:
@@ -116,9 +121,21 @@ class ArrayFile(DataSource):
 
     def batch(self, indices: Int[Tensor, " B"]) -> Float[Tensor, "B *x"] | Tensor:
         rows = np.array(self._array[indices.numpy()])
+        if self._units is not None:
+            return scaled(str(self._path), torch.from_numpy(rows.astype(np.float64)), self._units, self._bounds)
+        if rows.dtype.kind == "f":
+            x = torch.from_numpy(rows.astype(np.float32))
+            if self._bounds is not None:
+                check_scale(str(self._path), x, self._bounds, indices)
+            return x
         if rows.dtype == np.bool_:
             rows = rows.astype(np.uint8) * 255
-        return torch.from_numpy(rows if rows.dtype == np.uint8 else rows.astype(np.float32))
+        if rows.min() < 0 or rows.max() > 255:
+            raise InputError(
+                f"{self._path} holds {rows.dtype} from {rows.min()} to {rows.max()}; whole numbers within 0…255, which are mapped onto "
+                f"{list(self.value_range)}, or floats in that range would work"
+            )
+        return torch.from_numpy(rows.astype(np.uint8))
 
 
 def _key(path: Path, keys: list[str]) -> str:
