@@ -56,7 +56,8 @@ def own_randomness(seed: int, device: torch.device = CPU) -> Iterator[None]:
 def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
     """Runs the block with the modules and all below them in evaluation mode, then puts each back."""
     modes = {each: each.training for module in modules for each in module.modules()}
-    if any(modes.values()):  # a stack in use is there already, and going through hundreds of modules takes longer than small ones compute
+    # A stack in use is there already, and going through its modules takes longer than small ones compute.
+    if any(modes.values()):
         for module in modules:
             module.eval()
     try:

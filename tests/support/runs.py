@@ -62,6 +62,7 @@ class Opened:
     value_range: tuple[float, float] = (0.0, 1.0)
     step: int = 12
     epoch: int = 3
+    phases: tuple[str, ...] = ()
     config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(data=SimpleNamespace(kind="tensor", options={})))
     registry: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(get=lambda interface, name: TensorSource))
 
