@@ -56,13 +56,16 @@ def own_randomness(seed: int, device: torch.device = CPU) -> Iterator[None]:
 def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
     """Runs the block with the modules and all below them in evaluation mode, then puts each back."""
     modes = {each: each.training for module in modules for each in module.modules()}
-    for module in modules:
-        module.eval()
+    # A stack in use is there already, and going through its modules takes longer than small ones compute.
+    if any(modes.values()):
+        for module in modules:
+            module.eval()
     try:
         yield
     finally:
         for each, training in modes.items():
-            each.training = training
+            if each.training != training:
+                each.training = training
 
 
 @contextmanager

@@ -63,6 +63,7 @@ class Opened:
     dtype: str = "float32"
     step: int = 12
     epoch: int = 3
+    phases: tuple[str, ...] = ()
     config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(data=SimpleNamespace(kind="tensor", options={})))
     registry: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(get=lambda interface, name: TensorSource))
 

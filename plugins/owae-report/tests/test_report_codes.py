@@ -64,8 +64,8 @@ def test_pca_of_enough_components_loses_nothing_and_a_random_projection_more():
 def test_copies_are_told_from_fresh_examples():
     train, held, fresh = (torch.randn(n, 3) for n in (400, 200, 200))
     rows = torch.arange(400)
-    copied = generalise(train[:200] + 1e-4, held, train, rows)
-    honest = generalise(fresh, held, train, rows)
+    copied = generalise(train[:200] + 1e-4, held, train, rows, rows[:200])
+    honest = generalise(fresh, held, train, rows, rows[:200])
     assert copied.copying is not None
     assert copied.copying < -10
     assert copied.authenticity < 0.05

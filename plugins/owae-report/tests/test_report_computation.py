@@ -12,7 +12,7 @@ import torch
 
 from owae.data.sources import TensorSource
 from owae.errors import DataError, TrainingError
-from owae_report.embeddings import NEIGHBOURS, densest, encode, pca, raw, umap
+from owae_report.embeddings import NEIGHBOURS, _neighbours, densest, encode, pca, raw, umap
 from owae_report.errors import NotDrawableError
 from owae_report.events import reconstructions
 from owae_report.interpolate import interpolate, pairs
@@ -70,6 +70,18 @@ def test_raw_codes_are_what_they_were():
 def test_umap_needs_points():
     with pytest.raises(NotDrawableError, match=f"{NEIGHBOURS} examples or more, found 14"):
         umap(torch.randn(14, 3))
+
+
+def test_umap_is_given_the_neighbours_that_scikit_learn_finds():
+    from sklearn.neighbors import NearestNeighbors
+
+    codes = torch.randn(90, 5, generator=torch.Generator().manual_seed(0))
+    codes[40:60] = codes[3]  # more of a kind than neighbours are asked for
+    places, distances = _neighbours(codes, 7)
+    expected, _ = NearestNeighbors(n_neighbors=7).fit(codes.double().numpy()).kneighbors(codes.double().numpy())
+    assert (places[:, 0] == np.arange(90)).all()
+    assert all(len(set(row)) == 7 for row in places.tolist())
+    np.testing.assert_allclose(distances, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("fault", [None, "nothing"])

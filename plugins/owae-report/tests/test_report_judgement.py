@@ -14,6 +14,7 @@ from owae.data.sources import TensorSource
 from owae.errors import DataError, OwaeError
 from owae.model.stack import Stack
 from owae_report.evaluation.classifier import Trained
+from owae_report.evaluation.codes import intrinsic_dimension
 from owae_report.evaluation.extractors import NAMES, Extractor, Pixels, extractor, features_of, read_blocks
 from owae_report.evaluation.samples import judge as judge_samples
 from owae_report.evaluation.whole import Options, judge
@@ -172,7 +173,40 @@ def test_data_that_are_no_pictures_are_judged_too():
     assert set(found["samples"]["extractors"]) == {"pixels", "random"}
     assert found["samples"]["classes"] is None
     assert found["levels"][0]["probe"] is None
-    assert found["missing"] == []
+    why = "the data have shape (4,) and are no pictures"
+    assert found["missing"] == [f"{name} of samples: {why}" for name in ("contrast", "roughness")]
+
+
+def test_pictures_that_are_all_alike_cost_only_what_needs_difference():
+    alike = TensorSource(torch.full((40, 1, 8, 8), 0.5), torch.arange(40) % 2)
+    found = judge(tiny.stack(), alike, alike, Options(seeds=1)).to_dict()
+    assert found["samples"]["look"]["contrast"]["data"] == 0
+    assert found["samples"]["look"]["roughness"]["data"] is None
+    assert found["samples"]["extractors"]["pixels"]["frechet"]["value"] > 0
+    assert not [line for line in found["missing"] if line.startswith("samples:")]
+    assert found["levels"][0]["error"] > 0
+
+
+def test_codes_of_one_dimension_have_a_dimension():
+    line = torch.rand(300, 1, generator=torch.Generator().manual_seed(0))
+    assert intrinsic_dimension(line) == pytest.approx(intrinsic_dimension(torch.cat([line, line], 1)), rel=1e-6)
+    assert intrinsic_dimension(line) == pytest.approx(1, abs=0.3)
+
+
+def test_pairs_name_the_nearest_examples_by_their_places(monkeypatch):
+    """In sources of which one example is left out; the samples are copies of training examples, a held-out one is too."""
+    train, test = blobs(40, 1), blobs(30, 2)
+    test.examples[9] = train.examples[33]
+    train.examples[2, 0, 0, 0] = torch.nan
+    monkeypatch.setattr("owae_report.events.draw_samples", lambda stack, n, seed: train.examples[3:].repeat(9, 1, 1, 1)[:n])
+    found = judge(tiny.stack(), train, test, Options(blocks=["generalisation"])).generalisation
+    assert found is not None
+    assert len(found.pairs) == len(found.pairs_held_out) == 16
+    assert all(place == sample + 3 and distance < 1e-3 for sample, place, distance in found.pairs)
+    assert found.pairs_held_out[0][:2] == (9, 33)
+    assert found.pairs_held_out[1][2] > 0.1
+    assert found.ratio is not None
+    assert found.ratio < 0.01
 
 
 def test_an_encoder_above_the_matched_level_is_called_untrained():

@@ -100,7 +100,7 @@ def test_a_page_holds_everything_and_loads_nothing(digits, tmp_path):
         "Config",
     ):
         assert f"<h2>{title}" in page, title
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 7
     assert "TwoNN dimension" in page
     assert "kind = &#34;arrays&#34;" in page
     lines = [json.loads(line) for line in (digits.folder / "metrics.jsonl").read_text().splitlines()]

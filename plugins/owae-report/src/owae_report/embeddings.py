@@ -23,9 +23,11 @@ from owae.interfaces import DataSource
 from owae.model.inference import evaluating
 from owae.model.stack import Stack
 from owae_report.errors import NotDrawableError
+from owae_report.evaluation.distances import nearest
 
 NEIGHBOURS = 15  # UMAP's, and so the fewest points it is asked to lay out
 _CHUNK = 256
+_SEARCHED = 10_000  # points all of whose distances are computed, in blocks
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,23 @@ def umap(codes: Float[Tensor, "n d"], seed: int = 0) -> Projection:
         # All alike: there is nothing to lay out, and what UMAP makes of that is its own noise.
         if (codes == codes[0]).all():
             return Projection(np.zeros((len(codes), 2)))
-        made = maker(n_neighbors=min(NEIGHBOURS, len(codes) - 1), random_state=seed, n_jobs=1)
+        count = min(NEIGHBOURS, len(codes) - 1)
+        # Its own search compiles for several seconds, and asks Python for every distance of few points.
+        known = _neighbours(codes, count) if len(codes) <= _SEARCHED else (None, None)
+        made = maker(n_neighbors=count, random_state=seed, n_jobs=1, precomputed_knn=known)
         return Projection(np.asarray(made.fit_transform(codes.numpy()), dtype=np.float64))
+
+
+def _neighbours(codes: Float[Tensor, "n d"], count: int) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """Finds the nearest codes of every code, itself the first: places and distances, as UMAP takes them."""
+    codes = codes.double()  # distances by products have few digits where codes are alike
+    distances, places = nearest(codes, codes, count)
+    own = torch.arange(len(codes))
+    elsewhere = (places != own[:, None]).all(1)  # of codes that are alike, others may stand in its place
+    first = torch.where(elsewhere, 0, (places == own[:, None]).int().argmax(1))
+    places.scatter_(1, first[:, None], places[:, :1].clone())
+    places[:, 0], distances[:, 0] = own, 0.0
+    return places.numpy(), distances.float().numpy()
 
 
 def _imported():

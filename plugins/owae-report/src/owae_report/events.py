@@ -15,6 +15,7 @@ from torch import Tensor
 from owae.model.inference import evaluating
 from owae.model.stack import Stack
 
+_KEPT = 1000  # samples
 _CHUNK = 256  # events decoded at once; part of what a seed means, since noise is drawn chunk by chunk
 
 
@@ -22,6 +23,27 @@ def draw_samples(stack: Stack, n: int, seed: int = 0) -> Float[Tensor, "{n} *x"]
     """`n` ancestral samples (Eq. 1) of the model: noise at every latent level, the mean at the bottom."""
     with evaluating(stack, seed):
         return torch.cat([stack.sample(min(_CHUNK, n - start)) for start in range(0, n, _CHUNK)])
+
+
+class Draws:
+    """The first samples of a stack under a seed, drawn once for all who look at them: fewer samples are the first of more.
+
+    Args:
+        stack: The stack.
+        seed: Decides the draws.
+    """
+
+    def __init__(self, stack: Stack, seed: int = 0) -> None:
+        self.stack, self.seed = stack, seed
+        self._kept: Tensor | None = None
+
+    def first(self, n: int) -> Float[Tensor, "{n} *x"]:
+        """Returns what `draw_samples` does, on the CPU."""
+        if self._kept is not None and n <= len(self._kept):
+            return self._kept[:n]
+        drawn = draw_samples(self.stack, n, self.seed).cpu()
+        self._kept = drawn if n <= _KEPT else drawn[:_KEPT].clone()
+        return drawn
 
 
 def draw_of_class(stack: Stack, prior: Any, label: int, level: int, n: int, seed: int = 0) -> Float[Tensor, "{n} *x"]:

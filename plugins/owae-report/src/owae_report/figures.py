@@ -111,6 +111,17 @@ def _interpolations(subjects: Sequence[Subject]) -> Figure:
     return sheet(blocks, down=True)
 
 
+def _pairs(subjects: Sequence[Subject]) -> Figure:
+    blocks = []
+    for subject in subjects:
+        name = f"{_title(subject, subjects)}: " if len(subjects) > 1 else ""
+        found = subject.nearest(subject.options.number or _RECONSTRUCTIONS)
+        for what, (ours, theirs, distances) in zip(("samples", "held-out examples"), found, strict=True):
+            headings = [(column, 1, f"{distance:.3g}") for column, distance in enumerate(distances)]
+            blocks.append(Block([ours, theirs], headings=headings, title=f"{name}{what}, below them the nearest training examples"))
+    return sheet(blocks, down=True)
+
+
 def _raw(subjects: Sequence[Subject]) -> Figure:
     panels = []
     for subject in subjects:
@@ -168,6 +179,7 @@ SHEETS: dict[str, Maker] = {
     "latent-grid": _latent_grid,
     "reconstructions": _reconstructions,
     "interpolations": _interpolations,
+    "pairs": _pairs,
 }
 EMBEDDINGS: dict[str, Maker] = {"embeddings-raw": _raw, "embeddings-pca": _pca, "embeddings-umap": _umap}
 FIGURES = SHEETS | EMBEDDINGS

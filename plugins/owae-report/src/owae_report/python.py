@@ -40,6 +40,10 @@ class Figures:
         """Draws paths between encoded pairs of held-out examples (Fig. 5c)."""
         return self.draw("interpolations", number=number, seed=seed)
 
+    def pairs(self, number: int = 10, *, seed: int = 0) -> Figure:
+        """Draws the samples nearest to training examples beside them, and held-out examples beside theirs, by pixels."""
+        return self.draw("pairs", number=number, seed=seed)
+
     def embeddings(self, kind: str = "pca", *, seed: int = 0) -> Figure:
         """Draws the codes of every level: "pca", "umap", or "raw" where they have two dimensions (Figs. 3a, 8a)."""
         return self.draw(f"embeddings-{kind}", seed=seed)
@@ -66,9 +70,9 @@ def evaluate(run: Run, features: Sequence[str] = (), **options: Any) -> Judgemen
         features: Extractors by name.
         options: The other fields of `owae_report.evaluation.whole.Options`.
     """
-    from owae_report.evaluation.whole import Options, judge
+    from owae_report.evaluation.whole import Options, judge_run
 
-    return judge(run.model, run.source("train"), run.source("test"), Options(features, **options))
+    return judge_run(run, Options(features, **options))
 
 
 def html(run: Run) -> str:

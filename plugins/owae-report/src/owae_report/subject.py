@@ -18,7 +18,9 @@ from owae.interfaces import DataSource
 from owae.run.opened import Run
 from owae_report.choice import representative
 from owae_report.embeddings import encode
-from owae_report.events import decode_plane, draw_samples, reconstructions
+from owae_report.evaluation.generalisation import Generalisation
+from owae_report.evaluation.whole import generalised
+from owae_report.events import Draws, decode_plane, reconstructions
 from owae_report.interpolate import interpolate, pairs
 from owae_report.pixels import Pixels, channels, drawable, to_pixels
 
@@ -61,6 +63,7 @@ class Subject:
 
     Attributes:
         name: What it is called in titles: its folder.
+        generalisation: Its nearest training examples, where they have been measured under the seed of the options.
 
     Raises:
         OwaeError: It has no level of the number that the options name.
@@ -68,6 +71,7 @@ class Subject:
 
     def __init__(self, run: Run, options: Options) -> None:
         self.run, self.options = run, options
+        self.generalisation: Generalisation | None = None
         folder = run.folder.absolute()
         self.name = folder.name or str(folder)
         depth = len(run.config.levels)
@@ -121,9 +125,35 @@ class Subject:
             )
         return source
 
+    @cached_property
+    def drawn(self) -> Draws:
+        """Ancestral samples as events."""
+        return Draws(self.run.model, self.options.seed)
+
+    def nearest(self, number: int) -> list[tuple[Pixels, Pixels, list[float]]]:
+        """Samples and their nearest training examples, then held-out examples and theirs, by pixels: the nearest pairs, and distances.
+
+        Raises:
+            DataError: There are fewer than two training examples, or no held-out one.
+        """
+        train, test = self.run.source("train"), self.run.source("test")
+        if len(train) < 2 or not len(test):
+            raise DataError(f"found {len(train)} training and {len(test)} held-out examples; pairs need two and one at least")
+        if self.generalisation is None or len(self.generalisation.pairs) < min(number, self.generalisation.n):
+            self.generalisation = generalised(self.drawn, train, test, number)
+        found = self.generalisation
+        samples = self.drawn.first(found.n)
+        rows = []
+        for events, chosen in ((samples, found.pairs), (test, found.pairs_held_out)):
+            ours, theirs = (torch.tensor([pair[i] for pair in chosen[:number]], dtype=torch.long) for i in (0, 1))
+            shown = events[ours] if isinstance(events, Tensor) else examples(events, ours)
+            distances = [distance for *_, distance in chosen[:number]]
+            rows.append((self._pixels(shown, "samples"), self._pixels(examples(train, theirs), "training examples"), distances))
+        return rows
+
     def samples(self, number: int) -> Pixels:
         """Ancestral samples."""
-        return self._pixels(draw_samples(self.run.model, number, self.options.seed), "samples")
+        return self._pixels(self.drawn.first(number), "samples")
 
     def plane(self, side: int) -> list[Pixels]:
         """The deepest latent on a grid, rows from above."""

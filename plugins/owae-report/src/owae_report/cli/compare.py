@@ -37,7 +37,7 @@ def command(
     from owae.run.opened import open_run
     from owae.streams import quiet_stdout
     from owae_report.evaluation.comparison import compare, grouped
-    from owae_report.evaluation.whole import Options, judge
+    from owae_report.evaluation.whole import Options, judge_run
 
     if len({path.resolve() for path in runs}) < max(2, len(runs)):
         raise typer.BadParameter("give two different run folders or more", param_hint="RUN…")
@@ -46,9 +46,7 @@ def command(
         opened = {path.name if short else str(path): open_run(path, checkpoint=checkpoint.value) for path in runs}
         groups = grouped({name: run.config.to_dict() for name, run in opened.items()})
         options = Options(features or (), seeds=seeds, seed=seed)
-        results = {
-            name: judge(run.model, run.source("train"), run.source("test"), options).to_dict() for name, run in opened.items()
-        }
+        results = {name: judge_run(run, options).to_dict() for name, run in opened.items()}
     rows, warnings = compare(results, groups)
     if as_json:
         print_json({"groups": groups, "rows": [asdict(row) for row in rows], "warnings": warnings, "runs": results})

@@ -37,7 +37,7 @@ def command(
     """Measure a run on held-out data: every level, the samples by two kinds of features or more, and nearest training examples."""
     from owae.cli.tables import print_json, print_line, print_table
     from owae.run.opened import open_run
-    from owae_report.evaluation.whole import Options, judge
+    from owae_report.evaluation.whole import Options, judge_run
     from owae_report.page.judgement import Table, blocks
 
     options = Options(features or (), number, seeds, seed, neighbours, batch_size)
@@ -45,7 +45,7 @@ def command(
         options = Options(seed=seed, neighbours=neighbours, batch_size=batch_size, blocks=())
     with quiet_stdout():
         opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
-        result = judge(opened.model, opened.source("train"), opened.source("test"), options)
+        result = judge_run(opened, options)
     if as_json:
         where = {"run": str(opened.folder), "step": opened.step, "epoch": opened.epoch}
         print_json(where | result.to_dict())

@@ -24,7 +24,7 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Draw this one: samples, latent-grid, reconstructions, interpolations, embeddings, or of the last -raw, -pca or "
+            help="Draw this one: samples, latent-grid, reconstructions, interpolations, pairs, embeddings, or of the last -raw, -pca or "
             "-umap alone. May be repeated; all unless given.",
             show_default=False,
         ),

@@ -58,6 +58,8 @@ def intrinsic_dimension(codes: Float[Tensor, "n d"]) -> float:
         ValueError: Fewer than 20 codes differ.
     """
     distinct = codes.double().unique(dim=0)
+    if codes.shape[1] == 1:
+        distinct = torch.nn.functional.pad(distinct, (0, 1))  # scikit-dimension takes no numbers alone; distances stay
     if len(distinct) < 20:
         raise ValueError(f"found {len(distinct)} different codes; TwoNN needs at least 20")
     with warnings.catch_warnings():

@@ -35,6 +35,7 @@ class Generalisation:
         n: Samples.
         train: Training examples that were looked through.
         pairs: Of the samples nearest to a training example, the nearest first: (sample, training example, distance).
+        pairs_held_out: Of the held-out examples nearest to one: (held-out example, training example, distance).
     """
 
     samples: float
@@ -46,6 +47,7 @@ class Generalisation:
     n: int
     train: int
     pairs: tuple[tuple[int, int, float], ...]
+    pairs_held_out: tuple[tuple[int, int, float], ...]
 
 
 def generalise(
@@ -53,6 +55,7 @@ def generalise(
     held_out: Float[Tensor, "m d"],
     train: Float[Tensor, "k d"],
     rows: Int[Tensor, " k"],
+    held_out_rows: Int[Tensor, " m"],
     pairs: int = 16,
 ) -> Generalisation:
     """Measures features of samples, held-out and training examples.
@@ -62,6 +65,7 @@ def generalise(
         held_out: Of held-out examples.
         train: Of training examples, at least two.
         rows: The training examples' places in their source, for `pairs`.
+        held_out_rows: The held-out examples' places in theirs.
         pairs: How many nearest pairs to name.
     """
     if len(train) < 2:
@@ -69,7 +73,6 @@ def generalise(
     ours, ours_at = (each[:, 0] for each in nearest(samples, train))
     theirs, theirs_at = (each[:, 0] for each in nearest(held_out, train))
     median, median_held = float(ours.median()), float(theirs.median())
-    order = ours.argsort()[:pairs]
     return Generalisation(
         samples=median,
         held_out=median_held,
@@ -79,7 +82,8 @@ def generalise(
         copying=mann_whitney(ours, theirs),
         n=len(samples),
         train=len(train),
-        pairs=tuple((int(i), int(rows[ours_at[i]]), float(ours[i])) for i in order),
+        pairs=tuple((int(i), int(rows[ours_at[i]]), float(ours[i])) for i in ours.argsort()[:pairs]),
+        pairs_held_out=tuple((int(held_out_rows[i]), int(rows[theirs_at[i]]), float(theirs[i])) for i in theirs.argsort()[:pairs]),
     )
 
 

@@ -31,7 +31,7 @@ from owae_report.evaluation.distances import (
     sliced_wasserstein,
 )
 from owae_report.evaluation.extractors import Extractor, FileFeatures, evenly, features_of, is_picture, read_blocks, unit_scale
-from owae_report.events import draw_samples
+from owae_report.events import Draws, draw_samples
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ def judge(
     *,
     number: int | None = None,
     seeds: int = 3,
+    drawn: Draws | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Judges a stack's samples by every extractor; what cannot be had is said in its place.
@@ -123,6 +124,7 @@ def judge(
         extractors: By the text that asked for them; an error stands for one that cannot be had.
         number: Samples a seed; as many as held-out or training examples, and 5,000 at most, unless given.
         seeds: Sampling seeds.
+        drawn: Samples that are drawn once and looked at elsewhere too.
         seed: The first of them.
 
     Returns:
@@ -134,9 +136,10 @@ def judge(
     usable = {name: each for name, each in extractors.items() if not isinstance(each, OwaeError)}
     networks = {name: each for name, each in usable.items() if isinstance(each, Extractor)}
     references = {name: Reference(features_of(each, read_blocks(test, held))) for name, each in networks.items()}
-    drawn = _Drawn(stack, test, networks, references)
+    taken = _Taken(test, networks, references)
     for k in range(seeds):
-        drawn.take(n, seed + k)
+        known = drawn is not None and drawn.seed == seed + k
+        taken.take(drawn.first(n) if drawn is not None and known else draw_samples(stack, n, seed + k).cpu())
     found: dict[str, Any] = {}
     warnings: list[str] = []
     for text, each in extractors.items():
@@ -148,7 +151,7 @@ def judge(
             reference, floor, count = Reference(each.held_out), each.train, len(each.samples)
             rows = [measure(each.samples, reference)]
         else:
-            reference, rows, count = references[text], drawn.rows[text], n
+            reference, rows, count = references[text], taken.rows[text], n
             floor = features_of(each, read_blocks(train, floor_rows)) if len(floor_rows) else None
         floors = {} if floor is None else measure(floor, reference)
         d = reference.features.shape[1]
@@ -165,7 +168,7 @@ def judge(
                 f"{text}: {min(count, len(reference.features))} examples for {d} features leave the covariance singular; "
                 "trust KID before the Fréchet distance"
             )
-    warnings += drawn.disagreement()
+    warnings += taken.disagreement()
     return {
         "n": n,
         "seeds": list(range(seed, seed + seeds)),
@@ -173,20 +176,18 @@ def judge(
         "split": "test",
         "protocol": PROTOCOL,
         "extractors": found,
-        "look": drawn.look(),
-        "sharpened": drawn.sharpened,
-        "classes": drawn.classes(),
+        "look": taken.look(),
+        "sharpened": taken.sharpened,
+        "classes": taken.classes(),
         "warnings": warnings,
     }
 
 
-class _Drawn:
+class _Taken:
     """What is kept of the samples of several seeds: numbers, not pictures."""
 
-    def __init__(
-        self, stack: Stack, test: DataSource, networks: Mapping[str, Extractor], references: Mapping[str, Reference]
-    ) -> None:
-        self._stack, self._test, self._networks, self._references = stack, test, networks, references
+    def __init__(self, test: DataSource, networks: Mapping[str, Extractor], references: Mapping[str, Reference]) -> None:
+        self._test, self._networks, self._references = test, networks, references
         self.rows: dict[str, list[dict[str, float | str]]] = {name: [] for name in networks}
         self.sharpened: dict[str, Any] | None = None
         self._looks: list[dict[str, float]] = []
@@ -195,9 +196,9 @@ class _Drawn:
         self._data_look = self._look(data)
         self._counts: Tensor | None = None
 
-    def take(self, n: int, seed: int) -> None:
-        """Draws n samples and measures them."""
-        samples = unit_scale(draw_samples(self._stack, n, seed).cpu(), self._test.value_range)
+    def take(self, drawn: Tensor) -> None:
+        """Measures the samples of a seed."""
+        samples = unit_scale(drawn, self._test.value_range)
         for name, network in self._networks.items():
             features = features_of(network, [samples])
             self.rows[name].append(measure(features, self._references[name]))
@@ -205,17 +206,27 @@ class _Drawn:
                 counts = network.probabilities(features).argmax(1).bincount(minlength=network.classes)
                 self._counts = counts if self._counts is None else self._counts + counts
         self._looks.append(self._look(samples))
-        if self.sharpened is None and self._picture and float(samples.var()) > 0 and samples.min() >= 0 and samples.max() <= 1:
+        rough = "roughness" in self._looks[-1].keys() & self._data_look.keys()
+        if self.sharpened is None and rough and samples.min() >= 0 and samples.max() <= 1:
             self._sharpen(samples)
 
     def _look(self, x: Tensor) -> dict[str, float]:
-        return {"contrast": look.contrast(x)} | ({"roughness": look.roughness(x)} if self._picture and x.var() > 0 else {})
+        if not self._picture:
+            return {}
+        return {"contrast": look.contrast(x)} | ({"roughness": look.roughness(x)} if x.var() > 0 else {})
 
-    def look(self) -> dict[str, dict[str, float | None]]:
-        """Returns contrast and roughness of samples, mean over seeds, beside the data's."""
-        keys = self._data_look.keys() & self._looks[0].keys()
-        means = {key: statistics.fmean(each[key] for each in self._looks) for key in sorted(keys)}
-        return json_ready({key: {"samples": value, "data": self._data_look[key]} for key, value in means.items()})
+    def look(self) -> dict[str, dict[str, float | str | None]]:
+        """Returns contrast and roughness of samples, mean over seeds, beside the data's; None and why where they have none."""
+        found: dict[str, Any] = {}
+        for key in ("contrast", "roughness"):
+            known = [each[key] for each in self._looks if key in each]
+            if key in self._data_look and len(known) == len(self._looks):
+                found[key] = {"samples": statistics.fmean(known), "data": self._data_look[key]}
+                continue
+            alike = "the values of all samples, or of all held-out examples, are alike"
+            why = alike if self._picture else f"the data have shape {tuple(self._test.shape)} and are no pictures"
+            found[key] = {"samples": None, "data": None, "why": why}
+        return json_ready(found)
 
     def _sharpen(self, samples: Tensor) -> None:
         """Measures the first seed's samples once more with the gain on their logits that makes them as rough as the data."""

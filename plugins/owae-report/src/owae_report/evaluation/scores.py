@@ -17,7 +17,7 @@ from torch import Tensor
 from owae.data.sources import examples
 from owae.errors import DataError, TrainingError
 from owae.files import json_ready
-from owae.interfaces import DataSource, Shape
+from owae.interfaces import DataSource, Prior, Shape
 from owae.model.inference import evaluating
 from owae.model.noise_floor import noise_floor
 from owae.model.stack import Stack
@@ -62,6 +62,7 @@ class Matching:
         floor: What the divergence gives for as many draws of the prior itself, mean; None where it was not measured.
         floor_deviation: Its standard deviation.
         description: The divergence's own account of itself.
+        prior: The name of the prior.
     """
 
     level: int
@@ -70,6 +71,7 @@ class Matching:
     floor: float | None
     floor_deviation: float | None
     description: dict[str, Any]
+    prior: str
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class Evaluation:
 
     Attributes:
         levels: Bottom first.
-        matching: The divergence, or None where there are fewer than two test examples.
+        matching: The divergence from the prior that samples are drawn from, or None where there are fewer than two test examples.
+        matching_trained: That from the prior which the encoders were trained to match, where a later phase has fitted another; else None.
         train: Training examples that the neighbours were taken from.
         test: Held-out examples that everything is a mean over.
         neighbours: Neighbours that voted.
@@ -87,6 +90,7 @@ class Evaluation:
 
     levels: tuple[LevelScores, ...]
     matching: Matching | None
+    matching_trained: Matching | None
     train: int
     test: int
     neighbours: int
@@ -110,6 +114,7 @@ def evaluate(
     neighbours: int = 10,
     seed: int = 0,
     tolerate: Callable[[str], None] | None = None,
+    matched: Prior | None = None,
 ) -> Evaluation:
     """Measures every level of a stack on held-out data, in evaluation mode; the stack and torch's generators stay as they were.
 
@@ -121,6 +126,7 @@ def evaluate(
         neighbours: Neighbours that vote, at least 1.
         seed: Decides the encoders' and the prior's draws.
         tolerate: Takes the reason why the divergence could not be computed, where that is not to cost the rest.
+        matched: The prior that the encoders were trained to match, where it is not the stack's.
 
     Raises:
         DataError: The test set is empty.
@@ -133,11 +139,14 @@ def evaluate(
     with evaluating(stack, seed) as device:
         errors, means = _by_means(stack, test, batch_size, device)
         accuracies = _accuracies(stack, means, train, test, batch_size, neighbours, device)
-        spreads, variances, matched = _by_draws(stack, test, device)
-        matching = _matching(stack, matched, tolerate) if len(matched) > 1 else None
+        spreads, variances, drawn = _by_draws(stack, test, device)
+        priors = (stack.matched_prior, None if matched is None else matched.to(device))
+        matching, trained = (
+            _matching(stack, prior, drawn, tolerate) if len(drawn) > 1 and prior is not None else None for prior in priors
+        )
     shapes = [tuple(layer.latent_shape) for layer in stack.layers]
     levels = map(LevelScores, range(1, stack.depth + 1), shapes, errors, accuracies, spreads, variances)
-    return Evaluation(tuple(levels), matching, len(train), len(test), min(neighbours, len(train)), stack.matched_level)
+    return Evaluation(tuple(levels), matching, trained, len(train), len(test), min(neighbours, len(train)), stack.matched_level)
 
 
 def _by_means(stack: Stack, test: DataSource, batch_size: int, device: torch.device) -> tuple[list[float], list[Tensor]]:
@@ -212,9 +221,9 @@ class _Moments:
         return (torch.as_tensor(self.squares) / self.count).sqrt().mean().item()
 
 
-def _matching(stack: Stack, codes: Tensor, tolerate: Callable[[str], None] | None) -> Matching | None:
+def _matching(stack: Stack, prior: Prior, codes: Tensor, tolerate: Callable[[str], None] | None) -> Matching | None:
     try:
-        return _match(stack, codes)
+        return _match(stack, prior, codes)
     except TrainingError as error:
         if tolerate is None:
             raise
@@ -222,14 +231,12 @@ def _matching(stack: Stack, codes: Tensor, tolerate: Callable[[str], None] | Non
         return None
 
 
-def _match(stack: Stack, codes: Tensor) -> Matching:
-    prior = stack.matched_prior
+def _match(stack: Stack, prior: Prior, codes: Tensor) -> Matching:
     try:
         with full_precision(codes.device):
             value = stack.divergence.to_prior(codes, prior).item()
         floor = noise_floor(stack.divergence, prior, len(codes), repeats=16)
     except ValueError as error:
         raise TrainingError(f"the codes z_{stack.matched_level} cannot be compared with their prior: {error}") from error
-    return Matching(
-        stack.matched_level, len(codes), value, floor.mean, floor.deviation, stack.divergence.describe(tuple(prior.shape))
-    )
+    described = stack.divergence.describe(tuple(prior.shape))
+    return Matching(stack.matched_level, len(codes), value, floor.mean, floor.deviation, described, prior.name)

@@ -12,12 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from owae.data.sources import Subset, examples
 from owae.errors import OwaeError
 from owae.files import json_ready
-from owae.interfaces import DataSource
+from owae.interfaces import DataSource, Prior
 from owae.model.stack import Stack
+from owae.run.opened import Run
 from owae_report.evaluation import generalisation, levels, samples
 from owae_report.evaluation.extractors import (
     Extractor,
@@ -32,7 +34,7 @@ from owae_report.evaluation.extractors import (
 )
 from owae_report.evaluation.generalisation import Generalisation
 from owae_report.evaluation.scores import Evaluation, evaluate
-from owae_report.events import draw_samples
+from owae_report.events import Draws
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +105,46 @@ class Judgement:
         )
 
 
-def judge(stack: Stack, train: DataSource, test: DataSource, options: Options | None = None) -> Judgement:
+def judge_run(run: Run, options: Options | None = None, drawn: Draws | None = None) -> Judgement:
+    """Measures a run on its data, as `judge` does; also against the prior of the first training, where a later phase has fitted another."""
+    return judge(run.model, run.source("train"), run.source("test"), options, drawn=drawn, matched=matched_prior(run))
+
+
+def matched_prior(run: Run) -> Prior | None:
+    """Returns the prior that a run's encoders were trained to match, where its samples are drawn from another; else None."""
+    if not run.phases:
+        return None
+    try:
+        first = Run(run.folder, run.registry, "first").model
+    except OwaeError as error:
+        logger.warning("the prior of the first training cannot be had, so codes are not compared with it: %s", error)
+        return None
+    ours, theirs = run.model.prior, first.prior
+    kept, before = ours.state_dict(), theirs.state_dict()
+    same = type(ours) is type(theirs) and kept.keys() == before.keys() and all(torch.equal(kept[key], before[key]) for key in kept)
+    return None if same else first.matched_prior
+
+
+def judge(
+    stack: Stack,
+    train: DataSource,
+    test: DataSource,
+    options: Options | None = None,
+    *,
+    drawn: Draws | None = None,
+    matched: Prior | None = None,
+) -> Judgement:
     """Measures a stack by training and held-out examples; neither it nor torch's generators are changed.
 
     Held-out and training examples with values that are not finite are left out, and said to be.
+
+    Args:
+        stack: The stack.
+        train: Training examples.
+        test: Held-out ones.
+        options: What is measured, and how.
+        drawn: The stack's samples under the seed of the options, where they are looked at elsewhere too.
+        matched: The prior that the encoders were trained to match, where it is not the stack's.
 
     Raises:
         DataError: The test set is empty.
@@ -125,6 +163,8 @@ def judge(stack: Stack, train: DataSource, test: DataSource, options: Options | 
             logger.debug("%s could not be computed", name, exc_info=True)
             return None
 
+    drawn = drawn or Draws(stack, options.seed)
+    whole = train, test
     train, test = _finite(train, "training", missing), _finite(test, "held-out", missing)
     scores = evaluate(
         stack,
@@ -134,6 +174,7 @@ def judge(stack: Stack, train: DataSource, test: DataSource, options: Options | 
         neighbours=options.neighbours,
         seed=options.seed,
         tolerate=missing.append,
+        matched=matched,
     )
     details: list[dict[str, Any]] = []
     baselines: dict[int, Any] = {}
@@ -146,10 +187,10 @@ def judge(stack: Stack, train: DataSource, test: DataSource, options: Options | 
         baselines = attempt("baselines", lambda: levels.compared(stack, train, test, options.neighbours)) or {}
     judged = None
     if "samples" in options.blocks:
-        judged = attempt("samples", lambda: _samples(stack, train, test, options))
-    generalised = None
+        judged = attempt("samples", lambda: _samples(stack, train, test, options, drawn))
+    repeated = None
     if "generalisation" in options.blocks:
-        generalised = attempt("generalisation", lambda: _generalise(stack, train, test, options))
+        repeated = attempt("generalisation", lambda: generalised(drawn, *whole))
     if judged is not None:
         missing += [
             f"{name}, {metric}: {each[metric]['why']}"
@@ -157,36 +198,49 @@ def judge(stack: Stack, train: DataSource, test: DataSource, options: Options | 
             for metric in samples.METRICS
             if metric in each and each[metric]["value"] is None
         ]
+        missing += [f"{name} of samples: {each['why']}" for name, each in judged["look"].items() if "why" in each]
     seconds = round(time.perf_counter() - begun, 1)
-    return Judgement(scores, details, baselines, classes, judged, generalised, tuple(missing), seconds)
+    return Judgement(scores, details, baselines, classes, judged, repeated, tuple(missing), seconds)
 
 
-def _samples(stack: Stack, train: DataSource, test: DataSource, options: Options) -> dict[str, Any]:
+def _samples(stack: Stack, train: DataSource, test: DataSource, options: Options, drawn: Draws) -> dict[str, Any]:
     found: dict[str, Extractor | FileFeatures | OwaeError] = {}
     for text in options.features or defaults(train):
         try:
             found[text] = extractor(text, train)
         except OwaeError as error:
             found[text] = error
-    return samples.judge(stack, train, test, found, number=options.number, seeds=options.seeds, seed=options.seed)
+    return samples.judge(stack, train, test, found, number=options.number, seeds=options.seeds, drawn=drawn, seed=options.seed)
 
 
-def _generalise(stack: Stack, train: DataSource, test: DataSource, options: Options) -> Generalisation:
+def generalised(drawn: Draws, train: DataSource, test: DataSource, pairs: int = 16) -> Generalisation:
+    """Looks for a stack's samples among the training examples, by pixels; examples with values that are not finite are left out.
+
+    Args:
+        drawn: Its samples.
+        train: Training examples, 100,000 at most, evenly spread.
+        test: Held-out ones, 1,000 at most, evenly spread; as many samples are taken.
+        pairs: How many nearest pairs to name, by their places in these sources.
+    """
     pixels = Pixels(tuple(test.shape))
-    held = evenly(len(test), generalisation.MOST)
-    rows = evenly(len(train), generalisation.MOST_TRAIN)
-    drawn = unit_scale(draw_samples(stack, len(held), options.seed).cpu(), test.value_range)
-    ours, theirs, known = (features_of(pixels, blocks) for blocks in ([drawn], read_blocks(test, held), read_blocks(train, rows)))
-    return generalisation.generalise(ours, theirs, known, rows)
+    held = (good := _finite_places(test))[evenly(len(good), generalisation.MOST)]
+    rows = (good := _finite_places(train))[evenly(len(good), generalisation.MOST_TRAIN)]
+    ours = features_of(pixels, [unit_scale(drawn.first(len(held)), test.value_range)])
+    theirs, known = (features_of(pixels, read_blocks(source, at)) for source, at in ((test, held), (train, rows)))
+    return generalisation.generalise(ours, theirs, known, rows, held, pairs)
 
 
 def _finite(source: DataSource, name: str, missing: list[str]) -> DataSource:
     """Returns a source without the examples that hold values which are not finite."""
-    if not len(source) or source.batch(torch.arange(1)).dtype == torch.uint8:
-        return source
-    parts = torch.arange(len(source)).split(1000)
-    good = torch.cat([part[examples(source, part).flatten(1).isfinite().all(1)] for part in parts])
+    good = _finite_places(source)
     if len(good) == len(source) or not len(good):
         return source
     missing.append(f"{len(source) - len(good)} of {len(source)} {name} examples hold values that are not finite and are left out")
     return Subset(source, good)
+
+
+def _finite_places(source: DataSource) -> Tensor:
+    places = torch.arange(len(source))
+    if not len(source) or source.batch(places[:1]).dtype == torch.uint8:
+        return places
+    return torch.cat([part[examples(source, part).flatten(1).isfinite().all(1)] for part in places.split(1000)])

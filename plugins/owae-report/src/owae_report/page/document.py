@@ -16,8 +16,7 @@ from owae.run.folder import CONFIG
 from owae.run.opened import Run
 from owae_report.errors import NotDrawableError
 from owae_report.evaluation.whole import Options as Measured
-from owae_report.evaluation.whole import judge
-from owae_report.events import draw_samples
+from owae_report.evaluation.whole import judge_run
 from owae_report.figures import EMBEDDINGS, SHEETS, draw
 from owae_report.page import arrays, judgement
 from owae_report.page.curves import curves
@@ -32,6 +31,8 @@ _CAPTIONS = {
     "latent-grid": "The deepest latent on an even grid from −2 to +2 standard deviations of the prior.",
     "reconstructions": "Held-out examples in the bottom row; above them what is left through z_1, z_2 and so on, by means.",
     "interpolations": "Pairs of held-out examples in the outer columns, their reconstructions next, the straight path of codes between.",
+    "pairs": "The samples that are nearest to a training example, with that one below and the distance of their pixels above; in the same "
+    "way the nearest held-out examples, which copy nothing.",
     "embeddings-raw": "Codes of held-out examples, as they are.",
     "embeddings-pca": "Codes of held-out examples at every level along their first two principal components.",
     "embeddings-umap": "Codes of held-out examples at every level, laid out by UMAP.",
@@ -181,7 +182,9 @@ def _failed(what: str, error: Exception) -> Markup:
 
 
 def _figures(subject: Subject, contents: Contents) -> Iterator[tuple[str, str, Markup]]:
-    images = [name for name in SHEETS if name != "latent-grid"]  # the viewer shows the grid
+    images = [
+        name for name in SHEETS if name not in ("latent-grid", "pairs")
+    ]  # the viewer shows the grid; pairs stand beside their numbers
     for name in images:
         yield name, name.capitalize(), _figure(subject, name, lambda name=name: draw(name, [subject])[0])
     parts = []
@@ -208,7 +211,7 @@ def _figure(subject: Subject, name: str, make: Callable[[], bytes]) -> Markup:
 def _lines(subject: Subject, name: str) -> Markup:
     """Draws what the sheets of pictures show where examples are no pictures."""
     if name == "samples":
-        drawn = draw_samples(subject.run.model, _SAMPLES, subject.options.seed).float().cpu()
+        drawn = subject.drawn.first(_SAMPLES).float()
         held_out = subject.examples(_SAMPLES)
         caption = f"{len(drawn)} ancestral samples beside {len(held_out)} held-out examples."
         return paragraph(caption, "note") + arrays.distributions(drawn, held_out)
@@ -224,10 +227,16 @@ def _numbers(subject: Subject, contents: Contents) -> Iterator[tuple[str, str, M
         return
     run = subject.run
     try:
-        result = judge(run.model, run.source("train"), run.source("test"), contents.measured)
+        result = judge_run(run, contents.measured, subject.drawn)
     except OwaeError as error:
         yield "levels", "Numbers", _failed("the numbers", error)
         return
+    subject.generalisation = result.generalisation
     for name, found in judgement.blocks(result).items():
         key, title = _BLOCKS[name]
-        yield key, title, block(found)
+        pairs = (
+            [_figure(subject, "pairs", lambda: draw("pairs", [subject])[0])]
+            if name == "generalisation" and subject.drawable
+            else []
+        )
+        yield key, title, joined([block(found), *pairs])

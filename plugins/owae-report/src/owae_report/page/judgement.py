@@ -51,7 +51,11 @@ def _levels(result: Judgement) -> Iterator[Table | str]:
     yield Table(["level", "shape", *numbers, *more, *ending], rows, [*numbers, *more])
     yield f"means over {scores.test} held-out examples; squared error is summed over an example"
     if scores.matching is not None:
-        yield _matching(scores.matching)
+        yield _matching(
+            scores.matching, "the prior" if scores.matching_trained is None else "the prior that samples are drawn from"
+        )
+    if scores.matching_trained is not None:
+        yield _matching(scores.matching_trained, "the prior that the encoders were trained to match")
     if scores.stacked < len(scores.levels):
         yield f"stacking stopped at z_{scores.stacked}: the encoders above it had no part in the objective"
 
@@ -61,7 +65,7 @@ def _baselines(result: Judgement) -> Iterator[Table | str]:
     if result.baselines:
         names = ["squared error", f"{scores.neighbours}-NN accuracy", "probe"]
         rows = [
-            [f"z_{level}", INSTEAD[kind], *(_decimal(found.get(key)) for key in ("error", "accuracy", "probe"))]
+            [f"z_{level}", INSTEAD[kind], f"{found['error']:.4g}", *(_decimal(found.get(key)) for key in ("accuracy", "probe"))]
             for level, kinds in result.baselines.items()
             for kind, found in kinds.items()
         ]
@@ -91,12 +95,12 @@ def _decimal(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}" if abs(value) >= 1 or value == 0 else f"{value:.3f}"
 
 
-def _matching(matching: Matching) -> str:
+def _matching(matching: Matching, which: str) -> str:
     name = matching.description.get("divergence", "divergence")
-    text = f"divergence from the prior at z_{matching.level} ({name}, n = {matching.n}): {matching.value:.3g}"
+    text = f"divergence of z_{matching.level} from {which}, {matching.prior} ({name}, n = {matching.n}): {matching.value:.3g}"
     if matching.floor is None:
         return text
-    return f"{text}; two samples of the prior give {matching.floor:.2g} ± {matching.floor_deviation:.2g}"
+    return f"{text}; two samples of it give {matching.floor:.2g} ± {matching.floor_deviation:.2g}"
 
 
 def _samples(found: dict[str, Any]) -> Iterator[Table | str]:
