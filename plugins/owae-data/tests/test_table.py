@@ -113,6 +113,16 @@ def test_a_column_of_lists_is_a_series(tmp_path: Path, kind: pa.DataType) -> Non
     assert len({*both.units["scale"][1:]}) == 1  # one column, one scale
 
 
+def test_a_column_of_lists_goes_before_numbers_beside_it_and_several_are_asked_about(tmp_path: Path) -> None:
+    series = [[float(i), 0.0, 1.0] for i in range(10)]
+    columns = {"kind": [*range(10)], "trace": series}
+    assert Table("train", path=_write(tmp_path / "one.parquet", columns)).shape == (3,)
+    several = _write(tmp_path / "two.parquet", {**columns, "more": series})
+    with pytest.raises(DataError, match=r"columns of lists \(trace, more\) and of numbers \(kind\).*columns = \['trace'\]"):
+        Table("train", path=several)
+    assert Table("train", path=several, columns=["kind"]).shape == (1,)
+
+
 def test_lists_of_lists_keep_their_shape(tmp_path: Path) -> None:
     values = np.arange(60.0).reshape(5, 3, 4)
     path = _write(tmp_path / "t.parquet", {"matrix": values.tolist()})
@@ -231,12 +241,12 @@ def test_shards_that_differ_are_told(tmp_path: Path) -> None:
     _write(tmp_path / "a.parquet", {"x": [1.0, 2.0], "s": [[1], [2]]})
     second = _write(tmp_path / "b.parquet", {"x": ["one", "two"], "s": [[1, 2], [3, 4]]})
     with pytest.raises(DataError, match=r"b\.parquet, column 'x', row 1 .* the text 'one'"):
-        Table("train", path=tmp_path)
+        Table("train", path=tmp_path, columns=["x"])
     with pytest.raises(DataError, match=r"b\.parquet, column 's', has lists of shape \(2,\);.*a\.parquet of shape \(1,\)"):
         Table("train", path=tmp_path, columns=["s"])
     _write(second, {"y": [1.0]})
     with pytest.raises(DataError, match=r"b\.parquet has no column 'x'"):
-        Table("train", path=tmp_path)
+        Table("train", path=tmp_path, columns=["x"])
 
 
 def test_files_that_are_none_are_told(tmp_path: Path) -> None:

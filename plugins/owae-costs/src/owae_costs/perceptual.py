@@ -23,7 +23,8 @@ class Perceptual(Cost):
 
     The distance of Zhang, Isola, Efros, Shechtman and Wang (2018), "The unreasonable effectiveness of deep features", before weights are
     fitted to people's judgements. The network is neither trained nor saved with a run: its file must stay where it is. It sees pictures
-    of one channel three times.
+    of one channel three times. Behind rectifiers it has a kink wherever a feature is 0, and where all features of a place are nearly 0 a
+    steep slope: gradients are right, but slopes by differences of pictures are off by some thousandths.
 
     Args:
         path: The weights: a state dict of torchvision's network, as .safetensors or as .pth, of which tensors alone are read.

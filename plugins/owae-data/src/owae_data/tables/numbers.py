@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from jaxtyping import Float32
 
 from owae.errors import DataError, suggestion
 from owae_data.tables.files import TableFile
+
+logger = logging.getLogger(__name__)
 
 _COUNTERS = {"", "id", "index", "idx", "unnamed: 0", "__index_level_0__"}
 
@@ -42,11 +45,11 @@ def chosen_columns(file: TableFile, wanted: Sequence[str] | None, left_out: set[
 
     Args:
         file: The first of the table.
-        wanted: Names or patterns; None for all numbers (or, without any, the one column of lists).
+        wanted: Names or patterns; None for the one column of lists, or where there is none all numbers.
         left_out: Columns that a pattern does not take.
 
     Raises:
-        DataError: A pattern fits no column, or a column holds no numbers.
+        DataError: A pattern fits no column, a column holds no numbers, or it is not clear which to take.
     """
     types = dict(zip(file.schema.names, file.schema.types, strict=True))
     if len(types) < len(file.schema.names):
@@ -57,8 +60,15 @@ def chosen_columns(file: TableFile, wanted: Sequence[str] | None, left_out: set[
             name for name, kind in types.items() if is_number(kind) and name.lower() not in _COUNTERS and name not in left_out
         ]
         lists = [name for name, kind in types.items() if is_list(kind) and name not in left_out]
-        if not numbers and len(lists) == 1:
+        if len(lists) == 1:
+            if numbers:
+                logger.info("an example is '%s' of %s; columns = [...] would take %s too", lists[0], file.path, ", ".join(numbers))
             return lists
+        if numbers and lists:
+            raise DataError(
+                f"{file.path} has columns of lists ({', '.join(lists)}) and of numbers ({', '.join(numbers)}); "
+                f"columns = ['{lists[0]}'] names those that make an example"
+            )
         if not numbers:
             shown = ", ".join(f"'{name}' {kind}" for name, kind in types.items())
             raise DataError(

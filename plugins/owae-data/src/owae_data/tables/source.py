@@ -36,8 +36,8 @@ class Table(ReadsPictures, StoredSource):
     Args:
         path: The files of the training split, or of both.
         test_path: The files of the test split.
-        columns: The columns that make an example, by names or patterns (`["x*", "weight"]`); by default all numbers but the classes and
-            what is called id or index, or else the one column of lists.
+        columns: The columns that make an example, by names or patterns (`["x*", "weight"]`); by default the one column of lists, or
+            where there is none all numbers but the classes and what is called id or index.
         image: The column of pictures: bytes of files, paths relative to the table's folder, or a struct of both; by default the one that
             the hub has set down, if columns names none.
         label: The column of classes, whole numbers or texts; by default what the hub has set down, or `label`, `target`, `class`, `y`;
