@@ -1,9 +1,11 @@
-"""Measures the cases, each divergence and backend in a process of its own."""
+"""Measures the cases, each divergence and backend in a process of its own, forked from one that has imported what all need."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -72,22 +74,27 @@ def run(cases: Iterable[Case], sizes: Sequence[int], dims: Sequence[int], *, lim
         limit: Seconds after which one measurement is given up.
         settings: `device`, `repeats`, `against`, for `measure`.
     """
-    for case in cases:
-        asked = {key: getattr(case, key) for key in ("distribution", "plugin", "name", "options", "reference")} | settings
-        log.info("%s: compiling and measuring", case.label)
-        with Worker() as worker:
+    with Worker() as worker:
+        for case in cases:
+            asked = {key: getattr(case, key) for key in ("distribution", "plugin", "name", "options", "reference")} | settings
+            log.info("%s: compiling and measuring", case.label)
             for d in dims:
                 for n in sizes:
                     answer = {"reason": case.flaw} if case.flaw else worker.ask(asked | {"n": n, "d": d}, limit)
                     reason = answer.pop("reason", "")
                     yield Row(case, n, d, answer, reason)
+            worker.end_case()
 
 
 class Worker:
-    """A process that measures; it is started when first asked, and again after it has died."""
+    """A process that measures cases, each in a fork of its own where it can.
+
+    It is started when first asked, and again after it has died.
+    """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._measuring: dict[str, Any] | None = None  # what measures the present case: its process id, and whether it is a fork
 
     def __enter__(self) -> Worker:
         return self
@@ -97,38 +104,71 @@ class Worker:
 
     def ask(self, request: dict[str, Any], limit: float) -> dict[str, Any]:
         """The answer to a request, or the `reason` why there is none."""
-        process = self._process = self._process or self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
         late = threading.Event()
-        timer = threading.Timer(limit, lambda: (late.set(), process.kill()))
-        timer.start()
         try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except OSError:  # it died before it could read
-            line = ""
-        finally:
-            timer.cancel()
-        if line:
-            return json.loads(line)
-        code = process.wait()
-        self.stop()
+            measuring = self._measuring = self._measuring or self._begin()
+            timer = threading.Timer(limit, lambda: (late.set(), _kill(measuring["pid"])))
+            timer.start()
+            try:
+                answer = self._exchange(json.dumps(request))
+            finally:
+                timer.cancel()
+            if "ended" not in answer:
+                return answer
+            self._measuring, code = None, answer["ended"]
+        except EOFError:  # the process itself has ended
+            assert self._process is not None
+            code = self._process.wait()
+            self.stop()
         return {"reason": f"stopped after {limit:g} s" if late.is_set() else _cause_of_end(code)}
 
+    def end_case(self) -> None:
+        """Let what measured the present case go, so that the next one begins anew."""
+        measuring, self._measuring = self._measuring, None
+        if measuring is not None and measuring["forked"]:
+            try:
+                self._exchange("")  # its end
+            except EOFError:
+                self.stop()
+        elif measuring is not None:
+            self.stop()
+
     def stop(self) -> None:
-        """End the process, if there is one."""
+        """End the processes, if there are any."""
         process, self._process = self._process, None
+        measuring, self._measuring = self._measuring, None
         if process is not None:
+            if measuring is not None and measuring["forked"]:
+                _kill(measuring["pid"])
             process.kill()
             process.communicate()
 
-    @staticmethod
-    def _start() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "owae_bench.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-        )
+    def _begin(self) -> dict[str, Any]:
+        """Begins a case."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "owae_bench.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
+        return self._exchange("case")
+
+    def _exchange(self, line: str) -> dict[str, Any]:
+        """The answer to a line; `EOFError` if none comes."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            answer = self._process.stdout.readline()
+        except OSError:  # it died before it could read
+            answer = b""
+        if not answer.endswith(b"\n"):
+            raise EOFError
+        return json.loads(answer)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def _cause_of_end(code: int) -> str:
