@@ -81,7 +81,7 @@ def test_checkpoints_by_steps(make_short):
 def test_checkpoints_by_minutes(make_short, monkeypatch: pytest.MonkeyPatch):
     """A clock that goes on by a minute whenever it is asked; checkpoints at ends of epochs count as well."""
     now = itertools.count(0, 60)
-    monkeypatch.setattr("owae.run.train.time", type("Clock", (), {"monotonic": lambda: next(now)}))
+    monkeypatch.setattr("owae.run.saving.time", type("Clock", (), {"monotonic": lambda: next(now)}))
     run = make_short("run", "train.checkpoint_minutes=6", "train.keep=99", "train.epochs=10", "train.checkpoint_every=10")
     steps = [int(path.stem[5:]) for path in checkpoint.paths(run.folder / "checkpoints")][::-1]
     assert steps[-1] == 20
