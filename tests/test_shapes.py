@@ -25,7 +25,7 @@ from owae_mmd.distances import squared_distances
     [
         lambda: SquaredEuclidean().forward(torch.rand(4, 2), torch.rand(3, 2)),
         lambda: MLP((8,), latent=2, hidden=[4]).encode(torch.zeros(4, 8, dtype=torch.int64)),
-        lambda: squared_distances(torch.rand(4, 2), torch.rand(4, 3), False, None),
+        lambda: squared_distances(torch.rand(4, 2), torch.rand(4, 3), False, False),
     ],
 )
 def test_annotated_shapes_are_checked_in_tests(wrong: Callable[[], object]):
