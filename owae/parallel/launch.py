@@ -91,9 +91,8 @@ def _join(device: torch.device, devices: int, nodes: int, precision: str) -> Fab
     several = devices * nodes > 1
     plugins: list[Any] = [precision_plugin(precision, device)]
     if launched_processes() is None:
-        plugins.append(
-            LightningEnvironment()
-        )  # of its own accord Fabric takes a batch script of SLURM for one of several processes
+        # Of its own accord Fabric takes a batch script of SLURM for one of several processes.
+        plugins.append(LightningEnvironment())
         if own_rank() is None:
             os.environ.pop("LOCAL_RANK", None)  # it would take this process for one that somebody started as a follower
     options: dict[str, Any] = {"accelerator": device.type, "num_nodes": nodes, "plugins": plugins}

@@ -165,7 +165,8 @@ def judge(
 
     drawn = drawn or Draws(stack, options.seed)
     whole = train, test
-    train, test = _finite(train, "training", missing), _finite(test, "held-out", missing)
+    finite = _finite_places(train), _finite_places(test)
+    train, test = _finite(train, finite[0], "training", missing), _finite(test, finite[1], "held-out", missing)
     scores = evaluate(
         stack,
         train,
@@ -190,7 +191,7 @@ def judge(
         judged = attempt("samples", lambda: _samples(stack, train, test, options, drawn))
     repeated = None
     if "generalisation" in options.blocks:
-        repeated = attempt("generalisation", lambda: generalised(drawn, *whole))
+        repeated = attempt("generalisation", lambda: generalised(drawn, *whole, finite=finite))
     if judged is not None:
         missing += [
             f"{name}, {metric}: {each[metric]['why']}"
@@ -213,7 +214,9 @@ def _samples(stack: Stack, train: DataSource, test: DataSource, options: Options
     return samples.judge(stack, train, test, found, number=options.number, seeds=options.seeds, drawn=drawn, seed=options.seed)
 
 
-def generalised(drawn: Draws, train: DataSource, test: DataSource, pairs: int = 16) -> Generalisation:
+def generalised(
+    drawn: Draws, train: DataSource, test: DataSource, pairs: int = 16, finite: tuple[Tensor, Tensor] | None = None
+) -> Generalisation:
     """Looks for a stack's samples among the training examples, by pixels; examples with values that are not finite are left out.
 
     Args:
@@ -221,18 +224,19 @@ def generalised(drawn: Draws, train: DataSource, test: DataSource, pairs: int = 
         train: Training examples, 100,000 at most, evenly spread.
         test: Held-out ones, 1,000 at most, evenly spread; as many samples are taken.
         pairs: How many nearest pairs to name, by their places in these sources.
+        finite: The places of training and of held-out examples whose values are finite, where they are known.
     """
     pixels = Pixels(tuple(test.shape))
-    held = (good := _finite_places(test))[evenly(len(good), generalisation.MOST)]
-    rows = (good := _finite_places(train))[evenly(len(good), generalisation.MOST_TRAIN)]
+    known_train, known_test = finite or (_finite_places(train), _finite_places(test))
+    held = known_test[evenly(len(known_test), generalisation.MOST)]
+    rows = known_train[evenly(len(known_train), generalisation.MOST_TRAIN)]
     ours = features_of(pixels, [unit_scale(drawn.first(len(held)), test.value_range)])
     theirs, known = (features_of(pixels, read_blocks(source, at)) for source, at in ((test, held), (train, rows)))
     return generalisation.generalise(ours, theirs, known, rows, held, pairs)
 
 
-def _finite(source: DataSource, name: str, missing: list[str]) -> DataSource:
-    """Returns a source without the examples that hold values which are not finite."""
-    good = _finite_places(source)
+def _finite(source: DataSource, good: Tensor, name: str, missing: list[str]) -> DataSource:
+    """Returns a source without the examples that hold values which are not finite; `good` are the places of the others."""
     if len(good) == len(source) or not len(good):
         return source
     missing.append(f"{len(source) - len(good)} of {len(source)} {name} examples hold values that are not finite and are left out")
