@@ -44,6 +44,16 @@ def same_draws_in_any_order() -> None:
 
 
 @pytest.fixture(autouse=True)
+def as_many_threads_as_before() -> Iterator[None]:
+    """Fails a test that leaves torch another number of threads, by which sums are rounded otherwise in tests after it."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == threads
+
+
+@pytest.fixture(autouse=True)
 def no_log_of_an_earlier_command() -> Iterator[None]:
     """Puts the root logger back: a command sends its log to the stderr of its own test, which is closed afterwards."""
     root = logging.getLogger()

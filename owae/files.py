@@ -10,6 +10,7 @@ import errno
 import math
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def temporary_for(target: Path) -> Path:
 
 
 def is_temporary(path: Path) -> bool:
-    """Tells whether a file was left by an interrupted write."""
+    """Tells whether a file or a folder was left by an interrupted write."""
     return path.name.startswith(_TEMPORARY) or path.match(_SAFETENSORS_TEMPORARY)
 
 
@@ -64,7 +65,10 @@ def write_durably(target: Path, content: str | bytes) -> None:
 def clear_temporary(folder: Path) -> None:
     """Removes what interrupted writes left in a folder and those within it."""
     for path in [path for path in folder.rglob(".*") if is_temporary(path)]:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def delete_all(files: list[Path]) -> None:

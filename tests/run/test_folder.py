@@ -153,6 +153,8 @@ def test_what_interrupted_writes_left_is_cleared_at_the_next_start(make_short):
     for name in [*left, "figures/.writing-samples.png", "notes.txt", ".hidden"]:
         (run.folder / name).parent.mkdir(exist_ok=True)
         (run.folder / name).write_text("part of a file")
+    (run.folder / ".writing-codes.npz.columns").mkdir()
+    (run.folder / ".writing-codes.npz.columns/z1.npy").write_text("part of a file")
     make_short("run", resume=True)
     still = [name for name, content in contents(run.folder, "**/*").items() if content == b"part of a file"]
     assert still == [".hidden", "notes.txt"]

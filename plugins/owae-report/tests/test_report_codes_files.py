@@ -28,6 +28,16 @@ def read(path):
     return {name: np.array(table[name].to_pylist()) for name in table.column_names}
 
 
+def test_what_a_killed_process_left_of_codes_goes_with_the_next(digits, tmp_path):
+    (tmp_path / ".writing-codes.npz.columns").mkdir()
+    (tmp_path / ".writing-codes.npz.columns/z1_mean.npy").write_bytes(b"part")
+    (tmp_path / ".writing-codes.npz").write_bytes(b"part")
+    path = tmp_path / "codes.npz"
+    assert run(encode, digits.folder, "test", "-o", path).exit_code == 0
+    assert list(tmp_path.iterdir()) == [path]
+    assert len(read(path)["z1_mean"]) == len(digits.source("test"))
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 def test_codes_are_the_models_by_batches_of_any_size(digits, tmp_path, suffix):
     path = tmp_path / f"new/codes{suffix}"

@@ -95,7 +95,7 @@ def test_a_missing_umap_is_named_with_its_cure(monkeypatch, fault):
 
 
 @pytest.mark.slow
-def test_umap_keeps_clusters_apart_and_obeys_its_seed(capfd):
+def test_umap_keeps_clusters_apart_and_obeys_its_seed_and_leaves_torch_its_threads(capfd):
     generator = torch.Generator().manual_seed(0)
     codes = torch.randn(60, 6, generator=generator) + torch.arange(2).repeat_interleave(30)[:, None] * 30
     with warnings.catch_warnings():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +112,7 @@ def umap(codes: Float[Tensor, "n d"], seed: int = 0) -> Projection:
     if len(codes) < NEIGHBOURS:
         raise NotDrawableError(f"UMAP lays out {NEIGHBOURS} examples or more, found {len(codes)}")
     # What comes along prints, and warns of threads it does not use and of packages it does not need.
-    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(), _threads_kept():
         warnings.simplefilter("ignore")
         maker = _imported()
         # All alike: there is nothing to lay out, and what UMAP makes of that is its own noise.
@@ -123,6 +123,16 @@ def umap(codes: Float[Tensor, "n d"], seed: int = 0) -> Projection:
         known = _neighbours(codes, count) if len(codes) <= _SEARCHED else (None, None)
         made = maker(n_neighbors=count, random_state=seed, n_jobs=1, precomputed_knn=known)
         return Projection(np.asarray(made.fit_transform(codes.numpy()), dtype=np.float64))
+
+
+@contextlib.contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Runs the block, then gives torch its number of threads back: numba, starting its own, sets that of OpenMP, and sums round otherwise."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _neighbours(codes: Float[Tensor, "n d"], count: int) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -60,7 +59,10 @@ def _of_plugin(path: Path) -> Any:
 
 def _npz(path: Path, blocks: Iterable[Block], count: int) -> None:
     """Writes every column into a file of its own, on the same disk, and packs them without compression."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+    folder = path.with_name(f"{path.name}.columns")  # always the same, so that what a killed process left goes with the next one
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
         columns: dict[str, Any] = {}
         at = 0
         for block in blocks:
@@ -68,7 +70,7 @@ def _npz(path: Path, blocks: Iterable[Block], count: int) -> None:
             for name, values in block.items():
                 if name not in columns:
                     shape = (count, *values.shape[1:])
-                    columns[name] = np.lib.format.open_memmap(Path(folder) / f"{name}.npy", "w+", values.dtype, shape)
+                    columns[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", values.dtype, shape)
                 columns[name][at : at + rows] = values
             at += rows
         for column in columns.values():
@@ -77,8 +79,10 @@ def _npz(path: Path, blocks: Iterable[Block], count: int) -> None:
         columns.clear()
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as file:
             for name in names:
-                with (Path(folder) / f"{name}.npy").open("rb") as source, file.open(f"{name}.npy", "w", force_zip64=True) as target:
+                with (folder / f"{name}.npy").open("rb") as source, file.open(f"{name}.npy", "w", force_zip64=True) as target:
                     shutil.copyfileobj(source, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parquet(path: Path, blocks: Iterable[Block], count: int) -> None:
