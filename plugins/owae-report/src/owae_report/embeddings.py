@@ -127,7 +127,7 @@ def umap(codes: Float[Tensor, "n d"], seed: int = 0) -> Projection:
 
 @contextlib.contextmanager
 def _threads_kept() -> Iterator[None]:
-    """Runs the block, then gives torch its number of threads back: numba, starting its own, sets that of OpenMP, and sums round otherwise."""
+    """Runs the block, then gives torch its number of threads back: numba sets that of OpenMP, and sums round otherwise."""
     threads = torch.get_num_threads()
     try:
         yield
