@@ -1,14 +1,16 @@
 """`owae bench divergences`: what it finds, what it measures, what it prints where."""
 
 import csv
+import inspect
 import json
 import logging
 import re
 import subprocess
 import sys
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from owae.errors import ConfigError, PluginError
@@ -16,7 +18,8 @@ from owae.interfaces import Divergence
 from owae.registry.registry import Entry, Registry
 from owae_bench.bench import Worker, expected_seconds, run
 from owae_bench.cases import Case, backends_of, cases
-from owae_bench.cli import app
+from owae_bench.cli import app, divergences
+from owae_bench.measure import measure
 
 STRANGERS = """
 from typing import Literal
@@ -169,6 +172,33 @@ def test_what_does_not_exist_is_refused(wanted, backends, error, message):
 # What it measures
 
 
+class Counted(Chosen):
+    name = "counted"
+    calls: ClassVar = []
+
+    def forward(self, x, y):
+        self.calls.append(x.dtype)
+        return super().forward(x, y)
+
+
+def test_slow_calls_are_not_repeated_and_float64_is_computed_once_for_all_backends(tmp_path, monkeypatch):
+    monkeypatch.setattr("owae_bench.measure.ENOUGH_SECONDS", 1e-9)  # all are slow
+    asked = {
+        "distribution": "one",
+        "plugin": "plugin",
+        "name": "counted",
+        "reference": {"backend": "dense"},
+        "shared": str(tmp_path),
+    }
+    made = registry((Counted, "one"))
+    for backend in ("auto", "dense"):
+        result = measure(made, asked | {"options": {"backend": backend}, "n": 4, "d": 2} | QUICK)
+        assert (result["repeats"], result["forward_spread"]) == (1, None)
+        assert result["value_error"] < 1e-6
+    assert Counted.calls.count(torch.float64) == 1
+    assert len(Counted.calls) <= 2 * 5 + 1  # the first, a warm one, with gradient and without, and memory
+
+
 PEAK = """
 import torch
 from owae_bench.memory import peak_bytes
@@ -244,6 +274,14 @@ def test_how_long_it_will_take_is_said_before_anything_is_measured(strangers, ca
     assert sum(said) == sum(said[:begun]) == 1, caplog.messages
 
 
+def test_the_defaults_are_expected_to_answer_within_a_minute():
+    defaults = {each.name: each.default for each in inspect.signature(divergences).parameters.values()}
+    sizes, dims = ([int(number) for number in defaults[key].split(",")] for key in ("sizes", "dims"))
+    count = len(cases(Registry.discover()))
+    assert count >= 14
+    assert expected_seconds(count, sizes, dims, defaults["repeats"]) < 60
+
+
 def test_the_expected_time_grows_with_what_is_measured():
     few = expected_seconds(3, [128], [2], 10)
     for more in ((4, [128], [2], 10), (3, [128, 1024], [2], 10), (3, [256], [2], 10), (3, [128], [2, 32], 10), (3, [128], [2], 20)):
@@ -257,13 +295,12 @@ def test_the_prior_can_stand_on_the_other_side(strangers):
 
 
 @pytest.mark.slow
-def test_a_worker_that_died_is_started_again(strangers):
-    dead, alive = (
-        {"distribution": "strangers", "plugin": "strangers", "options": {}, "reference": {}, "n": 4, "d": 2} | QUICK for _ in "12"
-    )
+def test_a_worker_that_died_is_started_again(strangers, tmp_path):
+    case = {"distribution": "strangers", "plugin": "strangers", "options": {}, "reference": {}, "shared": str(tmp_path)}
     with Worker() as worker:
-        assert "SIGKILL" in worker.ask(dead | {"name": "fatal"}, 60)["reason"]
-        assert worker.ask(alive | {"name": "stranger"}, 60)["both"] > 0
+        dead, alive = (worker.ask(case | {"name": name, "n": 4, "d": 2} | QUICK, 60) for name in ("fatal", "stranger"))
+    assert "SIGKILL" in dead["reason"]
+    assert alive["both"] > 0
 
 
 def test_a_case_that_cannot_be_made_starts_no_process(monkeypatch):
