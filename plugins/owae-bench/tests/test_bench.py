@@ -13,11 +13,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from owae.errors import ConfigError, PluginError
 from owae.interfaces import Divergence
 from owae.registry.registry import Entry, Registry
 from owae_bench.bench import Worker, expected_seconds, run
-from owae_bench.cases import Case, backends_of, cases
+from owae_bench.cases import Case, cases
 from owae_bench.cli import app, divergences
 from owae_bench.measure import measure
 
@@ -102,101 +101,32 @@ def invoke(*arguments):
     return CliRunner().invoke(app, ["divergences", "--sizes", "16", "--dims", "3", "--device", "cpu", "--repeats", "2", *arguments])
 
 
-# What there is to measure
-
-
-class Chosen(Divergence):
-    name = "chosen"
-
-    def __init__(self, *, backend: Literal["auto", "dense"] | None = None) -> None:
-        super().__init__()
-
-    def forward(self, x, y):
-        return (x - y).square().mean()
-
-
-class Unchosen(Chosen):
-    name = "unchosen"
-
-    def __init__(self, *, backend: str = "any") -> None:
-        super().__init__()
-
-
-def registry(*classes):
-    made = Registry()
-    made.entries += [Entry("divergence", cls.name, cls, "plugin", owner, "1") for cls, owner in classes]
-    return made
-
-
-def test_backends_are_those_of_a_literal_option():
-    assert backends_of(Chosen) == ("auto", "dense")
-    assert backends_of(Unchosen) == ()
-
-
-def test_every_divergence_is_a_case_once_a_backend_and_owner():
-    found = cases(registry((Chosen, "one"), (Unchosen, "one"), (Unchosen, "two")))
-    assert [(case.name, case.backend, case.distribution) for case in found] == [
-        ("chosen", "auto", "one"),
-        ("chosen", "dense", "one"),
-        ("unchosen", "", "one"),
-        ("unchosen", "", "two"),
-    ]
-    assert all(case.reference == ({"backend": "dense"} if case.name == "chosen" else {}) for case in found)
-
-
-def test_backends_asked_for_are_those_measured_where_there_is_a_choice():
-    found = cases(registry((Chosen, "one"), (Unchosen, "one")), backends=["dense"])
-    assert [case.label for case in found] == ["chosen backend=dense", "unchosen"]
-
-
-def test_a_table_as_in_a_config_sets_options():
-    (case,) = cases(registry((Chosen, "one")), ['{ kind = "chosen", backend = "auto" }'])
-    assert (case.options, case.reference) == ({"backend": "auto"}, {"backend": "dense"})
-
-
-@pytest.mark.parametrize(
-    ("wanted", "backends", "error", "message"),
-    [
-        (["chozen"], [], PluginError, "did you mean 'chosen'"),
-        ([], ["dence"], ConfigError, "did you mean 'dense'"),
-        (['{ kind = "chosen", backnd = "auto" }'], [], ConfigError, "did you mean 'backend'"),
-        (["{ kind = chosen }"], [], ConfigError, "TOML"),
-        (['{ backend = "auto" }'], [], ConfigError, "kind"),
-    ],
-)
-def test_what_does_not_exist_is_refused(wanted, backends, error, message):
-    with pytest.raises(error, match=message):
-        cases(registry((Chosen, "one")), wanted, backends)
-
-
 # What it measures
 
 
-class Counted(Chosen):
+class Counted(Divergence):
     name = "counted"
     calls: ClassVar = []
 
+    def __init__(self, *, backend: Literal["auto", "dense"] = "auto") -> None:
+        super().__init__()
+
     def forward(self, x, y):
         self.calls.append(x.dtype)
-        return super().forward(x, y)
+        return (x - y).square().mean()
 
 
 def test_slow_calls_are_not_repeated_and_float64_is_computed_once_for_all_backends(tmp_path, monkeypatch):
     monkeypatch.setattr("owae_bench.measure.ENOUGH_SECONDS", 1e-9)  # all are slow
-    asked = {
-        "distribution": "one",
-        "plugin": "plugin",
-        "name": "counted",
-        "reference": {"backend": "dense"},
-        "shared": str(tmp_path),
-    }
-    made = registry((Counted, "one"))
-    for backend in ("auto", "dense"):
-        result = measure(made, asked | {"options": {"backend": backend}, "n": 4, "d": 2} | QUICK)
+    made = Registry()
+    made.entries.append(Entry("divergence", "counted", Counted, "plugin", "one", "1"))
+    for case in cases(made):
+        asked = {key: getattr(case, key) for key in ("distribution", "plugin", "name", "options", "reference")}
+        result = measure(made, asked | {"n": 4, "d": 2, "shared": str(tmp_path)} | QUICK)
         assert (result["repeats"], result["forward_spread"]) == (1, None)
         assert result["value_error"] < 1e-6
     assert Counted.calls.count(torch.float64) == 1
-    assert len(Counted.calls) <= 2 * 5 + 1  # the first, a warm one, with gradient and without, and memory
+    assert len(Counted.calls) == 2 * 5 + 1  # the first and a warm one, with gradient and without, and one for the memory
 
 
 PEAK = """
