@@ -42,7 +42,7 @@ def of_run(run: Any, path: Path) -> StoredSource:
     if trained.image is not None:
         options = run.config.data.options
         size = (trained.shape[1], trained.shape[2])
-        form = trained.form(channels=trained.shape[0], size=size, crop=options.crop, background=options.background)
+        form = trained.form(channels=3 if trained.shape[0] == 3 else 1, size=size, crop=options.crop, background=options.background)
         cached = ArrayCache(data_root(), trained.name, form_key(form, trained.image, files))
         examples = decode(pictures_in(files, trained.image), form, cached, skip_broken=False).examples
     else:
