@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -49,6 +50,30 @@ def _choices(constructor: Callable[..., None]) -> dict[str, tuple[tuple[Any, ...
         if values:
             found[name] = values, others
     return found
+
+
+@contextmanager
+def neutral(component: Any, *inputs: Any) -> Iterator[None]:
+    """Runs a call of a component on tensors or distributions; a `PluginError` names it if it writes into them or seeds torch's generator.
+
+    Neither reads a value: a tensor counts what is written into it, and the generator tells its seed.
+    """
+    if torch.compiler.is_compiling():
+        yield
+        return
+    given = [part for each in inputs for part in ((each,) if isinstance(each, Tensor) else getattr(each, "__dict__", {}).values())]
+    tensors = [part for part in given if isinstance(part, Tensor) and not part.is_inference()]
+    seed, versions = torch.initial_seed(), [tensor._version for tensor in tensors]
+    yield
+    called = f"{component.interface} '{component.name}'"
+    if torch.initial_seed() != seed:
+        raise PluginError(
+            f"{called} seeds torch's global generator, and with it all later draws; draw without a seed, or from a torch.Generator"
+        )
+    if [tensor._version for tensor in tensors] != versions:
+        raise PluginError(
+            f"{called} writes into what it is given, which others go on to use; writing into a copy (x.clone()) would work"
+        )
 
 
 def checked_result(component: Any, value: object, shape: Sequence[int], differentiable: Callable[[], bool]) -> Tensor:
