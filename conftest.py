@@ -26,8 +26,12 @@ def modules_with_shapes() -> list[str]:
 # Before anything of owae is imported, for what is imported without it is not checked.
 install_import_hook(modules_with_shapes(), "typechecker.checked")
 
+from typechecker import look_without_computing  # noqa: E402
 from unignored import unignore  # noqa: E402 # which imports from owae
 
+from owae.distributions import Distribution  # noqa: E402
+
+look_without_computing(Distribution)
 unignore()
 
 # An example that a busy machine takes long for is no fault.

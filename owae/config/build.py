@@ -18,6 +18,7 @@ import torch
 from owae.config.config import Config
 from owae.config.dry_run import try_layer, try_prior
 from owae.config.schema import Spec
+from owae.data.sources import check_declared
 from owae.errors import ConfigError, DataError, Problem
 from owae.interfaces import DataSource, LatentLayer, Phase, Shape
 from owae.model.stack import Level, Stack
@@ -160,11 +161,7 @@ def build_source(config: Config, registry: Registry, split: str) -> DataSource:
     except (OSError, DataError) as error:
         raise DataError(f"{name}: {error}") from error
     maker.raise_problems()
-    shape, (low, high) = tuple(source.shape), source.value_range
-    if not all(isinstance(size, int) and size > 0 for size in shape):
-        raise DataError(f"{name}: its examples have shape {shape}; every size must be a positive whole number")
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise DataError(f"{name}: its examples range from {low} to {high}; the lowest value must be below the highest")
+    check_declared(name, source)
     if len(source) == 0:
         raise DataError(f"{name}: the {split} split is empty")
     return source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -104,11 +106,29 @@ def as_source(data: object, shape: Shape, name: str = "the data", bounds: Range 
     if isinstance(data, Dataset):
         data = DatasetSource(data)
     source = data if isinstance(data, DataSource) else TensorSource(as_tensor(name, data))
+    check_declared(name, source)
     check_events(name, source.shape, shape)
     if bounds is not None and isinstance(source, TensorSource):
         rows = torch.arange(0, len(source), max(1, len(source) // _LOOKED_AT))
         check_scale(name, examples(source, rows), bounds, rows)
     return source
+
+
+def check_declared(name: str, source: DataSource) -> None:
+    """Refuses a source whose length, shape, range or labels are none, with an `InputError` that says what its class should set."""
+    cls = type(source).__name__
+    try:
+        count = len(source)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: len() of a {cls} fails ({error}); __len__ gives the number of examples") from error
+    shape, bounds, labels = getattr(source, "shape", None), source.value_range, source.labels
+    if not isinstance(shape, tuple | list) or not shape or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise InputError(f"{name}: its examples have shape {shape!r}; {cls} sets `shape` to positive whole numbers, as (1, 28, 28)")
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2 or not -math.inf < bounds[0] < bounds[1] < math.inf:
+        raise InputError(f"{name}: its examples range over {bounds!r}; {cls} sets `value_range` to a lowest value and one above it")
+    if labels is not None and not (isinstance(labels, Tensor) and labels.shape == (count,) and not labels.is_floating_point()):
+        found = f"of shape {tuple(labels.shape)}, {labels.dtype}" if isinstance(labels, Tensor) else f"a {type(labels).__name__}"
+        raise InputError(f"{name}: its labels are {found}; {cls} sets `labels` to whole numbers, a tensor ({count},), or None")
 
 
 def check_scale(

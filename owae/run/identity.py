@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel
 
 from owae.config.config import Config
+from owae.data.sources import read
 from owae.interfaces import DataSource
 from owae.restoring import own_randomness
 
@@ -22,7 +23,7 @@ def identity(splits: Mapping[str, DataSource]) -> dict[str, Any]:
     """Returns what identifies the splits of a data set, as JSON values: shape, range, dtype, class names, units, sizes, fingerprints."""
     first = next(iter(splits.values()))
     with own_randomness(0, torch.device("cpu")):  # a source may draw while it is read
-        dtype = str(first.batch(torch.arange(1)).dtype).removeprefix("torch.")
+        dtype = str(read(first, torch.arange(1)).dtype).removeprefix("torch.")
         fingerprints = {name: fingerprint(source) for name, source in splits.items()}
     return {
         "shape": list(first.shape),

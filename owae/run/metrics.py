@@ -6,11 +6,13 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from owae.files import json_ready, write_durably
 from owae.model.noise_floor import NoiseFloor
-from owae.training.loop import Fit, Step
+
+if TYPE_CHECKING:  # who reads metrics need not wait for what trains
+    from owae.training.loop import Fit, Step
 
 
 class Metrics:

@@ -35,7 +35,9 @@ from owae.training.options import Options
 logger = logging.getLogger(__name__)
 
 
-def train(config: Config, registry: Registry, *, out: Path | None = None, resume: bool = False, overwrite: bool = False) -> Run:
+def train(
+    config: Config, registry: Registry, *, out: str | Path | None = None, resume: bool = False, overwrite: bool = False
+) -> Run:
     """Trains what a config describes into a run folder.
 
     With `train.devices` or `train.nodes`, or started by torchrun or SLURM, this process is one of several: the first writes and
@@ -55,7 +57,7 @@ def train(config: Config, registry: Registry, *, out: Path | None = None, resume
     """
     if resume and overwrite:
         raise TrainingError("resume and overwrite contradict each other; choose one")
-    folder = (out or Path("runs") / (Path(config.source).stem or "run")).absolute()
+    folder = Path(out or Path("runs") / (Path(config.source).stem or "run")).absolute()
     options = config.train
     with only_main_process_reports():
         observers = observer_classes(config, registry)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from owae.interfaces import Shape
+from owae.restoring import generators_kept, seed_generators
 
 # Draws made within a law have another seed than its data: a prior's draws that were the data itself would hide much.
 WITHIN = 20201004
@@ -43,6 +46,7 @@ def finite(what: str, *tensors: Tensor | None) -> None:
 
 def close(what: str, value: Tensor, other: Tensor, *, rtol: float = 1e-5, atol: float = 1e-6) -> None:
     value, other = value.detach().double(), other.detach().double()
+    finite(what, value, other)
     torch.testing.assert_close(value, other, rtol=rtol, atol=atol, msg=lambda found: f"{what}: {found}")
 
 
@@ -83,14 +87,17 @@ def true_gradients(function: Callable[..., Tensor], *inputs: Tensor, rtol: float
 
 
 def unseeded(what: str, call: Callable[[], object]) -> None:
-    """Requires that a call leaves torch's global generator unseeded: after another seed it is in another state."""
-    states = []
+    """Requires that a call leaves the global generators unseeded: after another seed each is in another state."""
+    found = []
     for seed in (WITHIN, WITHIN + 1):
-        with seeded(seed):
+        with seeded(seed), generators_kept():
+            seed_generators(seed)
             call()
-            states.append(torch.get_rng_state())
-    found = f"{what} reseeds torch's global generator, and with it all later draws; draw without a seed, or from a torch.Generator"
-    that(not torch.equal(*states), found)
+            numpys = np.random.get_state(legacy=False)
+            found.append({"torch": torch.get_rng_state().tolist(), "numpy": str(numpys), "Python": random.getstate()})
+    for whose, state in found[0].items():
+        remedy = "draw without a seed, or from a generator of your own"
+        that(state != found[1][whose], f"{what} reseeds {whose}'s global generator, and with it all later draws; {remedy}")
 
 
 def neutral(what: str, call: Callable[..., Tensor], *inputs: Tensor, rtol: float = 1e-4, atol: float = 1e-6) -> None:
@@ -107,7 +114,7 @@ def neutral(what: str, call: Callable[..., Tensor], *inputs: Tensor, rtol: float
     that(not again.requires_grad, f"{what}, computed inside no_grad, still carries a graph")
     for i, (tensor, old) in enumerate(zip(inputs, before, strict=True)):
         equal(f"input {i} of {what}, before and after", tensor, old)
-    equal(f"{what} twice under one seed", again, value)
+    equal(f"{what} twice under one seed (nothing is kept between calls, randomness is torch's)", again, value)
     for layout in (strided, transposed):
         close(f"{what} of {layout.__name__} memory against contiguous", call(*map(layout, inputs)), value, rtol=rtol, atol=atol)
 

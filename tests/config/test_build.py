@@ -198,7 +198,7 @@ def test_a_decoder_that_fits_is_taken(output: str, data_range: tuple[float, floa
         ({"count": 0}, "train split is empty"),
         ({"shape": [1, 0]}, "(1, 0)"),
         ({"test_shape": [2, 2]}, "must be alike"),
-        ({"value_range": [1.0, 1.0]}, "below the highest"),
+        ({"value_range": [1.0, 1.0]}, "one above it"),
         ({"fails": "os"}, "no such luck"),
         ({"fails": "data"}, "no such luck"),
     ],

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from owae import DataError, DataSource, Stack, TrainingError, fit
 from owae.data.sources import TensorSource, as_source
+from owae.errors import InputError
 from owae.numerics import as_tensor
 from owae_layers import MLP
 from owae_mmd import MMD
@@ -207,3 +208,37 @@ def test_a_stack_is_used_on_arrays_and_refuses_what_is_not_finite():
 def test_a_source_is_taken_as_it_is():
     source = Promised()
     assert as_source(source, (1, 8, 8)) is source
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({}, "shape None; Odd sets `shape` to positive whole numbers"),
+        ({"shape": "8"}, "shape '8'; Odd sets `shape`"),
+        ({"shape": ()}, r"shape \(\); Odd sets `shape`"),
+        ({"shape": (8, 0)}, r"shape \(8, 0\)"),
+        ({"shape": (8.0,)}, r"shape \(8\.0,\)"),
+        ({"shape": (8,), "value_range": None}, "range over None; Odd sets `value_range`"),
+        ({"shape": (8,), "value_range": (1.0, 0.0)}, r"range over \(1\.0, 0\.0\)"),
+        ({"shape": (8,), "value_range": (0.0, float("inf"))}, "range over"),
+        ({"shape": (8,), "labels": [0, 1]}, r"labels are a list; Odd sets `labels` to whole numbers, a tensor \(4,\)"),
+        ({"shape": (8,), "labels": torch.zeros(3, dtype=torch.int64)}, r"labels are of shape \(3,\), torch\.int64"),
+        ({"shape": (8,), "labels": torch.zeros(4)}, "torch.float32; Odd sets"),
+        ({"shape": (8,), "count": -1}, r"len\(\) of a Odd fails"),
+        ({"shape": (8,), "count": None}, r"len\(\) of a Odd fails"),
+    ],
+)
+def test_a_source_that_declares_no_data_is_refused_by_name(declared: dict[str, Any], said: str):
+    class Odd(DataSource):
+        name, count = "odd", 4
+
+        def __len__(self) -> Any:
+            return self.count
+
+        def __getitem__(self, index: int) -> Tensor:
+            return torch.rand(8)
+
+    for name, value in declared.items():
+        setattr(Odd, name, value)
+    with pytest.raises(InputError, match=said):
+        fit(Stack([MLP((8,), latent=2, hidden=[4])], divergence=MMD(), weights=[1.0]), Odd(), epochs=1)

@@ -131,7 +131,7 @@ def test_two_started_at_once_never_share_a_folder(tmp_path: Path):
     tiny.config(tmp_path, epochs=3)
     for attempt in range(2):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
-        processes = [start(tmp_path, *(["--resume"] if attempt else [])) for _ in range(3)]
+        processes = [start(tmp_path, *(["--resume"] if attempt else [])) for _ in range(2)]
         ends = [(process.communicate(timeout=900), process.returncode) for process in processes]
         # One trains; the others come while it does, or after it: then --resume finds it complete.
         assert sum(code == 0 for _, code in ends) >= 1

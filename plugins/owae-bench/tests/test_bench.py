@@ -1,22 +1,24 @@
 """`owae bench divergences`: what it finds, what it measures, what it prints where."""
 
 import csv
+import inspect
 import json
 import logging
 import re
 import subprocess
 import sys
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from owae.errors import ConfigError, PluginError
 from owae.interfaces import Divergence
 from owae.registry.registry import Entry, Registry
 from owae_bench.bench import Worker, expected_seconds, run
-from owae_bench.cases import Case, backends_of, cases
-from owae_bench.cli import app
+from owae_bench.cases import Case, cases
+from owae_bench.cli import app, divergences
+from owae_bench.measure import measure
 
 STRANGERS = """
 from typing import Literal
@@ -99,74 +101,32 @@ def invoke(*arguments):
     return CliRunner().invoke(app, ["divergences", "--sizes", "16", "--dims", "3", "--device", "cpu", "--repeats", "2", *arguments])
 
 
-# What there is to measure
+# What it measures
 
 
-class Chosen(Divergence):
-    name = "chosen"
+class Counted(Divergence):
+    name = "counted"
+    calls: ClassVar = []
 
-    def __init__(self, *, backend: Literal["auto", "dense"] | None = None) -> None:
+    def __init__(self, *, backend: Literal["auto", "dense"] = "auto") -> None:
         super().__init__()
 
     def forward(self, x, y):
+        self.calls.append(x.dtype)
         return (x - y).square().mean()
 
 
-class Unchosen(Chosen):
-    name = "unchosen"
-
-    def __init__(self, *, backend: str = "any") -> None:
-        super().__init__()
-
-
-def registry(*classes):
+def test_slow_calls_are_not_repeated_and_float64_is_computed_once_for_all_backends(tmp_path, monkeypatch):
+    monkeypatch.setattr("owae_bench.measure.ENOUGH_SECONDS", 1e-9)  # all are slow
     made = Registry()
-    made.entries += [Entry("divergence", cls.name, cls, "plugin", owner, "1") for cls, owner in classes]
-    return made
-
-
-def test_backends_are_those_of_a_literal_option():
-    assert backends_of(Chosen) == ("auto", "dense")
-    assert backends_of(Unchosen) == ()
-
-
-def test_every_divergence_is_a_case_once_a_backend_and_owner():
-    found = cases(registry((Chosen, "one"), (Unchosen, "one"), (Unchosen, "two")))
-    assert [(case.name, case.backend, case.distribution) for case in found] == [
-        ("chosen", "auto", "one"),
-        ("chosen", "dense", "one"),
-        ("unchosen", "", "one"),
-        ("unchosen", "", "two"),
-    ]
-    assert all(case.reference == ({"backend": "dense"} if case.name == "chosen" else {}) for case in found)
-
-
-def test_backends_asked_for_are_those_measured_where_there_is_a_choice():
-    found = cases(registry((Chosen, "one"), (Unchosen, "one")), backends=["dense"])
-    assert [case.label for case in found] == ["chosen backend=dense", "unchosen"]
-
-
-def test_a_table_as_in_a_config_sets_options():
-    (case,) = cases(registry((Chosen, "one")), ['{ kind = "chosen", backend = "auto" }'])
-    assert (case.options, case.reference) == ({"backend": "auto"}, {"backend": "dense"})
-
-
-@pytest.mark.parametrize(
-    ("wanted", "backends", "error", "message"),
-    [
-        (["chozen"], [], PluginError, "did you mean 'chosen'"),
-        ([], ["dence"], ConfigError, "did you mean 'dense'"),
-        (['{ kind = "chosen", backnd = "auto" }'], [], ConfigError, "did you mean 'backend'"),
-        (["{ kind = chosen }"], [], ConfigError, "TOML"),
-        (['{ backend = "auto" }'], [], ConfigError, "kind"),
-    ],
-)
-def test_what_does_not_exist_is_refused(wanted, backends, error, message):
-    with pytest.raises(error, match=message):
-        cases(registry((Chosen, "one")), wanted, backends)
-
-
-# What it measures
+    made.entries.append(Entry("divergence", "counted", Counted, "plugin", "one", "1"))
+    for case in cases(made):
+        asked = {key: getattr(case, key) for key in ("distribution", "plugin", "name", "options", "reference")}
+        result = measure(made, asked | {"n": 4, "d": 2, "shared": str(tmp_path)} | QUICK)
+        assert (result["repeats"], result["forward_spread"]) == (1, None)
+        assert result["value_error"] < 1e-6
+    assert Counted.calls.count(torch.float64) == 1
+    assert len(Counted.calls) == 2 * 5 + 1  # the first and a warm one, with gradient and without, and one for the memory
 
 
 PEAK = """
@@ -244,6 +204,14 @@ def test_how_long_it_will_take_is_said_before_anything_is_measured(strangers, ca
     assert sum(said) == sum(said[:begun]) == 1, caplog.messages
 
 
+def test_the_defaults_are_expected_to_answer_within_a_minute():
+    defaults = {each.name: each.default for each in inspect.signature(divergences).parameters.values()}
+    sizes, dims = ([int(number) for number in defaults[key].split(",")] for key in ("sizes", "dims"))
+    count = len(cases(Registry.discover()))
+    assert count >= 14
+    assert expected_seconds(count, sizes, dims, defaults["repeats"]) < 60
+
+
 def test_the_expected_time_grows_with_what_is_measured():
     few = expected_seconds(3, [128], [2], 10)
     for more in ((4, [128], [2], 10), (3, [128, 1024], [2], 10), (3, [256], [2], 10), (3, [128], [2, 32], 10), (3, [128], [2], 20)):
@@ -257,13 +225,12 @@ def test_the_prior_can_stand_on_the_other_side(strangers):
 
 
 @pytest.mark.slow
-def test_a_worker_that_died_is_started_again(strangers):
-    dead, alive = (
-        {"distribution": "strangers", "plugin": "strangers", "options": {}, "reference": {}, "n": 4, "d": 2} | QUICK for _ in "12"
-    )
+def test_a_worker_that_died_is_started_again(strangers, tmp_path):
+    case = {"distribution": "strangers", "plugin": "strangers", "options": {}, "reference": {}, "shared": str(tmp_path)}
     with Worker() as worker:
-        assert "SIGKILL" in worker.ask(dead | {"name": "fatal"}, 60)["reason"]
-        assert worker.ask(alive | {"name": "stranger"}, 60)["both"] > 0
+        dead, alive = (worker.ask(case | {"name": name, "n": 4, "d": 2} | QUICK, 60) for name in ("fatal", "stranger"))
+    assert "SIGKILL" in dead["reason"]
+    assert alive["both"] > 0
 
 
 def test_a_case_that_cannot_be_made_starts_no_process(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from toys import Moments
@@ -21,15 +22,23 @@ class Spoilt(Moments):
 
     def __init__(self, *, way: str) -> None:
         super().__init__()
-        self.way = way
+        self.way, self.calls = way, 0
 
     def forward(self, x, y):
         if self.way == "reseeded":
             torch.manual_seed(0)
+        if self.way == "numpy reseeded":
+            np.random.seed(0)
+        self.calls += 1
         if self.way == "changed input":
             x.data += 1
         value = super().forward(x, y)
-        ways = {"float": lambda: value.item(), "vector": lambda: value[None], "detached": lambda: value.detach()}
+        ways = {
+            "float": lambda: value.item(),
+            "vector": lambda: value[None],
+            "detached": lambda: value.detach(),
+            "state": lambda: value * self.calls,
+        }
         return ways.get(self.way, lambda: value)()
 
 
@@ -43,7 +52,9 @@ def entry(cls: type) -> Entry:
         ("float", "gives a finite scalar", "returns a float"),
         ("vector", "gives a finite scalar", r"of shape \(1,\)"),
         ("detached", "Gradients reach both", "without a gradient"),
-        ("reseeded", "sets no seed", "reseeds"),
+        ("reseeded", "sets no seed", "reseeds torch's"),
+        ("numpy reseeded", "sets no seed", "reseeds numpy's"),
+        ("state", "one seed, one value", "kept between calls"),
         ("changed input", "changes neither sample", "before and after"),
     ],
 )

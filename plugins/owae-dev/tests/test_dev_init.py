@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from PIL import Image
 from pyarrow import parquet
 
 from owae import Config, Registry
-from owae.errors import ConfigError, OwaeError
+from owae.errors import ConfigError, DataError, OwaeError
 from owae.run.train import train
 from owae_dev.init.facts import Facts
+from owae_dev.init.places import find
 from owae_dev.init.recipe import batch_size, recipe
 from owae_dev.init.write import write
 
@@ -49,7 +51,7 @@ def pictures(folder: Path) -> Path:
     for i in range(40):
         path = folder / "faces" / ("cats" if i % 2 else "dogs") / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (20 + i % 8, 30, 3), dtype=np.uint8)).save(path)
+        Image.fromarray(rng.integers(0, 256, (12 + i % 8, 14, 3), dtype=np.uint8)).save(path)
     (folder / "faces" / "cats" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13))
     (folder / "faces" / "notes.txt").write_text("not a picture")
     return folder / "faces"
@@ -82,13 +84,17 @@ def table(folder: Path) -> Path:
     return folder / "tumours.csv"
 
 
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def pictures_in_parquet(folder: Path) -> Path:
     """Pictures of two sizes as the Hugging Face hub stores them, in shards."""
     rng, rows = np.random.default_rng(0), []
     for i in range(40):
-        buffer = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (16 + (i > 9), 16), dtype=np.uint8)).save(buffer, "PNG")
-        rows.append({"bytes": buffer.getvalue(), "path": None})
+        rows.append({"bytes": png(rng.integers(0, 256, (16 + (i > 9), 16), dtype=np.uint8)), "path": None})
     (folder / "hub").mkdir()
     for part in range(2):
         parquet.write_table(pyarrow.table({"image": rows[part::2]}), folder / "hub" / f"part-{part}.parquet")
@@ -103,6 +109,33 @@ def plates(folder: Path) -> Path:
     return folder / "plates"
 
 
+def tars(folder: Path) -> Path:
+    """Pictures of two sizes as webdataset writes them, one of them broken."""
+    (folder / "tars").mkdir()
+    for part in range(2):
+        with tarfile.open(folder / "tars" / f"part-{part}.tar", "w") as tar:
+            for i in range(25):
+                image = np.random.default_rng(i).integers(0, 256, (24 + (i > 20), 20), dtype=np.uint8)
+                add(tar, f"{i}.png", png(image) if i or part else b"\x89PNG\r\n\x1a\n")
+                add(tar, f"{i}.cls", b"%d" % (i % 2))
+    return folder / "tars"
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def lists(folder: Path) -> Path:
+    """Series as the lists of a Parquet column, beside an identifier and the classes."""
+    waves = np.random.default_rng(0).standard_normal((60, 32)).cumsum(1)
+    parquet.write_table(
+        pyarrow.table({"id": range(60), "ecg": waves.tolist(), "label": ["ab"[i % 2] for i in range(60)]}), folder / "ecg.parquet"
+    )
+    return folder / "ecg.parquet"
+
+
 def few_numbers(folder: Path) -> Path:
     np.save(folder / "three.npy", np.random.default_rng(0).standard_normal((50, 3)))
     return folder / "three.npy"
@@ -112,12 +145,14 @@ def few_numbers(folder: Path) -> Path:
 MADE: list[tuple[Callable[[Path], Path], tuple[int, ...], list[int], tuple[str, ...]]] = [
     (series, (128,), [32, 16, 8, 4, 2], ("rescale = false", "as in series")),
     (arrays, (3, 20, 20), [64, 16, 8, 4, 2], ("3 classes", "convolutions")),
-    (pictures, (3, 24, 32), [64, 16, 8, 4, 2], ("41 pictures; other files: 1", "skip_broken", "2 classes")),
+    (pictures, (3, 16, 16), [32, 16, 8, 4, 2], ("41 pictures; other files: 1", "skip_broken", "2 classes")),
     (few_numbers, (3,), [2], ("linear",)),
     (fashion, (1, 28, 28), [32, 16, 8, 4, 2], ('name = "FashionMNIST"', 'root = "sets"', "10 classes")),
     (table, (30,), [8, 4, 2], ("standardise = true", "2 classes")),
-    (pictures_in_parquet, (1, 17, 16), [32, 16, 8, 4, 2], ("2 files of a table", "several sizes")),
-    (plates, (4, 12, 16), [32, 16, 8, 4, 2], ("30 pictures", "one size, 12×16")),
+    (pictures_in_parquet, (1, 17, 16), [32, 16, 8, 4, 2], ("a table in parts", "several sizes")),
+    (plates, (4, 12, 16), [32, 16, 8, 4, 2], ("30 pictures", "one size, 12×16", "source_range = [0, 4095]")),
+    (tars, (1, 24, 20), [32, 16, 8, 4, 2], ("2 files: pictures in tar files", "several sizes", "skip_broken", "2 classes")),
+    (lists, (32,), [16, 8, 4, 2], ("standardise = true", "2 classes")),
     (cells, (30,), [8, 4, 2], ("normalise = true", "3 classes")),
 ]
 
@@ -127,6 +162,7 @@ MADE: list[tuple[Callable[[Path], Path], tuple[int, ...], list[int], tuple[str, 
 def test_what_is_written_trains(make, shape, dims, words, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch):
     place = make(tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OWAE_DATA", str(tmp_path / "kept"))
     path = write(str(place), registry)
     text = path.read_text()
     assert path == Path(f"{place.stem}.toml")
@@ -191,8 +227,18 @@ def test_a_place_without_data_is_refused(place, words, tmp_path: Path, registry:
         write(place, registry)
 
 
+@pytest.mark.parametrize("pattern", ["x-*.tar", "x-{0..1}.tar"])
+def test_a_pattern_of_tar_files_is_found(pattern, tmp_path: Path, registry: Registry):
+    for i in range(2):
+        (tmp_path / f"x-{i}.tar").touch()
+    assert find(str(tmp_path / pattern), registry).data == {"kind": "shards", "path": str(tmp_path / pattern)}
+    (tmp_path / "x-2.csv").touch()
+    with pytest.raises(DataError, match=r"fits x-2\.csv too|fits x-1\.tar too"):
+        find(str(tmp_path / "x-*"), registry)
+
+
 def test_choices_follow_the_data_size(registry: Registry):
     source = registry.create("data", "digits", "train")
     small, large = (recipe(Facts(source, source, 9, 0.0, 1.0, variance, 0, 0.0, 0, 0)).values for variance in (5.3, 5300.0))
     assert (small["weights"]["match"], large["weights"]["match"]) == (0.1, 100.0)
-    assert all(-count % batch_size(count) < 0.15 * batch_size(count) for count in range(1000, 1300))
+    assert all(-count % batch_size(count) < 0.15 * batch_size(count) for count in (*range(100, 400), *range(1000, 1300)))

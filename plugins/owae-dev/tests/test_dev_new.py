@@ -32,6 +32,18 @@ def test_every_file_is_python_or_toml_and_no_placeholder_is_left(kind: Kind) -> 
     assert all("owae plugins check" not in text for text in files.values()) == (kind == Kind.COMMAND)
 
 
+def test_what_is_written_is_sorted_and_annotated_as_others_wish(tmp_path: Path) -> None:
+    pytest.importorskip("ruff")
+    for kind in KINDS:
+        folder = write(Names(f"s-{kind}", kind), tmp_path)
+        (folder / "ruff.toml").write_text(
+            'line-length = 132\n[lint]\nselect = ["E", "F", "W", "I", "B", "UP", "SIM", "PT", "N", "C4", "PL", "ANN"]\n'
+        )
+    for asked in (["check", "--ignore", "PLR2004,PLC0415,ANN401"], ["format", "--check"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *asked, str(tmp_path)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

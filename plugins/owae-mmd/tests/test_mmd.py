@@ -263,6 +263,9 @@ def test_keops_agrees(kernel: Any):
     assert folded.item() == pytest.approx(dense.item(), abs=2e-5)
     for mine, theirs in zip(torch.autograd.grad(folded, (x, y)), torch.autograd.grad(dense, (x, y)), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-6)
+    # Far from the origin, and from each other: what is common to all coordinates is lost from differences of large numbers.
+    near = MMD(kernel=kernel, backend="keops")(x, y + 3)
+    assert MMD(kernel=kernel, backend="keops")(x + 1024, y + 1027).item() == pytest.approx(near.item(), rel=1e-3)
     import pykeops
 
     assert not pykeops.verbose  # it would print its formula, kilobytes of it, at each compilation

@@ -96,7 +96,8 @@ def test_a_file_that_was_trained_on_has_the_same_codes_as_users_data(trained, tm
     [
         ("nowhere", "codes.npz", "would work"),
         ("test", "codes.pkl", ".npz, .parquet, .csv would work"),
-        ("table.csv", "codes.npz", "'.csv' is read by nothing here"),
+        ("table.csv", "codes.npz", "was trained on 'arrays': a file of that kind"),
+        ("notes.md", "codes.npz", "'.md' is read by nothing here"),
         ("odd.npy", "codes.npz", "examples of the model are (N, 1, 8, 8)"),
         ("whole.npy", "codes.npz", "holds int64 from 0 to 4095"),
         ("floats.npy", "codes.npz", "outside [0.0, 1.0]"),
@@ -105,6 +106,7 @@ def test_a_file_that_was_trained_on_has_the_same_codes_as_users_data(trained, tm
 )
 def test_what_cannot_be_encoded_is_refused_and_nothing_is_left(digits, tmp_path, monkeypatch, data, out, said_of_it):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "notes.md").touch()
     np.save(tmp_path / "odd.npy", np.zeros((3, 7, 9), np.float32))
     np.save(tmp_path / "whole.npy", np.full((3, 8, 8), 4095) * np.eye(8, dtype=np.int64))
     np.save(tmp_path / "floats.npy", np.full((3, 8, 8), 200.0))

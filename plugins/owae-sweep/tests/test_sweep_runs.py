@@ -194,12 +194,12 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(steps) > 5
 
 
-@pytest.mark.parametrize(("database", "latents"), [("sqlite", [3, 4]), ("postgresql", [2, 3, 4, 5])])
-def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, latents: list[int], request: pytest.FixtureRequest):
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, request: pytest.FixtureRequest):
     """One of two is killed with SIGKILL while it trains: every point is finished once, the killed one tried again."""
     storage = [] if database == "sqlite" else ["--storage", request.getfixturevalue("postgresql"), "--name", "killed"]
     folder = tmp_path / "sweep"
-    config = write_config(tmp_path, GRID.replace("[3, 4, 5]", str(latents)), epochs=15)
+    config = write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3, 4]"), epochs=15)
     process = owae("sweep", config, "--out", folder, "--workers", "2", "--heartbeat", "2", *storage)
     victims: list[FrozenTrial] = []
 
@@ -221,7 +221,7 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, latents: l
     assert trials[victim.number].state in (TrialState.FAIL, TrialState.COMPLETE)
     assert any(DIED in trial.user_attrs for trial in trials) or trials[victim.number].state is TrialState.COMPLETE
     found = summary(folder)["trials"]
-    assert len({run for row in found for run in row["runs"]}) == len(found) == 2 * len(latents)
+    assert len({run for row in found for run in row["runs"]}) == len(found) == 4
 
 
 def test_a_worker_elsewhere_that_dies_is_noticed_by_its_heartbeat(tmp_path: Path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,24 +18,23 @@ from typing import Any
 
 from owae_bench.cases import Case
 
-ENOUGH_SECONDS = 0.5  # after which a slow measurement is repeated no more, if there are three
+ENOUGH_SECONDS = 0.5  # a call that has taken so long altogether is repeated no more
 
 log = logging.getLogger(__name__)
 
 
-# Seconds on a desktop's CPU: a process with torch, a fork of it, a call, a pair of samples in 32 dimensions.
-STARTED, FORKED, CALLED, PAIR = 4.0, 0.5, 1e-3, 2e-8
+# Seconds on one core: a process with torch, a fork of it, a call, and what a pair of samples adds for a quarter each of the divergences.
+STARTED, FORKED, CALLED, PAIRS = 4.0, 0.1, 1e-3, (5e-7, 1.6e-7, 2e-8, 2e-9)
 
 
 def expected_seconds(count: int, sizes: Sequence[int], dims: Sequence[int], repeats: int) -> float:
     """Roughly how long so many cases take on a CPU that does nothing else, with what they compile in its cache."""
-    calls = 2 * repeats + 8  # forward, forward and backward, the first ones, memory, errors
-    seconds = 0.0
-    for n in sizes:
-        for d in dims:
-            call = CALLED + PAIR * n**2 * (1 + d / 32)
-            seconds += min(calls * call, 14 * call + 2 * ENOUGH_SECONDS)
-    return STARTED + count * (FORKED + seconds)
+    each = 0.0
+    for n, d, pair in itertools.product(sizes, dims, PAIRS):
+        call = CALLED + pair * n**2 * (1 + d / 64)
+        repeated = min(repeats * call, max(ENOUGH_SECONDS, call))
+        each += (4 * call + 2 * repeated) / len(PAIRS)  # forward and both; the first of each, memory, float64
+    return STARTED + count * (FORKED + each)
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,10 @@ def run(cases: Iterable[Case], sizes: Sequence[int], dims: Sequence[int], *, lim
         limit: Seconds after which one measurement is given up.
         settings: `device`, `repeats`, `against`, for `measure`.
     """
-    with Worker() as worker:
+    with tempfile.TemporaryDirectory() as shared, Worker() as worker:
         for case in cases:
             asked = {key: getattr(case, key) for key in ("distribution", "plugin", "name", "options", "reference")} | settings
+            asked["shared"] = shared
             log.info("%s: compiling and measuring", case.label)
             for d in dims:
                 for n in sizes:

@@ -115,25 +115,20 @@ def _compile() -> None:
 
 
 def _keops() -> Iterator[Finding]:
-    without = (
-        "mmd computes in tiles, by torch.compile or plain torch, and refuses backend = 'keops'; pip install pykeops would bring it"
-    )
+    without = "mmd computes in tiles, by torch.compile or plain torch, and refuses backend = 'keops'"
     if (version := _version("pykeops")) is None:
-        yield Finding("KeOps", "absent", "pykeops is not installed", without)
+        yield Finding("KeOps", "absent", "pykeops is not installed", f"{without}; pip install pykeops would bring it")
         return
     folder = Path(os.environ.get("KEOPS_CACHE_FOLDER") or Path.home() / ".cache" / f"keops{version}")
+    moved = f"{without}; KEOPS_CACHE_FOLDER moves the cache"
     if why := unwritable(folder):
-        yield Finding(
-            "KeOps", "fallback", f"its cache {folder} cannot be written: {why}", f"{without}; KEOPS_CACHE_FOLDER moves the cache"
-        )
+        yield Finding("KeOps", "fallback", f"its cache {folder} cannot be written: {why}", moved)
         return
     if " " in str(folder):
-        yield Finding(
-            "KeOps", "fallback", f"its cache {folder} has a space in its path", f"{without}; KEOPS_CACHE_FOLDER moves the cache"
-        )
+        yield Finding("KeOps", "fallback", f"its cache {folder} has a space in its path", moved)
         return
     if _compiler() is None:
-        yield Finding("KeOps", "fallback", f"{version}, without a C++ compiler", without)
+        yield Finding("KeOps", "fallback", f"{version}, without a C++ compiler", f"{without}; install g++ or clang")
         return
     why = _tried(_sum_by_keops)
     yield Finding("KeOps", "fallback", why, without) if why else Finding("KeOps", "ok", f"{version}, compiles, cache in {folder}")

@@ -34,9 +34,9 @@ class Facts:
 FACTS = {
     Kind.DIVERGENCE: Facts("divergence", {"divergence": '[divergence]\nkind = "{name}"'}),
     Kind.LAYER: Facts("layer", {"bottom": '{{ kind = "{name}", latent = 8, hidden = 64, output = "sigmoid" }}'}),
-    Kind.COST: Facts("cost", {"more": '[cost]\nkind = "{name}"\n'}),
-    Kind.REGULARISER: Facts("regulariser", {"weights": "regulariser = 0.1\n", "more": '[regulariser]\nkind = "{name}"\n'}),
-    Kind.PRIOR: Facts("prior", {"more": '[prior]\nkind = "{name}"\n'}),
+    Kind.COST: Facts("cost", {"more": '[cost]\nkind = "{name}"\n\n'}),
+    Kind.REGULARISER: Facts("regulariser", {"weights": "regulariser = 0.1\n", "more": '[regulariser]\nkind = "{name}"\n\n'}),
+    Kind.PRIOR: Facts("prior", {"more": '[prior]\nkind = "{name}"\n\n'}),
     Kind.SOURCE: Facts("data", {"data": '[data]\nkind = "{name}"'}),
     Kind.COMMAND: Facts("", {}),
 }

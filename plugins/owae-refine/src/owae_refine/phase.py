@@ -17,12 +17,12 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from owae import Stack, fit
+import owae
 from owae.data.sources import as_source, examples
 from owae.errors import ConfigError
 from owae.interfaces import DataSource, LatentLayer, Phase
 from owae.model.inference import evaluating
-from owae.model.stack import Level
+from owae.model.stack import Level, Stack
 from owae_priors import GaussianMixture
 from owae_refine.energy import EnergyScore
 from owae_refine.layers import Frozen, Refined, Standardised
@@ -169,6 +169,6 @@ def train_phase(phase: Phase, stack: Stack, data: object, seed: int, device: str
     source = as_source(data, tuple(stack.layers[0].in_shape))
     extended = phase.extend(copy.deepcopy(stack))
     phase.prepare(extended, source)
-    for _ in fit(extended, phase.examples(source), seed=seed, device=device, **phase.options()):
+    for _ in owae.fit(extended, phase.examples(source), seed=seed, device=device, **phase.options()):
         pass
     return extended.eval()

@@ -13,6 +13,7 @@ from typing import Any
 
 from owae.errors import DataError, suggestion
 from owae_data.split_folders import split_files
+from owae_data.tables.text import read_text
 
 SUFFIXES = {
     ".parquet": "parquet",
@@ -44,6 +45,11 @@ def _kind(path: Path) -> str | None:
     if suffixes and suffixes[-1] in (".gz", ".bz2", ".zst"):
         return "csv" if SUFFIXES.get((suffixes[-2:] or [""])[0]) == "csv" else None
     return SUFFIXES.get(suffixes[-1]) if suffixes else None
+
+
+def is_table(path: Path) -> bool:
+    """Tells by its name whether a file is a table."""
+    return _kind(path) is not None
 
 
 @dataclass(frozen=True)
@@ -143,11 +149,7 @@ def _open(path: Path, kind: str) -> Any:
         except pyarrow.ArrowInvalid:  # written as a stream, as datasets.save_to_disk does; or Feather's first version
             source.seek(0)
             return pyarrow.ipc.open_stream(source).read_all()
-    from pyarrow import csv
-
-    separator = "\t" if ".tsv" in path.suffixes else ","
-    # Strings that say so are null; columns whose names were left out get numbers.
-    return csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=separator))
+    return read_text(path)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from owae_data.cache import ArrayCache, data_root, fingerprint
 from owae_data.picture_sets import decode
 from owae_data.pictures import Form, ReadsPictures
 from owae_data.splits import hold_out
-from owae_data.tables.files import Shards, find_shards
+from owae_data.tables.files import Shards, TableFile, find_shards
 from owae_data.tables.images import find_image, pictures_in
 from owae_data.tables.labels import find_label, read_labels
 from owae_data.tables.numbers import chosen_columns, read_numbers
@@ -51,6 +52,11 @@ class Table(ReadsPictures, StoredSource):
         background: Of pictures: what shows through where they are transparent.
         skip_broken: Of pictures: leave those that cannot be read out, with a warning, instead of refusing them.
         value_range: Of pictures: what black and white stand for. Numbers have the range that is found.
+
+    Attributes:
+        label: The column of classes; None for none.
+        image: The column of pictures; None where an example is made of numbers.
+        columns: Those that make an example of numbers.
     """
 
     name = "table"
@@ -84,14 +90,15 @@ class Table(ReadsPictures, StoredSource):
             raise ValueError("columns and image: an example is made of numbers or is a picture; name one of the two")
         if columns == []:
             raise ValueError("columns: found an empty list; names or patterns of columns would work")
-        labels, classes = _labels(shards, label)
+        self.label, self.image, self.columns = _label(shards, label), image or None, []
+        labels, classes = _labels(shards, self.label)
         if image:
             form = self.form(channels=channels, size=size, crop=crop, background=background)
             good = self._read_pictures(shards, image, form, skip_broken)
             rows = _rows(shards, holdout, None if labels is None else labels[good], good)[split]
             examples, bounds = self._album.examples, value_range
         else:
-            wanted = chosen_columns(first, columns, set() if classes is None and labels is None else {_label(shards, label) or ""})
+            wanted = self.columns = chosen_columns(first, columns, {self.label} if self.label else set())
             values, names, owners = read_numbers([*shards.train, *shards.test], wanted)
             parts = _rows(shards, holdout, labels, torch.arange(len(values)))
             if standardise:
@@ -105,19 +112,23 @@ class Table(ReadsPictures, StoredSource):
         """Decodes the pictures, and tells which rows could be."""
         files = [*shards.train, *shards.test]
         pictures = pictures_in(files, image)
-        key = {**asdict(form), "column": image, "files": fingerprint((str(file.path), file.path) for file in files)}
+        cached = ArrayCache(data_root(), self.name, form_key(form, image, files))
         # Kept, since the other split finds it decoded as long as it lives.
-        self._album = decode(pictures, form, ArrayCache(data_root(), self.name, key), skip_broken=skip_broken)
+        self._album = decode(pictures, form, cached, skip_broken=skip_broken)
         return self._album.good.nonzero()[:, 0]
+
+
+def form_key(form: Form, column: str, files: Sequence[TableFile]) -> dict[str, Any]:
+    """What decoded pictures of a column are kept under."""
+    return {**asdict(form), "column": column, "files": fingerprint((str(file.path), file.path) for file in files)}
 
 
 def _label(shards: Shards, label: str | Literal[False] | None) -> str | None:
     return find_label(shards.train[0]) if label is None else label or None
 
 
-def _labels(shards: Shards, label: str | Literal[False] | None) -> tuple[Int[Tensor, " N"] | None, tuple[str, ...] | None]:
+def _labels(shards: Shards, name: str | None) -> tuple[Int[Tensor, " N"] | None, tuple[str, ...] | None]:
     """The classes of all rows, those of the training files first, and their names."""
-    name = _label(shards, label)
     if name is None:
         return None, None
     numbers, names = read_labels([shards.train, shards.test], name)

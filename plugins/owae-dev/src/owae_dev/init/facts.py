@@ -97,8 +97,7 @@ def look(train: DataSource, test: DataSource) -> Facts:
         DataError: Some hold numbers that are not finite, or all are one.
     """
     size = int(torch.Size(train.shape).numel())
-    most = max(2, min(LOOKED_AT, NUMBERS // size))
-    rows = _spread(len(train), most)
+    rows = looked_at(train)
     seen: set[bytes] = set()
     copies, count = 0, 0
     total, squares = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
@@ -138,6 +137,11 @@ def look(train: DataSource, test: DataSource) -> Facts:
         copies=copies,
         shared=sum(key in seen for key in others),
     )
+
+
+def looked_at(source: DataSource) -> Tensor:
+    """Returns the rows of a source that are looked at, spread over all."""
+    return _spread(len(source), max(2, min(LOOKED_AT, NUMBERS // int(torch.Size(source.shape).numel()))))
 
 
 def _spread(count: int, most: int) -> Tensor:

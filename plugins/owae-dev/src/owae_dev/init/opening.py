@@ -17,6 +17,7 @@ from owae.errors import ConfigError, DataError
 from owae.interfaces import DataSource
 from owae.registry.options import options_model, validated
 from owae.registry.registry import Registry
+from owae_dev.init.facts import looked_at
 from owae_dev.init.places import Place
 
 # What is tried where a source refuses its files, and what it means.
@@ -24,6 +25,7 @@ _UNVERIFIED = ("verify", False, "taken, though they are not the official files")
 MENDED: dict[str, tuple[str, bool, str]] = {
     "image-folder": ("skip_broken", True, "left out, for they cannot be read"),
     "table": ("skip_broken", True, "left out, for they cannot be read"),
+    "shards": ("skip_broken", True, "left out, for they cannot be read"),
     "torchvision": _UNVERIFIED,
     "mnist": _UNVERIFIED,
 }
@@ -52,27 +54,29 @@ def opened(place: Place, registry: Registry, changes: Iterable[str]) -> tuple[di
     for key, value in data.items():  # a path of --set is relative to where it was said, as one on the command line
         if isinstance(value, str) and {"path", "root"} & {*key.split("_")}:
             data[key] = str(Path(value).absolute())
-    settle = {"h5ad": _cells, "table": _columns, "hub": _columns}.get(data["kind"], _as_they_are)
-    data, said = settle(data, registry)
     try:
-        train, test = _both(data, registry)
+        return _settled(data, registry)
     except DataError as error:
         way = MENDED.get(data["kind"])
         if way is None or way[0] in data:
             raise
         key, value, why = way
-        data = {**data, key: value}
         try:
-            train, test = _both(data, registry)
+            data, train, test, said = _settled({**data, key: value}, registry)
         except DataError:
             raise error from None
-        said.append(f"{why} ({key} = {str(value).lower()}): {error}")
-    return data, train, test, said
+        return data, train, test, [*said, f"{why} ({key} = {str(value).lower()}): {error}"]
+
+
+def _settled(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], DataSource, DataSource, list[str]]:
+    settle = SETTLED.get(data["kind"])
+    data, said = (data, []) if settle is None else settle(data, registry)
+    return data, *_both(data, registry), said
 
 
 def _as_they_are(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
     """Leaves vectors of floats unscaled where their scale is one that networks learn, for a range says little of what has tails."""
-    if data["kind"] != "arrays" or {"rescale", "value_range"} & data.keys():
+    if {"rescale", "value_range"} & data.keys():
         return data, []
     plain = {**data, "rescale": False}
     with _unsaid():  # what is said of a source that is not kept would mislead
@@ -90,30 +94,62 @@ def _as_they_are(data: dict[str, Any], registry: Registry) -> tuple[dict[str, An
     return {**data, "value_range": [-1.0, 1.0]}, [brought]
 
 
+def _depth(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+    """Finds the range of whole numbers that use little of their type's, as those of a camera of 12 bits in files of 16."""
+    if {"source_range", "value_range"} & data.keys():
+        return data, []
+    with _unsaid():
+        try:
+            train, _ = _both(data, registry)
+        except DataError:
+            return data, []  # whoever opens it in earnest says so, or mends it
+    if train.units is None or tuple(train.value_range) != (0.0, 1.0):
+        return data, []
+    shift, scale = train.units["shift"][0], train.units["scale"][0]
+    ends = [examples(train, rows).aminmax() for rows in looked_at(train).split(100)]
+    least = round(min(float(end.min) for end in ends) * scale + shift)
+    most = round(max(float(end.max) for end in ends) * scale + shift)
+    low, high = (0, (1 << most.bit_length()) - 1) if shift == 0 else (least, most)
+    if scale < 255 or not least < most or high - low > scale / 2:
+        return data, []
+    said = f"numbers from {least:,} to {most:,} use little of their type's range; {low:,} to {high:,} is taken for all of it (source_range)"
+    return {**data, "source_range": [low, high]}, [said]
+
+
 def _columns(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
-    """Standardises the columns of numbers, whose units may differ, unless all lie in [0, 1] already."""
+    """Standardises the columns of numbers, whose units may differ, unless all lie in [0, 1] already; of pictures settles the size."""
+    sized, said = _sizes(data, registry)
+    if said or "standardise" in data:
+        return sized, said
+    with _unsaid():
+        train, _ = _both(data, registry)
+    low, high = train.value_range
+    if train.batch(torch.arange(1)).dtype == torch.uint8:  # pictures
+        return data, []
+    if low >= 0 and high <= 1 and float(examples(train, torch.arange(min(len(train), 1000))).std()) >= PLAIN[0]:
+        return data, []
+    said = f"numbers from {low:.3g} to {high:.3g} are brought to mean 0 and standard deviation 1, column by column (standardise); "
+    return {**data, "standardise": True}, [said + "what is sampled is in their own units again"]
+
+
+def _sizes(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+    """Resizes pictures that are large, or of several sizes."""
+    if "size" in data:
+        return data, []
     with _unsaid():
         try:
             train, _ = _both(data, registry)
         except DataError as error:
             common = re.search(r"size = \[(\d+), (\d+)\]", str(error))  # what the source proposes where sizes differ
-            if common is None or "size" in data:
+            if common is None:
                 raise
             size = _fitting(int(common[1]), int(common[2]))
             return {**data, "size": size}, [f"pictures have several sizes and are resized to {size[0]}×{size[1]} (size)"]
-    if train.batch(torch.arange(1)).dtype == torch.uint8:  # pictures
-        height, width = train.shape[1:]
-        if max(height, width) <= SIDE or "size" in data:
-            return data, []
-        size = _fitting(height, width)
-        return {**data, "size": size}, [f"pictures of {height}×{width} are resized to {size[0]}×{size[1]} (size)"]
-    if "standardise" in data:
+    if train.batch(torch.arange(1)).dtype != torch.uint8 or max(train.shape[1:]) <= SIDE:
         return data, []
-    low, high = train.value_range
-    if low >= 0 and high <= 1 and float(examples(train, torch.arange(min(len(train), 1000))).std()) >= PLAIN[0]:
-        return data, []
-    said = f"numbers from {low:.3g} to {high:.3g} are brought to mean 0 and standard deviation 1, column by column (standardise); "
-    return {**data, "standardise": True}, [said + "what is sampled is in their own units again"]
+    height, width = train.shape[1:]
+    size = _fitting(height, width)
+    return {**data, "size": size}, [f"pictures of {height}×{width} are resized to {size[0]}×{size[1]} (size)"]
 
 
 def _fitting(height: int, width: int) -> list[int]:
@@ -132,6 +168,17 @@ def _cells(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], li
         data["genes"] = MANY_GENES
         said.append(f"of {train.shape[0]:,} genes the {MANY_GENES:,} of the largest variance are kept (genes)")
     return data, said
+
+
+# What settles the options of a source, by its name.
+SETTLED = {
+    "arrays": _as_they_are,
+    "h5ad": _cells,
+    "hub": _columns,
+    "image-folder": _depth,
+    "shards": _sizes,
+    "table": _columns,
+}
 
 
 @contextlib.contextmanager

@@ -20,7 +20,8 @@ from owae_dev.init.pictures import picture_options
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 TABLES = {".parquet", ".pq", ".arrow", ".feather", ".ipc", ".csv", ".tsv"}
 PACKED = {".gz", ".bz2", ".zst"}  # of text tables
-KINDS = {".npy": "arrays", ".npz": "arrays", ".h5ad": "h5ad", **dict.fromkeys(TABLES, "table")}
+PARTED = {**dict.fromkeys(TABLES, "table"), ".tar": "shards"}  # what several files together are
+KINDS = {".npy": "arrays", ".npz": "arrays", ".h5ad": "h5ad", **PARTED}
 HOMES = {"h5ad": "owae-anndata", "table": "'owae-data[table]'"}  # which distribution brings a source; owae-data else
 MOST = 1_000_000  # files listed in a folder
 
@@ -50,7 +51,8 @@ def find(place: str, registry: Registry) -> Place:
     path = expanded(place).absolute()
     if path.exists():
         return _of_folder(path, registry) if path.is_dir() else _of_file(path, registry)
-    if glob.has_magic(place) and (files := sorted(path.parent.glob(path.name))):
+    pattern = path.with_name(re.sub(r"\{\d+\.\.\d+\}", "*", path.name))  # as faces-{000..099}.tar
+    if glob.has_magic(str(pattern)) and (files := sorted(pattern.parent.glob(pattern.name))):
         return _of_pattern(path, files, registry)
     return _of_name(place, registry)
 
@@ -70,16 +72,23 @@ def _of_file(path: Path, registry: Registry) -> Place:
 
 
 def _of_pattern(path: Path, files: list[Path], registry: Registry) -> Place:
-    """The source for the files that a pattern fits: parts of a table."""
-    others = [file for file in files if _suffix(file) not in TABLES]
-    if others:
+    """The source for the files that a pattern fits: parts of a table, or tar files."""
+    kinds = {PARTED.get(_suffix(file)) for file in files}
+    if len(kinds) > 1 or None in kinds:
+        odd = next((file for file in files if _suffix(file) not in PARTED), files[-1])
         raise DataError(
-            f"the pattern {path} fits {others[0].name} too, which is no table; patterns of {', '.join(sorted(TABLES))} would work"
+            f"the pattern {path} fits {odd.name} too, which is no part of one set; patterns of one kind would work: tables "
+            f"({', '.join(sorted(TABLES))}) or .tar"
         )
+    kind = str(kinds.pop())
     name = re.sub(r"[^\w.-]+", "-", path.stem).strip("-.") or path.parent.name
     return Place(
-        name, {"kind": _installed("table", registry), "path": str(path)}, [f"{len(files):,} files fit {path}, a table in parts"]
+        name, {"kind": _installed(kind, registry), "path": str(path)}, [f"{len(files):,} files fit {path}; {_parted(kind)}"]
     )
+
+
+def _parted(kind: str) -> str:
+    return "a table in parts" if kind == "table" else "pictures in tar files"
 
 
 def _ending(path: Path) -> str:
@@ -111,9 +120,9 @@ def _of_folder(path: Path, registry: Registry) -> Place:
     single = [file for file, suffix in _files(path) if suffix in KINDS]
     if len(single) == 1:
         return _of_file(single[0], registry)
-    if single and {_suffix(file) for file in single} <= TABLES:
-        data = {"kind": _installed("table", registry), "path": str(path)}
-        return Place(name, data, [f"{path} holds {len(single):,} files of a table"])
+    if len(parted := {PARTED.get(_suffix(file)) for file in single}) == 1 and (kind := parted.pop()) is not None:
+        data = {"kind": _installed(kind, registry), "path": str(path)}
+        return Place(name, data, [f"{path} holds {len(single):,} files: {_parted(kind)}"])
     if single and {_suffix(file) for file in single} == {".npy"}:
         options, found = picture_options(single)
         data = {"kind": _installed("image-folder", registry), "path": str(path), **options}

@@ -83,10 +83,10 @@ def batch_size(count: int) -> int:
     """Returns a number near 128 in which so many examples leave a last batch that is nearly whole.
 
     >>> batch_size(4000), batch_size(60000), batch_size(90)
-    (125, 125, 22)
+    (125, 125, 23)
     """
     if count < 4 * 100:
-        return max(2, count // 4)
+        return max(2, -(-count // 4))
     return min(range(100, 151), key=lambda size: (round(-count % size / size, 1), abs(size - 128)))
 
 

@@ -26,7 +26,7 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="test or train, the run's own data; a picture or a folder of them; a .npy or .npz file of examples.",
+        help="test or train, the run's own data; a picture or a folder of them; a .npy or .npz file of examples; a table.",
         show_default=False,
     ),
 ]

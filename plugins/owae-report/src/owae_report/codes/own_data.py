@@ -18,15 +18,18 @@ from owae.numerics import Range
 from owae.registry.discovery import extension
 from owae.run.opened import Run
 from owae_data.picture_sets import is_picture
+from owae_data.tables.files import is_table
+from owae_data.tables.own import of_run
 from owae_report.load import Units, image_files, own_pictures, scaled, training_units
 
 SPLITS = ("train", "test")
+_WORKS = "'train', 'test', a picture, a folder of pictures, a .npy or a .npz file, or a table for a run trained on one"
 _EXAMPLES = ("x", "images", "data", "x_test", "x_train", "features", "samples")
 _LABELS = ("y", "labels", "label", "targets", "y_test", "y_train")
 
 
 def own_data(run: Run, data: str) -> DataSource:
-    """Opens `train` or `test`, a picture, a folder of pictures, or a `.npy` or `.npz` file of examples, for a run's model.
+    """Opens `train` or `test`, a picture, a folder of pictures, a `.npy` or `.npz` file of examples, or a table, for a run's model.
 
     A plugin can bring a reader for a suffix, a function of the run and the path, as the name `own_data.h5ad` in the group `owae.names`.
 
@@ -37,14 +40,15 @@ def own_data(run: Run, data: str) -> DataSource:
         return run.source(data)
     path = expanded(data)
     if not path.exists():
-        raise DataError(f"found no {path}; 'train', 'test', a picture, a folder of pictures, a .npy or a .npz file would work")
+        raise DataError(f"found no {path}; {_WORKS} would work")
     if path.suffix and (reader := extension(f"own_data{path.suffix.lower()}")) is not None:
         return reader(run, path)
     if path.suffix.lower() in (".npy", ".npz"):
         return ArrayFile(path, run.shape, run.value_range, training_units(run), run.model.layers[0].output_range)
+    if path.is_file() and is_table(path):
+        return of_run(run, path)
     if path.is_file() and not is_picture(path.name):
-        works = "'train', 'test', a picture, a folder of pictures, a .npy or a .npz file would work"
-        raise DataError(f"{path}: '{path.suffix}' is read by nothing here; {works}")
+        raise DataError(f"{path}: '{path.suffix}' is read by nothing here; {_WORKS} would work")
     return PictureFiles(run, image_files([path]))
 
 
