@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from runs import run
 from scipy import sparse
 
 from owae import Config, Registry
+from owae.data.loader import Loader
 from owae.data.sources import examples
 from owae.errors import DataError
 from owae.run.train import train
@@ -62,6 +64,11 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_contract(path: Path, options):
     check_source(H5ad, path=path, **options)
+    source, anew = H5ad("train", path=path, **options), H5ad("train", path=path, **options)
+    there: H5ad = pickle.loads(pickle.dumps(source))  # noqa: S301 # as a source is sent to a worker that is spawned
+    whole = [*Loader(source, 4, seed=1).epoch(2)]
+    assert all(torch.equal(one, other) for one, other in zip(whole, Loader(there, 4, seed=1).epoch(2), strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(whole[1:], Loader(anew, 4, seed=1).epoch(2, start=1), strict=True))
 
 
 def counts(table: Any, source: H5ad) -> np.ndarray:

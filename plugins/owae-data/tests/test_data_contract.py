@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pyarrow
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from pyarrow import csv, parquet
@@ -27,10 +31,14 @@ from owae_data.celeba import CelebA
 from owae_data.image_folder import ImageFolder
 from owae_data.mnist import Mnist
 from owae_data.samples import write_celeba, write_mnist, write_svhn
+from owae_data.shards.source import Shards
 from owae_data.shipped import Digits, Mnist5k
 from owae_data.svhn import Svhn
+from owae_data.tables.hub import Hub
 from owae_data.tables.source import Table
 from owae_data.vision.source import Torchvision
+
+REVISION = "0" * 40
 
 Case = Callable[[Path], tuple[Any, dict[str, Any]]]
 
@@ -104,6 +112,42 @@ def _picture_table(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
     return Table, {"path": tmp_path / "t.parquet", "image": "p", "size": (8, 8)}
 
 
+def _tars(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    _folder(tmp_path)
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for path in sorted(tmp_path.glob("*/*.png")):
+            tar.add(path, path.name)
+    return Shards, {"path": tmp_path / "x.tar"}
+
+
+def _tiffs(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    for number, pixels in enumerate(_random(12, 4, 9, 8)):
+        tifffile.imwrite(
+            tmp_path / f"{number}.tif", 16 * pixels.astype(np.uint16), photometric="minisblack", planarconfig="separate"
+        )
+    return ImageFolder, {"path": tmp_path, "source_range": (0.0, 4095.0)}
+
+
+def _npy_folder(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    for number, pixels in enumerate(_random(12, 9, 8)):
+        np.save(tmp_path / f"{number}.npy", pixels / 100)
+    return ImageFolder, {"path": tmp_path}
+
+
+def _series(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    parquet.write_table(pyarrow.table({"s": np.random.default_rng(0).normal(size=(30, 6)).tolist()}), tmp_path / "t.parquet")
+    return Table, {"path": tmp_path / "t.parquet"}
+
+
+def _hub(tmp_path: Path) -> tuple[Any, dict[str, Any]]:
+    """A set of the hub's, as it lies in its cache."""
+    kept = tmp_path / "datasets--somebody--numbers"
+    (kept / "snapshots" / REVISION).mkdir(parents=True)
+    table = pyarrow.table({"x": np.random.default_rng(0).normal(size=30), "label": [0, 1] * 15})
+    parquet.write_table(table, kept / "snapshots" / REVISION / "train.parquet")
+    return Hub, {"name": "somebody/numbers", "revision": REVISION}
+
+
 CASES: dict[str, Case] = {
     "digits": lambda _: (Digits, {}),
     "mnist-5k": lambda _: (Mnist5k, {"value_range": (-1.0, 1.0)}),
@@ -116,9 +160,21 @@ CASES: dict[str, Case] = {
     "celeba": _celeba,
     "table of numbers": _table,
     "table of pictures": _picture_table,
+    "table of series": _series,
+    "hub": _hub,
+    "shards": _tars,
+    "image-folder of TIFF": _tiffs,
+    "image-folder of arrays": _npy_folder,
     "torchvision's, read by owae": _fashion,
     "torchvision's, opened by its class": _eurosat,
 }
+
+
+@pytest.fixture(autouse=True)
+def hub_in_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's own look into its cache, without a network."""
+    look = partial(huggingface_hub.snapshot_download, cache_dir=tmp_path, local_files_only=True)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", look)
 
 
 @pytest.fixture(params=CASES)
@@ -188,6 +244,14 @@ def test_every_source_is_registered_without_complaint() -> None:
     registry = Registry.discover(["owae-data"])
     assert not registry.failures
     assert {cls.name for cls in owae_components()} == set(registry.names("data"))
+
+
+def test_no_source_is_left_out_of_the_cases(tmp_path: Path) -> None:
+    made = []
+    for number, case in enumerate(CASES.values()):
+        (tmp_path / str(number)).mkdir()
+        made.append(case(tmp_path / str(number))[0])
+    assert set(owae_components()) == set(made)
 
 
 @pytest.fixture(scope="module")
