@@ -12,10 +12,11 @@ import torch
 
 from owae.data.sources import TensorSource
 from owae.errors import DataError, TrainingError
-from owae_report.embeddings import NEIGHBOURS, _neighbours, densest, encode, pca, raw, umap
+from owae_report.embeddings import NEIGHBOURS, _neighbours, densest, encode, neighbourhood, pca, raw, umap
 from owae_report.errors import NotDrawableError
 from owae_report.events import reconstructions
 from owae_report.interpolate import interpolate, pairs
+from owae_report.layouts import begin
 
 
 def ellipsoid(n: int, d: int) -> torch.Tensor:
@@ -92,6 +93,33 @@ def test_a_missing_umap_is_named_with_its_cure(monkeypatch, fault):
     monkeypatch.setitem(sys.modules, "umap", None if fault is None else ModuleType("umap"))
     with pytest.raises(NotDrawableError, match="pip install umap-learn"):
         umap(torch.randn(20, 3))
+
+
+UMAP_OF_A_TEST = """
+import sys
+class UMAP:
+    def __init__(self, n_neighbors, random_state, precomputed_knn, **others):
+        assert "torch" not in sys.modules
+        self.added = n_neighbors + 100 * random_state + precomputed_knn[0][:, :1]
+    def fit_transform(self, codes):
+        print("printed")
+        return codes[:, :2] + self.added
+"""
+
+
+@pytest.mark.parametrize(("content", "refused"), [(UMAP_OF_A_TEST, None), ("", "pip install umap-learn")])
+def test_umap_runs_in_a_process_without_torch(tmp_path, monkeypatch, content, refused):
+    (tmp_path / "umap.py").write_text(content)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    codes = [torch.randn(20, 2), torch.ones(16, 3)]
+    wait = begin([neighbourhood(each) for each in codes], 7, tmp_path)
+    if refused:
+        with pytest.raises(NotDrawableError, match=refused):
+            wait()
+        return
+    first, second = wait()
+    np.testing.assert_allclose(first, codes[0].numpy() + 715 + np.arange(20)[:, None], rtol=1e-6)
+    assert not second.any()
 
 
 @pytest.mark.slow

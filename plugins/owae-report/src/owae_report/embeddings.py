@@ -1,14 +1,8 @@
-"""Codes in two dimensions (Figs. 3a and 8a): as they are, by principal components, by UMAP.
-
-UMAP: McInnes, Healy and Melville 2018, arXiv:1802.03426, as `umap-learn` has it, with its defaults (15 neighbours, minimal distance
-0.1, Euclidean).
-"""
+"""Codes in two dimensions (Figs. 3a and 8a): as they are, by principal components, by UMAP (`owae_report.layouts`)."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +18,7 @@ from owae.model.inference import evaluating
 from owae.model.stack import Stack
 from owae_report.errors import NotDrawableError
 from owae_report.evaluation.distances import nearest
+from owae_report.layouts import Neighbourhood, lay_out
 
 NEIGHBOURS = 15  # UMAP's, and so the fewest points it is asked to lay out
 _CHUNK = 256
@@ -109,20 +104,22 @@ def umap(codes: Float[Tensor, "n d"], seed: int = 0) -> Projection:
     Raises:
         NotDrawableError: There are fewer than 15 points, or umap-learn cannot be imported.
     """
+    level = neighbourhood(codes)
+    with _threads_kept():
+        return Projection(lay_out(level, seed))
+
+
+def neighbourhood(codes: Float[Tensor, "n d"]) -> Neighbourhood:
+    """Finds what UMAP is given of codes.
+
+    Raises:
+        NotDrawableError: There are fewer than 15.
+    """
     if len(codes) < NEIGHBOURS:
         raise NotDrawableError(f"UMAP lays out {NEIGHBOURS} examples or more, found {len(codes)}")
-    # What comes along prints, and warns of threads it does not use and of packages it does not need.
-    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(), _threads_kept():
-        warnings.simplefilter("ignore")
-        maker = _imported()
-        # All alike: there is nothing to lay out, and what UMAP makes of that is its own noise.
-        if (codes == codes[0]).all():
-            return Projection(np.zeros((len(codes), 2)))
-        count = min(NEIGHBOURS, len(codes) - 1)
-        # Its own search compiles for several seconds, and asks Python for every distance of few points.
-        known = _neighbours(codes, count) if len(codes) <= _SEARCHED else (None, None)
-        made = maker(n_neighbors=count, random_state=seed, n_jobs=1, precomputed_knn=known)
-        return Projection(np.asarray(made.fit_transform(codes.numpy()), dtype=np.float64))
+    count = min(NEIGHBOURS, len(codes) - 1)
+    # Its own search compiles for several seconds, and asks Python for every distance of few points.
+    return Neighbourhood(codes.numpy(), count, _neighbours(codes, count) if len(codes) <= _SEARCHED else None)
 
 
 @contextlib.contextmanager
@@ -145,17 +142,6 @@ def _neighbours(codes: Float[Tensor, "n d"], count: int) -> tuple[Int[np.ndarray
     places.scatter_(1, first[:, None], places[:, :1].clone())
     places[:, 0], distances[:, 0] = own, 0.0
     return places.numpy(), distances.float().numpy()
-
-
-def _imported():
-    """The class `umap.UMAP`."""
-    try:
-        from umap import UMAP
-    except Exception as error:  # numba refuses versions of its neighbours in several ways
-        raise NotDrawableError(
-            f"UMAP cannot be imported ({type(error).__name__}: {error}); `pip install umap-learn` brings it"
-        ) from error
-    return UMAP
 
 
 def raw(codes: Float[Tensor, "n d"]) -> Projection:

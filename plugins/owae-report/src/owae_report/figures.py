@@ -142,6 +142,8 @@ def _pca(subjects: Sequence[Subject]) -> Figure:
 
 def _umap(subjects: Sequence[Subject]) -> Figure:
     def project(subject: Subject, level: int) -> Projection:
+        if subject.laid_out is not None:
+            return Projection(subject.laid_out[level - 1])
         codes = subject.codes[level - 1]
         logger.info("%s: laying out %d codes z_%d by UMAP", subject.name, len(codes), level)
         return umap(codes, subject.options.seed)

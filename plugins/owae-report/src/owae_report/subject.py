@@ -64,6 +64,7 @@ class Subject:
     Attributes:
         name: What it is called in titles: its folder.
         generalisation: Its nearest training examples, where they have been measured under the seed of the options.
+        laid_out: The codes of every level as UMAP lays them out, (n, 2) each, where another process has done so.
 
     Raises:
         OwaeError: It has no level of the number that the options name.
@@ -72,6 +73,7 @@ class Subject:
     def __init__(self, run: Run, options: Options) -> None:
         self.run, self.options = run, options
         self.generalisation: Generalisation | None = None
+        self.laid_out: list[Float[np.ndarray, "n 2"]] | None = None
         folder = run.folder.absolute()
         self.name = folder.name or str(folder)
         depth = len(run.config.levels)

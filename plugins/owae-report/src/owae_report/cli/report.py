@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
 from owae.files import expanded
+
+if TYPE_CHECKING:
+    from owae_report.subject import Subject
 
 logger = logging.getLogger(__name__)
 
@@ -50,36 +51,30 @@ def command(
     with tempfile.TemporaryDirectory() as folder, quiet_stdout():
         opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
         _ = opened.model  # before anything is begun, what cannot be opened is told
-        arguments = [f"--seed={seed}", f"--checkpoint={checkpoint.value}", *(f"--set={each}" for each in moved or ())]
-        laid_out = _begin_umap(run, Path(folder), arguments) if umap else None
+        subject = Subject(opened, Options(seed=seed))
+        laid_out = _begin_umap(subject, Path(folder)) if umap else None
         contents = Contents(live, Measured(features or (), seed=seed) if evaluate else None, laid_out)
-        html = document(Subject(opened, Options(seed=seed)), contents)
+        html = document(subject, contents)
     typer.echo(write(path, html.encode()))
 
 
-def _begin_umap(run: Path, folder: Path, arguments: Sequence[str]) -> Callable[[], bytes]:
-    """Starts `owae figures` for UMAP, which compiles while the rest is made, and returns what waits for its PNG."""
-    command = [
-        sys.executable,
-        "-m",
-        "owae",
-        "figures",
-        str(run),
-        "--only=embeddings-umap",
-        "--format=png",
-        f"--out={folder}",
-        *arguments,
-    ]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def _begin_umap(subject: Subject, folder: Path) -> Callable[[], bytes]:
+    """Starts UMAP in a process of its own, where it compiles while the rest is made, and returns what waits for it and draws."""
+    from owae.errors import OwaeError
+    from owae_report.embeddings import neighbourhood
+    from owae_report.figures import draw
+    from owae_report.layouts import begin
 
-    def wait() -> bytes:
-        from owae_report.errors import NotDrawableError
+    started = refused = None
+    try:
+        started = begin([neighbourhood(codes) for codes in subject.codes], subject.options.seed, folder)
+    except OwaeError as error:
+        refused = error
 
-        _, said = process.communicate()
-        path = folder / "embeddings-umap.png"
-        if process.returncode or not path.is_file():
-            lines = [line for line in said.splitlines() if "not drawn" in line] or said.splitlines()[-1:]
-            raise NotDrawableError(" ".join(lines).removeprefix("embeddings-umap not drawn: ") or f"exit code {process.returncode}")
-        return path.read_bytes()
+    def drawn() -> bytes:
+        if started is None:
+            raise refused or AssertionError("it was started or refused")
+        subject.laid_out = started()
+        return draw("embeddings-umap", [subject])[0]
 
-    return wait
+    return drawn

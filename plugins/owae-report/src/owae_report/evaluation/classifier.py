@@ -44,9 +44,10 @@ class Network(nn.Module):
             size = min(shape[-2], _LARGEST), min(shape[-1], _LARGEST)
             self.resize = size if max(shape[-2:]) > _LARGEST else None
             flat = 32 * (size[0] // 4) * (size[1] // 4)
+            # Pooling before the ReLU gives the same numbers, and leaves it a quarter of them.
             self.body = nn.Sequential(
-                nn.Conv2d(channels, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
-                nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+                nn.Conv2d(channels, 16, 3, padding=1), nn.BatchNorm2d(16), nn.MaxPool2d(2), nn.ReLU(),
+                nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.MaxPool2d(2), nn.ReLU(),
                 nn.Flatten(), nn.Linear(flat, FEATURES), nn.ReLU(),
             )  # fmt: skip
         else:
