@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -68,3 +69,19 @@ def checked_result(component: Any, value: object, shape: Sequence[int], differen
         return value
     right = f"a tensor of shape {tuple(shape)}: " + (f"one number for each of the {shape[0]} rows" if shape else "one number")
     raise PluginError(f"{component.interface} '{component.name}' returns {found}; it should return {right}, computed by torch")
+
+
+@contextmanager
+def undisturbed(component: Any, *inputs: Tensor) -> Iterator[None]:
+    """Refuses, by a `PluginError`, a component that changes inputs in place or seeds torch's global generator; reads no value."""
+
+    def state() -> tuple[list[int], int]:
+        return [0 if each.is_inference() else each._version for each in inputs], torch.initial_seed()  # inference counts no changes
+
+    before = state()
+    yield
+    (versions, _), now = before, state()
+    if now != before:
+        done = "seeds torch's global generator, and with it all later draws; draw without a seed, or from a generator of your own"
+        done = done if now[0] == versions else "changes what it is given in place; work on a copy"
+        raise PluginError(f"{component.interface} '{component.name}' {done}")

@@ -182,6 +182,27 @@ def test_what_a_component_must_not_return_is_refused_by_its_name(part: str, cls:
         next(iter(fit(stack(**{part: cls(way=way)}), torch.rand(8, 4), epochs=1, batch_size=8)))
 
 
+def disturbing(part: type, way: str) -> Any:
+    """A component that does what it should, and something to its surroundings beside."""
+
+    def forward(self: Any, first: Any, *others: Any) -> Any:
+        if way == "seeds":
+            torch.manual_seed(3)
+        else:
+            with torch.no_grad():
+                (first.mean if part is Spread else first).mul_(1)
+        return part.forward(self, first, *others)
+
+    return type("Disturbing", (part,), {"name": "disturbing", "forward": forward})()
+
+
+@pytest.mark.parametrize("way", ["seeds", "changes"])
+@pytest.mark.parametrize(("part", "cls"), [("divergence", Moments), ("cost", Bounded), ("regulariser", Spread)])
+def test_a_component_that_disturbs_its_surroundings_is_refused_at_the_first_step(part: str, cls: Any, way: str) -> None:
+    with pytest.raises(PluginError, match=f"{part} 'disturbing' {way}"):
+        next(iter(fit(stack(**{part: disturbing(cls, way)}), torch.rand(8, 4), epochs=1, batch_size=8)))
+
+
 @pytest.mark.parametrize(("part", "cls", "way"), PARTS)
 def test_the_laws_refuse_it_too(part: str, cls: Any, way: str) -> None:
     check = {"divergence": check_divergence, "cost": check_cost, "regulariser": check_regulariser}[part]

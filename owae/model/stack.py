@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from owae.contract import checked_result
+from owae.contract import checked_result, undisturbed
 from owae.distributions import Distribution, at_least_float32, shape_of
 from owae.errors import ConfigError, InputError
 from owae.interfaces import Divergence, LatentLayer, Prior, Shape
@@ -147,7 +147,7 @@ class Stack(nn.Module):
     def _divergence(self, z: Tensor, context: Context) -> Tensor:
         """`D(Q_k, P_k)`."""
         z = at_least_float32(context.gather(z))
-        with full_precision(z.device), unchecked(not context.check):
+        with full_precision(z.device), unchecked(not context.check), undisturbed(self.divergence, z):
             value = self.divergence.to_prior(z, self._prior(context))
         return checked_result(self.divergence, value, (), lambda: z.requires_grad)
 
@@ -243,7 +243,7 @@ class Stack(nn.Module):
 def _cost(level: Level, z: Tensor, p: Distribution) -> Tensor:
     """`E c_n(z_n, z~_n)`, the mean over the batch, in float32 at least."""
     check_events("the prediction", shape_of(p)[1:], z.shape[1:])
-    with full_precision(z.device):
+    with full_precision(z.device), undisturbed(level.cost, z, p.mean):
         value = level.cost.expected(at_least_float32(z), p)
     return checked_result(level.cost, value, z.shape[:1], lambda: z.requires_grad or p.mean.requires_grad).mean()
 
@@ -252,7 +252,7 @@ def _penalty(level: Level, q: Distribution, z: Tensor) -> Tensor:
     """The regulariser's mean over the batch; 0 where there is none."""
     if level.regulariser is None:
         return at_least_float32(z.new_zeros(()))
-    with full_precision(z.device):
+    with full_precision(z.device), undisturbed(level.regulariser, q.mean):
         return level.regulariser(q).mean()
 
 

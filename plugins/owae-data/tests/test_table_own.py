@@ -40,6 +40,14 @@ def test_text_of_any_separator_point_and_encoding(
     assert ("Windows-1252" in caplog.text) == (encoding == "cp1252")
 
 
+def test_a_column_that_is_left_out_for_a_few_texts_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "t.csv").write_text("a,b,note\n" + "".join(f"{i},{'?' if i == 4 else i},n{i}\n" for i in range(10)))
+    assert Table("train", path=tmp_path / "t.csv").columns == ["a"]
+    (said,) = caplog.messages
+    assert "'b' is no part of an example, though most of its cells are numbers" in said
+    assert "row 5 (counted from 1) holds the text '?'" in said
+
+
 def run_of(source: Any, **options: Any) -> Any:
     """What is asked of a run that was trained on a source."""
     data = SimpleNamespace(kind="table", options=SimpleNamespace(**options))

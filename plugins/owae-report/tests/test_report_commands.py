@@ -74,6 +74,9 @@ def test_what_is_no_image_becomes_an_array_and_that_is_said(runs, tmp_path, modu
     assert np.load(path, allow_pickle=False).shape == {sample: (64, 7), reconstruct: (2, 10, 7), traverse: (20, 20, 7)}[module]
     other = run(module, "vector", "--out", tmp_path / "my.png")
     assert other.stdout == f"{tmp_path / 'my.npy'}\n"
+    if module is sample:
+        assert run(module, "vector", "--out", tmp_path / "my.csv").stdout == f"{tmp_path / 'my.csv'}\n"
+        assert np.allclose(np.loadtxt(tmp_path / "my.csv", delimiter=",", skiprows=1), np.load(path), rtol=1e-5)
 
 
 @COMMANDS

@@ -162,6 +162,16 @@ def test_classes_are_called_by_their_names_and_what_has_none_by_that():
         assert not none.legends
 
 
+def test_names_that_would_hide_each_other_stand_in_the_legend_alone():
+    points, labels = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 8
+    panel = Panel(Projection(points), labels, names=[f"garment {i}" for i in range(8)])
+    with styled():
+        narrow, wide = scatter([panel] * 5), scatter([panel])
+    assert [len(axes.texts) for axes in narrow.axes] == [0] * 5
+    assert len(wide.axes[0].texts) == 8
+    assert len(narrow.legends[0].get_texts()) == 8
+
+
 @pytest.mark.parametrize("points", [np.zeros((20, 2)), np.zeros((20, 1)), np.zeros((1, 2)), np.arange(9.0)[:, None]])
 def test_clouds_without_extent_are_drawn(points: np.ndarray):
     with styled(), warnings.catch_warnings():

@@ -25,6 +25,8 @@ _TITLE, _NOTE, _TICKS, _LEGEND_ROW = 0.2, 0.18, 0.34, 0.17
 _IN_A_ROW = 5
 _NAMED, _LISTED = 20, 40  # classes named in the panels, and in the legend
 _LONGEST = 24  # letters of a class's name
+_LETTER = 0.07  # inches
+_COVERED = 2.5  # widths of a panel that all names together may take there
 _SHORT = 12  # letters up to which most names stand in the panels; longer ones would hide the points
 _NONE = "no class"
 
@@ -134,14 +136,14 @@ def _draw(axes: Axes, panel: Panel, palette: dict[str, Any], side: float, seed: 
         axes.locator_params(nbins=5)
         if panel.projection.points.shape[1] == 1:
             axes.set(yticks=[])
-    if panel.labels is not None and len(palette) <= _NAMED and _short(palette):
+    if panel.labels is not None and len(palette) <= _NAMED and _short(palette, side):
         _name_classes(axes, points, panel)
 
 
-def _short(names: Iterable[str]) -> bool:
-    """Tells whether most names are so short that they leave points to be seen."""
+def _short(names: Iterable[str], side: float) -> bool:
+    """Tells whether names are so short and few that they leave points, and each other, to be seen in a panel."""
     lengths = sorted(map(len, names))
-    return not lengths or lengths[len(lengths) // 2] <= _SHORT
+    return not lengths or (lengths[len(lengths) // 2] <= _SHORT and _LETTER * sum(lengths) <= _COVERED * side)
 
 
 def _name_classes(axes: Axes, points: Float[np.ndarray, "n 2"], panel: Panel) -> None:

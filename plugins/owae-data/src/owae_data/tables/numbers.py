@@ -74,6 +74,11 @@ def chosen_columns(file: TableFile, wanted: Sequence[str] | None, left_out: set[
             raise DataError(
                 f"{file.path} has no column of numbers; found {shown}. columns = ['x'] names one, image = 'x' one of pictures"
             )
+        for name, kind in types.items():
+            if name not in left_out and _is_nearly_numbers(file, name, kind):
+                logger.warning(
+                    "'%s' is no part of an example, though most of its cells are numbers: %s", name, _not_numbers(file, name, kind)
+                )
         return numbers
     chosen: list[str] = []
     for pattern in wanted:
@@ -87,15 +92,33 @@ def chosen_columns(file: TableFile, wanted: Sequence[str] | None, left_out: set[
     return chosen
 
 
-def _not_numbers(file: TableFile, name: str, kind: Any) -> str:
-    """Says why a column is none of numbers: by its first cell that is no number, where they are texts."""
+def _is_nearly_numbers(file: TableFile, name: str, kind: Any) -> bool:
+    """Tells whether a column holds texts, most of which are numbers."""
+    if not _is_text(kind):
+        return False
+    texts = file.read(name).slice(0, 1000).to_pylist()
+    return sum(_reads_as_number(text) for text in texts) > len(texts) / 2
+
+
+def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
-    if types.is_string(kind) or types.is_large_string(kind):
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
+def _reads_as_number(text: str | None) -> bool:
+    try:
+        float(0 if text is None else text)
+    except ValueError:
+        return False
+    return True
+
+
+def _not_numbers(file: TableFile, name: str, kind: Any) -> str:
+    """Says why a column is none of numbers: by its first cell that is no number, where they are texts."""
+    if _is_text(kind):
         for row, text in enumerate(file.read(name).to_pylist()):
-            try:
-                float(0 if text is None else text)
-            except ValueError:
+            if not _reads_as_number(text):
                 return f"{file.place(name, row)} holds the text '{str(text)[:40]}'; numbers are wanted, so mend it or leave the column out"
         return f"{file.path}, column '{name}', holds numbers written as texts; save it with numbers, or leave it out"
     return f"{file.path}, column '{name}', is of type {kind}; numbers and lists of numbers would work"

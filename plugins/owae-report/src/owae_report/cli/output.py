@@ -13,12 +13,14 @@ from torch import Tensor
 
 from owae.interfaces import Shape
 from owae_report.blocks import Block
+from owae_report.codes.writers import SUFFIXES, check_suffix
+from owae_report.codes.writers import write as write_columns
 from owae_report.pixels import drawable, to_pixels, write
 from owae_report.sheets import png
 
 
 def figure_path(run: Path, name: str, out: Path | None, shape: Shape) -> Path:
-    """The file of a figure: RUN/figures/NAME.png, or what the user asked for; .npy where examples cannot be drawn.
+    """The file of a figure: RUN/figures/NAME.png, or what the user asked for; .npy, .npz or a table where examples cannot be drawn.
 
     Raises:
         typer.BadParameter: The user asked for another kind of file.
@@ -26,6 +28,9 @@ def figure_path(run: Path, name: str, out: Path | None, shape: Shape) -> Path:
     suffix = ".png" if drawable(shape) else ".npy"
     if out is None or out.is_dir():
         return (out or run / "figures") / f"{name}{suffix}"
+    if suffix == ".npy" and out.suffix.lower() in SUFFIXES:
+        check_suffix(out)
+        return out
     if out.suffix.lower() not in {suffix, ".png"}:
         raise typer.BadParameter(f"{out} does not end in {suffix}, the kind of file that is written", param_hint="--out")
     return out if out.suffix.lower() == suffix else out.with_suffix(suffix)
@@ -50,7 +55,7 @@ def write_figure(path: Path, draw: Callable[[], Block], events: Tensor, layout: 
         events: The array.
         layout: What the array's axes are, for the note.
     """
-    if path.suffix.lower() == ".npy":
+    if path.suffix.lower() != ".png":
         typer.echo(f"the data are not images, so an array is written instead of a picture: {layout}", err=True)
         write_array(path, events)
     else:
@@ -58,7 +63,11 @@ def write_figure(path: Path, draw: Callable[[], Block], events: Tensor, layout: 
 
 
 def write_array(path: Path, events: Tensor) -> None:
-    """Write events as a .npy file."""
+    """Write events as a .npy file, or as the column x of an .npz or a table, a row for each along their first axis."""
+    if path.suffix.lower() in SUFFIXES:
+        write_columns(path, [{"x": events.cpu().numpy()}], len(events))
+        typer.echo(path)
+        return
     buffer = io.BytesIO()
     np.save(buffer, events.cpu().numpy(), allow_pickle=False)
     typer.echo(write(path, buffer.getvalue()))
