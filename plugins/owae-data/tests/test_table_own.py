@@ -86,3 +86,15 @@ def test_other_pictures_are_brought_to_the_runs_form(tmp_path: Path, store: Path
     other = of_run(run_of(trained, crop=None, background="white"), pictures(tmp_path / "o.parquet", 8, 2))
     assert other.shape == (3, 4, 4)
     assert other[1][0].unique().tolist() == [10]
+
+
+@pytest.mark.parametrize(
+    ("first", "examples"),
+    [("5.1,3.5,a", 4), ("5,0,0", 4), ("-1,2,3", 4), ("2019,2020,2021", 3), ("x.1,y2,z", 3), ("5,0,class", 3)],
+)
+def test_a_file_without_names_loses_no_example(tmp_path: Path, first: str, examples: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (tmp_path / "t.csv").write_text("\n".join([first, "1.5,2,3", "4,5,6", "7,8,9"]) + "\n")
+    splits = [Table(split, path=tmp_path / "t.csv", holdout=0.5) for split in ("train", "test")]
+    assert sum(map(len, splits)) == examples
+    assert ("its columns are called f0, f1" in caplog.text) == (examples == 4)
