@@ -52,6 +52,30 @@ def _choices(constructor: Callable[..., None]) -> dict[str, tuple[tuple[Any, ...
     return found
 
 
+@contextmanager
+def neutral(component: Any, *inputs: Any) -> Iterator[None]:
+    """Runs a call of a component on tensors or distributions; a `PluginError` names it if it writes into them or seeds torch's generator.
+
+    Neither reads a value: a tensor counts what is written into it, and the generator tells its seed.
+    """
+    if torch.compiler.is_compiling():
+        yield
+        return
+    given = [part for each in inputs for part in ((each,) if isinstance(each, Tensor) else getattr(each, "__dict__", {}).values())]
+    tensors = [part for part in given if isinstance(part, Tensor) and not part.is_inference()]
+    seed, versions = torch.initial_seed(), [tensor._version for tensor in tensors]
+    yield
+    called = f"{component.interface} '{component.name}'"
+    if torch.initial_seed() != seed:
+        raise PluginError(
+            f"{called} seeds torch's global generator, and with it all later draws; draw without a seed, or from a torch.Generator"
+        )
+    if [tensor._version for tensor in tensors] != versions:
+        raise PluginError(
+            f"{called} writes into what it is given, which others go on to use; writing into a copy (x.clone()) would work"
+        )
+
+
 def checked_result(component: Any, value: object, shape: Sequence[int], differentiable: Callable[[], bool]) -> Tensor:
     """Returns what a cost, a divergence or a regulariser gave, if it is a tensor of a shape, with a gradient where one is due.
 
@@ -69,19 +93,3 @@ def checked_result(component: Any, value: object, shape: Sequence[int], differen
         return value
     right = f"a tensor of shape {tuple(shape)}: " + (f"one number for each of the {shape[0]} rows" if shape else "one number")
     raise PluginError(f"{component.interface} '{component.name}' returns {found}; it should return {right}, computed by torch")
-
-
-@contextmanager
-def undisturbed(component: Any, *inputs: Tensor) -> Iterator[None]:
-    """Refuses, by a `PluginError`, a component that changes inputs in place or seeds torch's global generator; reads no value."""
-
-    def state() -> tuple[list[int], int]:
-        return [0 if each.is_inference() else each._version for each in inputs], torch.initial_seed()  # inference counts no changes
-
-    before = state()
-    yield
-    (versions, _), now = before, state()
-    if now != before:
-        done = "seeds torch's global generator, and with it all later draws; draw without a seed, or from a generator of your own"
-        done = done if now[0] == versions else "changes what it is given in place; work on a copy"
-        raise PluginError(f"{component.interface} '{component.name}' {done}")

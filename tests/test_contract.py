@@ -13,7 +13,7 @@ from toys import Affine, Bounded, Moments, Spread
 from owae import Registry
 from owae.contract import check_choices
 from owae.errors import PluginError
-from owae.interfaces import Component, DataSource, Divergence
+from owae.interfaces import Component, DataSource, Divergence, Prior
 from owae.model.stack import Level, Stack
 from owae.registry.options import options_model
 from owae.testing import check_cost, check_divergence, check_regulariser
@@ -182,32 +182,57 @@ def test_what_a_component_must_not_return_is_refused_by_its_name(part: str, cls:
         next(iter(fit(stack(**{part: cls(way=way)}), torch.rand(8, 4), epochs=1, batch_size=8)))
 
 
-def disturbing(part: type, way: str) -> Any:
-    """A component that does what it should, and something to its surroundings beside."""
-
-    def forward(self: Any, first: Any, *others: Any) -> Any:
-        if way == "seeds":
-            torch.manual_seed(3)
-        else:
-            with torch.no_grad():
-                (first.mean if part is Spread else first).mul_(1)
-        return part.forward(self, first, *others)
-
-    return type("Disturbing", (part,), {"name": "disturbing", "forward": forward})()
-
-
-@pytest.mark.parametrize("way", ["seeds", "changes"])
-@pytest.mark.parametrize(("part", "cls"), [("divergence", Moments), ("cost", Bounded), ("regulariser", Spread)])
-def test_a_component_that_disturbs_its_surroundings_is_refused_at_the_first_step(part: str, cls: Any, way: str) -> None:
-    with pytest.raises(PluginError, match=f"{part} 'disturbing' {way}"):
-        next(iter(fit(stack(**{part: disturbing(cls, way)}), torch.rand(8, 4), epochs=1, batch_size=8)))
-
-
 @pytest.mark.parametrize(("part", "cls", "way"), PARTS)
 def test_the_laws_refuse_it_too(part: str, cls: Any, way: str) -> None:
     check = {"divergence": check_divergence, "cost": check_cost, "regulariser": check_regulariser}[part]
     with pytest.raises(AssertionError, match=f"{cls.__name__} 'returns' breaks a law"):
         check(cls(way=way))
+
+
+def meddling(base: type, method: str, way: str) -> Any:
+    """A component like `base` that, when called, seeds torch's generator or writes into what it is given."""
+
+    def meddle(self: Any, given: Any, *others: Any) -> Any:
+        if way == "seeds":
+            torch.manual_seed(3)
+        else:
+            tensor = given if isinstance(given, torch.Tensor) else given.mean
+            with torch.no_grad():
+                tensor.mul_(0.5)
+        return getattr(base, method)(self, given, *others)
+
+    return type("Meddling", (base,), {"name": "meddling", method: meddle})
+
+
+class Drawn(Prior):
+    name = "drawn"
+
+    def sample(self, n: int) -> Any:
+        return torch.randn(n, *self.shape)
+
+
+@pytest.mark.parametrize("way", ["seeds", "writes"])
+@pytest.mark.parametrize(
+    ("part", "base", "method"),
+    [
+        *(("divergence", Moments, method) for method in ("forward", "to_prior")),
+        *(("cost", Bounded, method) for method in ("forward", "expected")),
+        ("regulariser", Spread, "forward"),
+        *(("layer", Affine, method) for method in ("encode", "decode")),
+        ("prior", Drawn, "sample"),
+    ],
+)
+def test_a_component_that_meddles_is_refused_by_its_name_at_the_first_step(part: str, base: type, method: str, way: str) -> None:
+    if (part, way) == ("prior", "writes"):
+        pytest.skip("it is given nothing to write into")
+    made = meddling(base, method, way)
+    layer = made((4,), latent=2) if part == "layer" else Affine((4,), latent=2)
+    parts = {part: made()} if part in ("cost", "regulariser") else {}
+    whole = {"divergence": made() if part == "divergence" else Moments(), "prior": made((2,)) if part == "prior" else None}
+    trained = Stack([Level(layer, **parts)], weights=[0.5], **whole)
+    torch.manual_seed(3)  # the number that it takes, too
+    with pytest.raises(PluginError, match=f"{part} 'meddling' {way}"):
+        next(iter(fit(trained, torch.rand(8, 4), epochs=1, batch_size=8)))
 
 
 def test_no_gradient_is_asked_for_where_there_is_none_to_give() -> None:

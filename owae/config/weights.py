@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, SerializeAsAny, field_validator
 
 from owae.errors import ConfigError, suggestion
-from owae.model.stack import multipliers_of
+from owae.model.objective import multipliers_of
 from owae.registry.problems import STRICT, Info, mistake, read_tagged
 
 Weight = Annotated[float, Field(ge=0)]

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 
+from owae.contract import neutral
 from owae.distributions import Dirac, Distribution, Gaussian
 from owae.interfaces import LatentLayer
 from owae.model.context import Context
@@ -65,7 +66,9 @@ def level_costs(
         inputs = [*own, *reconstructions.values()]
         if not inputs:
             break
-        p = context.decode(layers[depth], torch.cat(inputs) if len(inputs) > 1 else inputs[0])
+        z = torch.cat(inputs) if len(inputs) > 1 else inputs[0]
+        with neutral(layers[depth], z):
+            p = context.decode(layers[depth], z)
         count = sum(map(len, own))
         if reconstructions:
             means = p.mean[count:].split([len(each) for each in reconstructions.values()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,36 @@ import torch
 from torch import Tensor
 
 from owae.distributions import Distribution
+from owae.errors import ConfigError
 
 
 def products(multipliers: Sequence[float]) -> tuple[float, ...]:
     """Returns `w_0 = 1, w_1, …`, the products `w_i = λ_1 ⋯ λ_i` of Eq. 14."""
     return tuple(itertools.accumulate(multipliers, operator.mul, initial=1.0))
+
+
+def multipliers_of(weights: Sequence[float], matched_level: int) -> tuple[float, ...]:
+    """`λ_1 … λ_k` from the products `w_1 … w_k`."""
+    if len(weights) != matched_level:
+        raise ConfigError(
+            f"{len(weights)} weights for a stack matched at level {matched_level}; "
+            f"it takes {matched_level}: w_1 … w_{matched_level}, the last one the divergence's"
+        )
+    if bad := [w for w in weights if not (w >= 0 and math.isfinite(w))]:
+        raise ConfigError(f"weights hold {bad[0]}; each is a finite number, at least 0")
+    numbers = torch.finfo(torch.float32)
+    if bad := [w for w in weights if w and not numbers.tiny <= w <= numbers.max]:
+        raise ConfigError(f"weights hold {bad[0]}, which float32 cannot: 0, or {numbers.tiny:.2g} to {numbers.max:.2g} would work")
+    multipliers = []
+    below = 1.0
+    for i, w in enumerate(weights, start=1):
+        if below == 0 and w > 0:
+            raise ConfigError(f"w_{i} = {w} follows a zero: w_i is the product λ_1 … λ_i, so a zero cuts off everything deeper")
+        multipliers.append(w / below if below > 0 else 0.0)
+        if multipliers[-1] > numbers.max:
+            raise ConfigError(f"w_{i} = {w} is {multipliers[-1]:.2g} times the weight below it, more than float32 holds")
+        below = float(w)
+    return tuple(multipliers)
 
 
 @dataclass(frozen=True)

@@ -17,24 +17,23 @@ An evaluation goes up through the encoders, compares the top codes with their pr
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from owae.contract import checked_result, undisturbed
+from owae.contract import checked_result, neutral
 from owae.distributions import Distribution, at_least_float32, shape_of
-from owae.errors import ConfigError, InputError
+from owae.errors import ConfigError, InputError, PluginError
 from owae.interfaces import Divergence, LatentLayer, Prior, Shape
 from owae.model.context import PLAIN, Context
 from owae.model.costs import level_costs
 from owae.model.defaults import Ancestral, StandardNormal
 from owae.model.html import html_table
 from owae.model.level import CostSpace, CostTarget, Level
-from owae.model.objective import Objective, products
+from owae.model.objective import Objective, multipliers_of, products
 from owae.numerics import ArrayLike, as_tensor, at_least, check_events, check_values, full_precision, unchecked
-from owae.restoring import evaluation_mode
+from owae.restoring import evaluation_mode, own_randomness
 
 __all__ = ["CostSpace", "CostTarget", "Level", "Stack"]
 
@@ -129,7 +128,8 @@ class Stack(nn.Module):
         codes = [x]
         penalties = []
         for level in levels:
-            posteriors.append(context.encode(level.layer, codes[-1]))
+            with neutral(level.layer, codes[-1]):
+                posteriors.append(context.encode(level.layer, codes[-1]))
             codes.append(context.draw(posteriors[-1]))
             penalties.append(_penalty(level, posteriors[-1], codes[-1]))
         divergence = self._divergence(codes[-1], context)
@@ -146,9 +146,14 @@ class Stack(nn.Module):
 
     def _divergence(self, z: Tensor, context: Context) -> Tensor:
         """`D(Q_k, P_k)`."""
-        z = at_least_float32(context.gather(z))
-        with full_precision(z.device), unchecked(not context.check), undisturbed(self.divergence, z):
-            value = self.divergence.to_prior(z, self._prior(context))
+        z, prior = at_least_float32(context.gather(z)), self._prior(context)
+        try:
+            with full_precision(z.device), unchecked(not context.check), neutral(self.divergence, z):
+                value = self.divergence.to_prior(z, prior)
+        except PluginError:
+            with own_randomness(0x5EED, z.device), neutral(prior):
+                prior.sample(2)  # whose fault it may be
+            raise
         return checked_result(self.divergence, value, (), lambda: z.requires_grad)
 
     def _prior(self, context: Context) -> Prior:
@@ -243,8 +248,9 @@ class Stack(nn.Module):
 def _cost(level: Level, z: Tensor, p: Distribution) -> Tensor:
     """`E c_n(z_n, z~_n)`, the mean over the batch, in float32 at least."""
     check_events("the prediction", shape_of(p)[1:], z.shape[1:])
-    with full_precision(z.device), undisturbed(level.cost, z, p.mean):
-        value = level.cost.expected(at_least_float32(z), p)
+    z = at_least_float32(z)
+    with full_precision(z.device), neutral(level.cost, z, p):
+        value = level.cost.expected(z, p)
     return checked_result(level.cost, value, z.shape[:1], lambda: z.requires_grad or p.mean.requires_grad).mean()
 
 
@@ -252,7 +258,7 @@ def _penalty(level: Level, q: Distribution, z: Tensor) -> Tensor:
     """The regulariser's mean over the batch; 0 where there is none."""
     if level.regulariser is None:
         return at_least_float32(z.new_zeros(()))
-    with full_precision(z.device), undisturbed(level.regulariser, q.mean):
+    with full_precision(z.device), neutral(level.regulariser, q):
         return level.regulariser(q).mean()
 
 
@@ -270,27 +276,3 @@ def _check_shapes(levels: Sequence[Level], prior: Prior | None) -> None:
         raise ConfigError(
             f"the prior's events have shape {tuple(prior.shape)}, the deepest level's {top}: build it with shape = {top}"
         )
-
-
-def multipliers_of(weights: Sequence[float], matched_level: int) -> tuple[float, ...]:
-    """`λ_1 … λ_k` from the products `w_1 … w_k`."""
-    if len(weights) != matched_level:
-        raise ConfigError(
-            f"{len(weights)} weights for a stack matched at level {matched_level}; "
-            f"it takes {matched_level}: w_1 … w_{matched_level}, the last one the divergence's"
-        )
-    if bad := [w for w in weights if not (w >= 0 and math.isfinite(w))]:
-        raise ConfigError(f"weights hold {bad[0]}; each is a finite number, at least 0")
-    numbers = torch.finfo(torch.float32)
-    if bad := [w for w in weights if w and not numbers.tiny <= w <= numbers.max]:
-        raise ConfigError(f"weights hold {bad[0]}, which float32 cannot: 0, or {numbers.tiny:.2g} to {numbers.max:.2g} would work")
-    multipliers = []
-    below = 1.0
-    for i, w in enumerate(weights, start=1):
-        if below == 0 and w > 0:
-            raise ConfigError(f"w_{i} = {w} follows a zero: w_i is the product λ_1 … λ_i, so a zero cuts off everything deeper")
-        multipliers.append(w / below if below > 0 else 0.0)
-        if multipliers[-1] > numbers.max:
-            raise ConfigError(f"w_{i} = {w} is {multipliers[-1]:.2g} times the weight below it, more than float32 holds")
-        below = float(w)
-    return tuple(multipliers)

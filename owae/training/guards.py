@@ -5,6 +5,7 @@ The loop reads the loss and the norm of the gradient once a step; which term or 
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from owae.errors import StepError, TrainingError
+from owae.errors import PluginError, StepError, TrainingError
+from owae.model.context import Context
 from owae.model.objective import Objective
 from owae.model.stack import Stack
 from owae.numerics import bad_rows
+from owae.restoring import own_randomness
+
+logger = logging.getLogger(__name__)
 
 Rows = Callable[[int], Tensor]  # which examples the rows of a step's batches are: of the first for 0, and so on
 
+_NOBODYS = 0x5EED_0F_0AE
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"
 _TOO_LARGE = (
     'there is not memory enough for it; a smaller batch_size, checkpoint_activations = true, precision = "bf16-mixed" or more devices '
@@ -62,12 +68,27 @@ class Guard:
         self._first = [part.clone() for part in self._spread]
         self._buffers = list(stack.buffers())
         self._kept = [buffer.clone() for buffer in self._buffers]
+        self._tried = False
 
     @torch.no_grad()
-    def begin(self) -> None:
-        """Copies what a forward pass changes: the buffers, such as batch norm's running statistics."""
+    def begin(self, x: Tensor) -> None:
+        """Copies what a forward pass changes: the buffers, such as batch norm's running statistics. `x` is the step's first batch."""
         if self._kept:
             torch._foreach_copy_(self._kept, self._buffers)  # pyright: ignore[reportPrivateImportUsage]
+        if not self._tried:
+            self._tried = True
+            self._try(x)
+            self.undo()
+
+    def _try(self, x: Tensor) -> None:
+        """Runs the objective under a seed that nobody chooses: a component that seeds torch's generator is then refused (`PluginError`)."""
+        try:
+            with own_randomness(_NOBODYS, self._stack.device):
+                self._stack(x, context=Context(check=False))
+        except PluginError:
+            raise
+        except Exception as error:  # the step meets it too, and says where
+            logger.debug("the components could not be tried: %s", error)
 
     @torch.no_grad()
     def undo(self) -> None:

@@ -145,7 +145,7 @@ class Fit:
         warm = min(1.0, (self.step + 1) / (self.options.warmup or 1))
         lr = warm * float(self.optimizer.param_groups[0]["lr"])
 
-        self._guard.begin()
+        self._guard.begin(batches[0])
         self.optimizer.zero_grad(set_to_none=True)
         with within_memory(where):
             objectives, fault = self._gradient(batches, counts, where, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from owae_report.evaluation.codes import intrinsic_dimension
 from owae_report.evaluation.extractors import NAMES, Extractor, Pixels, extractor, features_of, read_blocks
 from owae_report.evaluation.samples import judge as judge_samples
 from owae_report.evaluation.whole import Options, judge
+from owae_report.page.judgement import Table, blocks
 
 
 def blobs(n: int, seed: int, classes: int = 3, span: tuple[float, float] = (0.0, 1.0)) -> TensorSource:
@@ -118,6 +120,22 @@ def test_everything_is_measured_and_is_json():
     assert level["baselines"]["pca"]["error"] > 0
     assert sum(each["samples"] for each in read["samples"]["classes"].values()) == pytest.approx(1)
     assert {"level", "shape", "error", "accuracy", "spread", "variance"} <= set(level)
+
+
+@pytest.mark.slow
+def test_every_number_is_explained_in_the_documents():
+    found = blocks(judge(tiny.stack(), blobs(60, 0), blobs(30, 1), Options(seeds=1)))
+    tables = {
+        name: next(part for part in block if isinstance(part, Table))
+        for name, block in found.items()
+        if name != "remarks" and any(isinstance(part, Table) for part in block)
+    }
+    names = {*tables["levels"].right, *tables["baselines"].right, *(row[0] for row in tables["samples"].rows)}
+    names |= {"state", "divergence", "contrast", "roughness", "authenticity", "C_T", "ratio", "median distance", "by class"}
+    text = (Path(__file__).parents[3] / "docs" / "reading-a-report.md").read_text(encoding="utf-8").lower()
+    explained = [line for line in text.splitlines() if not line.startswith("    ")]
+    assert len(names) > 20
+    assert not [name for name in names if not any(name.lower().removesuffix(" × 1000") in line for line in explained)]
 
 
 def test_the_same_pictures_in_another_range_get_the_same_numbers():
