@@ -17,7 +17,8 @@ def read_text(path: Path) -> Any:
     """Reads a CSV file, packed or not, as a table of Arrow's.
 
     Columns are separated by commas, semicolons, tabs or bars, whichever the first line has most of; beside semicolons a comma may be the
-    decimal point. A first line of numbers is an example, no names, and columns are then called f0, f1, …. Characters are those of UTF-8, of UTF-16 where the file says so, or else of Windows-1252, which is logged.
+    decimal point. A first line of numbers is an example, no names, and columns are then called f0, f1, …. Characters are those of UTF-8,
+    of UTF-16 where the file says so, or else of Windows-1252, which is logged.
     """
     import pyarrow
     from pyarrow import csv
