@@ -105,7 +105,7 @@ def umap(codes: Float[Tensor, "n d"], seed: int = 0) -> Projection:
         NotDrawableError: There are fewer than 15 points, or umap-learn cannot be imported.
     """
     level = neighbourhood(codes)
-    with _threads_kept():
+    with threads_kept():
         return Projection(lay_out(level, seed))
 
 
@@ -123,7 +123,7 @@ def neighbourhood(codes: Float[Tensor, "n d"]) -> Neighbourhood:
 
 
 @contextlib.contextmanager
-def _threads_kept() -> Iterator[None]:
+def threads_kept() -> Iterator[None]:
     """Runs the block, then gives torch its number of threads back: numba sets that of OpenMP, and sums round otherwise."""
     threads = torch.get_num_threads()
     try:

@@ -40,6 +40,7 @@ def command(
     """Write a run as one HTML file: config, curves, numbers, figures and its deepest latent to move in; it needs no network."""
     from owae.run.opened import open_run
     from owae.streams import quiet_stdout
+    from owae_report.embeddings import threads_kept
     from owae_report.evaluation.whole import Options as Measured
     from owae_report.page.document import Contents, document
     from owae_report.pixels import write
@@ -48,7 +49,7 @@ def command(
     path = out or run / "report.html"
     if path.is_dir():
         path = path / "report.html"
-    with tempfile.TemporaryDirectory() as folder, quiet_stdout():
+    with tempfile.TemporaryDirectory() as folder, quiet_stdout(), threads_kept():
         opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
         _ = opened.model  # before anything is begun, what cannot be opened is told
         subject = Subject(opened, Options(seed=seed))
@@ -60,12 +61,17 @@ def command(
 
 def _begin_umap(subject: Subject, folder: Path) -> Callable[[], bytes]:
     """Starts UMAP in a process of its own, where it compiles while the rest is made, and returns what waits for it and draws."""
+    import torch
+
     from owae.errors import OwaeError
     from owae_report.embeddings import neighbourhood
     from owae_report.figures import draw
     from owae_report.layouts import begin
 
     started = refused = None
+    torch.set_num_threads(
+        max(1, torch.get_num_threads() - 1)
+    )  # it has a core to itself: threads that share one wait for each other
     try:
         started = begin([neighbourhood(codes) for codes in subject.codes], subject.options.seed, folder)
     except OwaeError as error:

@@ -70,10 +70,11 @@ def document(subject: Subject, contents: Contents) -> str:
     """
     run, name = subject.run, subject.name
     model = run.model
+    numbers = list(_numbers(subject, contents))  # which take as long as UMAP does, in a process beside
     sections = [
         ("plane", f"The plane of z_{model.depth}", _plane(subject, contents.live)),
         *_figures(subject, contents),
-        *_numbers(subject, contents),
+        *numbers,
         ("curves", "Curves", curves(run.folder, run.phases)),
         ("config", "Config", _config(run)),
     ]
