@@ -144,6 +144,24 @@ def test_points_are_drawn_for_any_number_of_classes_and_levels(classes: int, pan
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 10 * max(1, min(classes, 10))
 
 
+@pytest.mark.parametrize("axes", [None, ("$z_5[0]$", "$z_5[1]$")])
+def test_names_of_classes_stay_within_their_panel_and_those_of_axes_within_the_figure(axes: tuple[str, str] | None):
+    generator = np.random.default_rng(0)
+    clouds = [0.01 * generator.normal(size=(20, 2)) + middle for middle in ((-0.3, -0.3), (0.3, 0.3), (-0.3, 0.3))]
+    labels = np.repeat(np.arange(3), 20)
+    panel = Panel(Projection(np.concatenate(clouds), 0.5), labels, axes=axes, names=["three cornered", "disc", "a square"])
+    with styled():
+        figure = scatter([panel] * (1 if axes else 5))
+        figure.draw_without_rendering()
+        for each in figure.axes:
+            inside = each.get_window_extent()
+            for text in each.texts:
+                name = text.get_window_extent()
+                assert inside.x0 <= name.x0, text
+                assert name.x1 <= inside.x1, text
+            assert each.get_tightbbox().x0 >= 0
+
+
 def test_classes_are_called_by_their_names_and_what_has_none_by_that():
     points = np.random.default_rng(0).normal(size=(40, 2))
     labels = np.arange(40) % 4 - 1

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 # Inches.
 _PANEL = 2.3  # at most
 _GAP, _EDGE = 0.09, 0.04
-_TITLE, _NOTE, _TICKS, _LEGEND_ROW = 0.2, 0.18, 0.34, 0.17
+_TITLE, _NOTE, _LEGEND_ROW = 0.2, 0.18, 0.17
+_TICKS_LEFT, _TICKS_BELOW = 0.45, 0.34  # with the name of the axis; numbers as −0.25 stand on the left
 
 _IN_A_ROW = 5
 _NAMED, _LISTED = 20, 40  # classes named in the panels, and in the legend
@@ -73,10 +74,10 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
         raise ValueError("there is no panel to draw; at least one is needed")
     rows = math.ceil(len(panels) / _IN_A_ROW)
     columns = math.ceil(len(panels) / rows)
-    ticks = _TICKS if any(panel.axes for panel in panels) else 0.0
+    left_ticks, ticks = (_TICKS_LEFT, _TICKS_BELOW) if any(panel.axes for panel in panels) else (0.0, 0.0)
     note = _NOTE if any(panel.note for panel in panels) else 0.0
     title = _TITLE if any(panel.title for panel in panels) else 0.0
-    across, upward = ticks + _GAP, title + note + ticks
+    across, upward = left_ticks + _GAP, title + note + ticks
     side = min(_PANEL, (PAGE - 2 * _EDGE + _GAP) / columns - across)
     # By number, then by name: two runs may call one number otherwise.
     found = {(int(one), panel.name(int(one))) for panel in panels if panel.labels is not None for one in np.unique(panel.labels)}
@@ -96,12 +97,14 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
     reach = 1.08 * max((float(np.abs(panel.projection.points).max()) for panel in panels if panel.axes), default=0.0)
     for index, panel in enumerate(panels):
         row, column = divmod(index, columns)
-        left = _EDGE + column * (side + across) + ticks
+        left = _EDGE + column * (side + across) + left_ticks
         bottom = height - _EDGE - row * (side + upward + _GAP) - title - side
         axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
-        _draw(axes, panel, palette, side, seed)
+        points = _draw(axes, panel, palette, side, seed)
         if panel.axes and reach > 0:
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+        if panel.labels is not None and len(palette) <= _NAMED and _short(palette, side):
+            _name_classes(axes, points, panel, side)
     if len(classes) > _LISTED:
         text = f"{len(classes)} classes, {classes[0]} … {classes[-1]}, coloured in their order"
         figure.text(0.5, foot / height / 2, text, ha="center", va="center", size=SMALL, color=FAINT, parse_math=False)
@@ -110,7 +113,8 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, panel: Panel, palette: dict[str, Any], side: float, seed: int) -> None:
+def _draw(axes: Axes, panel: Panel, palette: dict[str, Any], side: float, seed: int) -> Float[np.ndarray, "n 2"]:
+    """Draws the points of a panel and its axes, and returns where the points lie."""
     generator = np.random.default_rng(seed)
     points = panel.projection.points
     if points.shape[1] == 1:
@@ -136,8 +140,7 @@ def _draw(axes: Axes, panel: Panel, palette: dict[str, Any], side: float, seed: 
         axes.locator_params(nbins=5)
         if panel.projection.points.shape[1] == 1:
             axes.set(yticks=[])
-    if panel.labels is not None and len(palette) <= _NAMED and _short(palette, side):
-        _name_classes(axes, points, panel)
+    return points
 
 
 def _short(names: Iterable[str], side: float) -> bool:
@@ -146,16 +149,20 @@ def _short(names: Iterable[str], side: float) -> bool:
     return not lengths or (lengths[len(lengths) // 2] <= _SHORT and _LETTER * sum(lengths) <= _COVERED * side)
 
 
-def _name_classes(axes: Axes, points: Float[np.ndarray, "n 2"], panel: Panel) -> None:
-    """Names in the panel, so that a class is found without colours too."""
+def _name_classes(axes: Axes, points: Float[np.ndarray, "n 2"], panel: Panel, side: float) -> None:
+    """Names in the panel, wholly within it, so that a class is found without colours too."""
     from matplotlib.patheffects import withStroke
 
     labels = np.asarray(panel.labels)
     present = [int(each) for each in np.unique(labels) if each >= 0]
-    for each, (x, y) in zip(present, densest(points, labels, present), strict=True):
+    axes.apply_aspect()  # which decides where points lie in the panel
+    places = axes.transAxes.inverted().transform(axes.transData.transform(densest(points, labels, present)))
+    for each, (x, y) in zip(present, places, strict=True):
+        name = panel.name(each)
+        margin = min(0.5, _LETTER * len(name) / 2 / side)
         halo = [withStroke(linewidth=1.6, foreground="white")]
         style = {"size": SMALL, "weight": "bold", "color": INK, "ha": "center", "va": "center", "parse_math": False}
-        axes.text(x, y, panel.name(each), path_effects=halo, **style)
+        axes.text(np.clip(x, margin, 1 - margin), y, name, path_effects=halo, transform=axes.transAxes, **style)
 
 
 def _legend(figure: Figure, palette: dict[str, Any], in_a_row: int, foot: float) -> None:
