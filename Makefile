@@ -58,7 +58,7 @@ claims: setup
 	$(BIN)/python benchmarks/deep_variants.py
 
 docs: setup
-	$(BIN)/python -m pytest -q -m "" docs README.md tests/test_docs.py
+	$(BIN)/python -m pytest -q -m "" tests/test_docs.py tests/test_site.py
 
 # The documentation site, in build/site, with warnings as errors.
 site: setup
