@@ -18,7 +18,7 @@ from typing import Any
 
 from owae_bench.cases import Case
 
-ENOUGH_SECONDS = 0.5  # a call that has taken so long altogether is repeated no more
+ENOUGH_SECONDS = 0.3  # a call that has taken so long altogether is repeated no more
 
 log = logging.getLogger(__name__)
 

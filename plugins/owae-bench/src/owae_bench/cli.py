@@ -37,7 +37,7 @@ def divergences(
         Literal["samples", "prior"],
         typer.Option(help="Measure D(x, y), or D against the standard normal prior, as training calls it."),
     ] = "samples",
-    repeats: Annotated[int, typer.Option(min=1, help="Warm calls to take the median of; fewer once they have taken 0.5 s.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, help="Warm calls to take the median of; fewer once they have taken 0.3 s.")] = 10,
     limit: Annotated[float, typer.Option(min=1, help="Seconds after which one measurement is given up.")] = 300,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     csv: Annotated[
