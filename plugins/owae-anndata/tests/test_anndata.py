@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
+from concurrent.futures import ProcessPoolExecutor
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,15 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_contract(path: Path, options):
     check_source(H5ad, path=path, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_it_is_read_by_a_spawned_worker_and_goes_on_with_the_same_batches(path: Path, options, worker: ProcessPoolExecutor):
     source, anew = H5ad("train", path=path, **options), H5ad("train", path=path, **options)
-    there: H5ad = pickle.loads(pickle.dumps(source))  # noqa: S301 # as a source is sent to a worker that is spawned
+    rows = torch.arange(len(source))
+    assert torch.equal(worker.submit(methodcaller("batch", rows), source).result(timeout=900), source.batch(rows))
     whole = [*Loader(source, 4, seed=1).epoch(2)]
-    assert all(torch.equal(one, other) for one, other in zip(whole, Loader(there, 4, seed=1).epoch(2), strict=True))
     assert all(torch.equal(one, other) for one, other in zip(whole[1:], Loader(anew, 4, seed=1).epoch(2, start=1), strict=True))
 
 

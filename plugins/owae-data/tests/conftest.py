@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fixtures import worker
+
+__all__ = ["store", "worker"]
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -252,13 +251,6 @@ def test_no_source_is_left_out_of_the_cases(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
         made.append(case(tmp_path / str(number))[0])
     assert set(owae_components()) == set(made)
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[ProcessPoolExecutor]:
-    """A process that is spawned, as those that read ahead are."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        yield pool
 
 
 def test_a_source_survives_the_way_to_a_worker(sources: dict[str, DataSource], worker: ProcessPoolExecutor) -> None:

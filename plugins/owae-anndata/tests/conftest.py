@@ -1,0 +1,5 @@
+"""A fixture that tests of data share."""
+
+from fixtures import worker
+
+__all__ = ["worker"]
