@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -68,19 +69,19 @@ def _begin_umap(subject: Subject, folder: Path) -> Callable[[], bytes]:
     from owae_report.figures import draw
     from owae_report.layouts import begin
 
-    started = refused = None
-    torch.set_num_threads(
-        max(1, torch.get_num_threads() - 1)
-    )  # it has a core to itself: threads that share one wait for each other
+    # It has a core to itself: threads that share one wait for each other.
+    torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     try:
         started = begin([neighbourhood(codes) for codes in subject.codes], subject.options.seed, folder)
-    except OwaeError as error:
-        refused = error
+    except OwaeError as error:  # said where the figure would stand
+        started = partial(_refuse, error)
 
     def drawn() -> bytes:
-        if started is None:
-            raise refused or AssertionError("it was started or refused")
         subject.laid_out = started()
         return draw("embeddings-umap", [subject])[0]
 
     return drawn
+
+
+def _refuse(error: Exception) -> NoReturn:
+    raise error
