@@ -218,7 +218,7 @@ class DataSource(Component):
 
     def batch(self, indices: Int[Tensor, " B"]) -> Tensor:
         """The examples at `indices`, (B, *shape); one by one unless overridden by a read of all at once."""
-        return torch.stack([self[int(index)] for index in indices])
+        return torch.stack([self[int(index)] for index in indices] or [self[0]])[: len(indices)]
 
     def augment(self, x: Float[Tensor, "B *x"], indices: Int[Tensor, " B"], *key: int) -> Float[Tensor, "B *x"]:
         """Changes a batch for training, on its device, by draws that (seed, epoch) = `key` and each index decide; not unless overridden."""

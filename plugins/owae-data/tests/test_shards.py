@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from owae.data.loader import Loader
+from owae.data.sources import reads_singly
 from owae.errors import DataError
 from owae.testing import check_source
 from owae_data.image_folder import ImageFolder
@@ -63,6 +64,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_shards_keep_the_contract(folder: Path):
+    assert reads_singly(Shards("train", path=folder))  # so that a slow epoch is told what workers would do
     check_source(Shards, path=folder)
     check_source(
         Shards,

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from owae.errors import DataError
@@ -106,9 +105,6 @@ class Shards(ReadsPictures, DataSource):
         except Exception as error:  # a damaged picture can lead Pillow into any error
             place = f"{self._index.paths[self._index.shard[row]]}, at byte {self._index.column('offset')[row]}"
             raise DataError(f"example {index} ({place}) cannot be read: {error or type(error).__name__}") from error
-
-    def batch(self, indices: Int[Tensor, " B"]) -> Tensor:
-        return super().batch(indices) if len(indices) else torch.empty(0, *self.shape, dtype=torch.uint8)
 
     def fingerprint(self) -> str:
         """A hash of the places of all pictures in the files, and of what is in 32 of them: no other version of a decoder changes that."""
