@@ -18,7 +18,7 @@ def look_without_computing(protocol: Any) -> None:
     members = [name for name in vars(protocol) if not name.startswith("_")]
 
     class Looking(type(protocol)):
-        def __instancecheck__(cls, instance: object) -> bool:
+        def __instancecheck__(self, instance: object) -> bool:
             return all(inspect.getattr_static(instance, name, None) is not None for name in members)
 
     protocol.__class__ = Looking
