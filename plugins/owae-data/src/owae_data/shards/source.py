@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from owae_data.shards.index import BROKEN, NONE, Index, indexed, tar_files
 from owae_data.split_folders import split_files
 from owae_data.splits import hold_out
 
-OPEN = 32  # files that are kept open
 HASHED = 32  # pictures whose bytes tell a set from others
 
 log = logging.getLogger(__name__)
@@ -89,7 +88,6 @@ class Shards(ReadsPictures, DataSource):
         assert self._form.size is not None
         self.shape = (self._form.channels, *self._form.size)
         self.value_range = (float(value_range[0]), float(value_range[1]))
-        self._open: dict[int, BinaryIO] = {}
 
     @classmethod
     def declared_shape(cls, *, channels: Literal[1, 3] | None, size: Extent | None, **options: Any) -> Shape | None:
@@ -114,20 +112,10 @@ class Shards(ReadsPictures, DataSource):
         return digest.hexdigest()
 
     def _bytes(self, row: int) -> bytes:
-        shard = int(self._index.shard[row])
-        file = self._open.pop(shard, None) or self._index.paths[shard].open("rb")
-        self._open[shard] = file  # the last one used stands last
-        if len(self._open) > OPEN:
-            self._open.pop(next(iter(self._open))).close()
-        file.seek(int(self._index.column("offset")[row]))
-        return file.read(int(self._index.column("size")[row]))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
-
-    def __del__(self) -> None:
-        for file in self.__dict__.get("_open", {}).values():
-            file.close()
+        # Opened for each: the place in an open file is one for all threads, and for processes that were forked.
+        with self._index.paths[self._index.shard[row]].open("rb") as file:
+            file.seek(int(self._index.column("offset")[row]))
+            return file.read(int(self._index.column("size")[row]))
 
     def __repr__(self) -> str:
         return f"Shards({len(self)} examples of shape {self.shape} within {self.value_range}, in {len(self._index.paths)} files)"
