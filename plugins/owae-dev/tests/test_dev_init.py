@@ -20,6 +20,7 @@ from owae import Config, Registry
 from owae.errors import ConfigError, DataError, OwaeError
 from owae.run.train import train
 from owae_dev.init.facts import Facts
+from owae_dev.init.opening import opened
 from owae_dev.init.places import find
 from owae_dev.init.recipe import batch_size, recipe
 from owae_dev.init.write import write
@@ -225,6 +226,23 @@ def test_a_place_without_data_is_refused(place, words, tmp_path: Path, registry:
         Path(place).touch()
     with pytest.raises(OwaeError, match=words):
         write(place, registry)
+
+
+def test_classes_of_a_table_are_found_and_fractions_are_none(tmp_path: Path, registry: Registry):
+    rng, path = np.random.default_rng(0), tmp_path / "t.csv"
+
+    def settled(head: str, end: Callable[[int], object]) -> tuple[dict, str]:
+        path.write_text("\n".join([head, *(f"{rng.normal()},{i},{end(i)}" for i in range(40))]))
+        data, _, _, said = opened(find(str(path), registry), registry, [])
+        return data, "\n".join(said)
+
+    data, said = settled("x,n,species", lambda i: ["iris", "rose"][i % 2])
+    assert (data["label"], "'species', whose 2 texts repeat, is taken for the classes" in said) == ("species", True)
+    data, said = settled("x,n,target", lambda i: i / 7)
+    assert data["label"] is False
+    assert "no classes are read (label = false)" in said
+    assert "label" not in settled("x,n,name", lambda i: f"plant {i}")[0]
+    assert "label" not in settled("x,n,day", lambda i: f"2024-01-{i % 9 + 1:02}")[0]
 
 
 @pytest.mark.parametrize("pattern", ["x-*.tar", "x-{0..1}.tar"])
