@@ -141,3 +141,28 @@ def test_without_tifffile_what_needs_it_is_said(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(DataError, match=r"pip install 'owae-data\[tiff\]'"):
         ImageFolder("train", path=tmp_path)
+
+
+BYTES: dict[str, tuple[int, dict[str, Any], tuple[int, ...]]] = {
+    "grey": (1, {"photometric": "minisblack"}, (1, 9, 7)),
+    "grey and opacity": (2, {"photometric": "minisblack", "extrasamples": ["unassalpha"]}, (1, 9, 7)),
+    "two channels": (2, {"photometric": "minisblack"}, (2, 9, 7)),
+    "colour": (3, {"photometric": "rgb"}, (3, 9, 7)),
+    "three channels": (3, {"photometric": "minisblack"}, (3, 9, 7)),
+    "colour and opacity": (4, {"photometric": "rgb", "extrasamples": ["unassalpha"]}, (3, 9, 7)),
+    "colour and infrared": (4, {"photometric": "rgb", "extrasamples": ["unspecified"]}, (4, 9, 7)),
+    "four channels": (4, {"photometric": "minisblack"}, (4, 9, 7)),
+    "inks": (4, {"photometric": "separated"}, (3, 9, 7)),
+}
+
+
+@pytest.mark.parametrize("kind", BYTES)
+def test_no_channel_of_bytes_is_dropped_but_opacity(tmp_path: Path, kind: str) -> None:
+    channels, how, shape = BYTES[kind]
+    pictures = _pictures(channels=channels, dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        tifffile.imwrite(tmp_path / f"{number}.tif", picture.transpose(1, 2, 0).squeeze(), planarconfig="contig", **how)
+    found = _all(tmp_path)
+    assert (tuple(found.shape[1:]), found.dtype) == (shape, torch.uint8)
+    if shape[0] == channels:
+        assert torch.equal(found, torch.from_numpy(pictures))

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,12 @@ from owae.errors import DataError
 from owae.interfaces import Shape
 from owae_data.base import apart, quiet
 from owae_data.layouts import Layout, channel_axis, channels_first
-from owae_data.pictures import MODES, Form, regular
+from owae_data.pictures import Form, regular
 
 TIFFS = (".tif", ".tiff")
-_PLAIN = ("|u1", "<u2", ">u2", "|b1")  # what Pillow reads of a TIFF in grey
+_PLAIN = ("<u2", ">u2")  # of more than a byte, what Pillow reads of a TIFF in grey
+_OPACITY = (1, 2)  # kinds of an extra channel: associated and unassociated alpha
+_COLOURS = ("RGB", "YCBCR", "CIELAB")
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +72,20 @@ def _takes(path: Path) -> bool | None:
     if planes != samples:
         # Pages of one picture's size are channels where they are more than bytes; a scan of several pages of bytes is its first.
         return dtype.itemsize > 1
-    return (dtype.str not in _PLAIN and dtype.itemsize > 1) or samples not in MODES or (samples > 1 and dtype.itemsize > 1)
+    if dtype.itemsize == 1:
+        return not _is_usual(page, samples)
+    return samples > 1 or dtype.str not in _PLAIN
+
+
+def _is_usual(page: Any, samples: int) -> bool:
+    """Tells whether bytes of a TIFF are grey or colours, with opacity or without, as other pictures are; Pillow drops further channels."""
+    opacity = any(int(extra) in _OPACITY for extra in page.extrasamples)
+    colours = samples - opacity
+    return (
+        colours == 1
+        or (colours == 3 and page.photometric.name in _COLOURS)
+        or (samples == 4 and page.photometric.name == "SEPARATED")
+    )
 
 
 def _sizes(series: object) -> list[tuple[int, str]]:
