@@ -51,7 +51,8 @@ def own_data(run: Run, data: str) -> DataSource:
     if path.is_file() and is_table(path):
         return of_run(run, path)
     if path.is_file() and not is_picture(path.name):
-        raise DataError(f"{path}: '{path.suffix}' is read by nothing here; {_WORKS} would work")
+        brought = ", pip install owae-anndata brings it" if path.suffix.lower() == ".h5ad" else ""
+        raise DataError(f"{path}: '{path.suffix}' is read by nothing here{brought}; {_WORKS} would work")
     return PictureFiles(run, image_files([path]))
 
 
