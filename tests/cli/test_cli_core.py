@@ -30,8 +30,7 @@ def bug():
     return 1 / 0
 
 def needs():
-    import p_missing_package.inner
-
+    import p_missing.inner
 def stopped():
     raise InterruptionError("stopped", 15)
 
@@ -89,7 +88,7 @@ def test_a_bug_is_a_traceback(run) -> None:
 def test_a_package_that_is_missing_is_named(run) -> None:
     code, _, err = run("needs")
     assert (code, "Traceback" in err) == (2, False)
-    assert "the package 'p_missing_package', which this needs, is not installed; pip install 'owae[all]'" in err
+    assert "the package 'p_missing', which this needs, is not installed; pip install 'owae[all]'" in err
 
 
 def test_a_signal_that_was_obeyed_gives_its_code(run) -> None:

@@ -73,8 +73,8 @@ class Arrays(StoredSource):
         file = open_arrays(path)
         image_key = file.images() if images is None or file.single else images
         label_key = (None if file.single else file.find(*LABELS)) if labels is None else labels or None
-        train = _read(file, image_key, label_key, labels_path)
         level = logging.WARNING if split == "train" else logging.DEBUG  # both splits are opened as a rule; once is enough
+        train = _read(file, image_key, label_key, labels_path, level)
         axis = channel_axis(train.array.shape, layout, train.place, level)
 
         same_file = test_path is None
@@ -85,7 +85,7 @@ class Arrays(StoredSource):
             parts = {"train": train.restrict(rows["train"]), "test": train.restrict(rows["test"])}
         else:
             test_label_key = None if labels is False else _test_label_key(test_file, label_key, same_file=same_file)
-            parts = {"train": train, "test": _read(test_file, test_key, test_label_key, test_labels_path)}
+            parts = {"train": train, "test": _read(test_file, test_key, test_label_key, test_labels_path, level)}
 
         parts = dict(zip(parts, _numbered(*parts.values()), strict=True))
         scale = _common_scale(parts["train"], parts["test"], value_range, rescale, level)
@@ -138,7 +138,7 @@ class _Part:
         return out
 
 
-def _read(file: ArrayFile, key: str, label_key: str | None, labels_path: Path | None) -> _Part:
+def _read(file: ArrayFile, key: str, label_key: str | None, labels_path: Path | None, level: int) -> _Part:
     array = file.read(key)
     if array.ndim == 0:
         raise DataError(f"{file.place(key)} is a single number, not an array of examples")
@@ -147,13 +147,13 @@ def _read(file: ArrayFile, key: str, label_key: str | None, labels_path: Path | 
     if labels_path is not None:
         label_file = open_arrays(labels_path)
         found = label_file.find(*LABELS)
-        labels = _labels(label_file, label_file.images() if found is None else found, len(array), file.place(key))
+        labels = _labels(label_file, label_file.images() if found is None else found, len(array), file.place(key), level)
     else:
-        labels = (None, None) if label_key is None else _labels(file, label_key, len(array), file.place(key))
+        labels = (None, None) if label_key is None else _labels(file, label_key, len(array), file.place(key), level)
     return _Part(array, file.place(key), torch.arange(len(array)), *labels)
 
 
-def _labels(file: ArrayFile, key: str, count: int, place: str) -> tuple[Int[Tensor, " N"], tuple[str, ...] | None]:
+def _labels(file: ArrayFile, key: str, count: int, place: str, level: int) -> tuple[Int[Tensor, " N"], tuple[str, ...] | None]:
     """Numbers of classes, and their names in sorted order where they are texts, of which an empty one is none."""
     array = file.read(key)
     if array.ndim == 2 and array.shape[1] == 1:
@@ -176,9 +176,8 @@ def _labels(file: ArrayFile, key: str, count: int, place: str) -> tuple[Int[Tens
         )
     labels = array.astype(np.int64)
     if (labels == -1).any():
-        log.warning(
-            "%s: %d of %d examples are labelled -1, which stands for no class", file.place(key), (labels == -1).sum(), count
-        )
+        none = (labels == -1).sum()
+        log.log(level, "%s: %d of %d examples are labelled -1, which stands for no class", file.place(key), none, count)
     return torch.from_numpy(labels), None
 
 
