@@ -37,6 +37,14 @@ def test_a_best_is_marked_where_it_is_clear_and_nowhere_else():
     assert warnings == []
 
 
+def test_nothing_is_best_of_runs_that_were_measured_on_other_data():
+    results = {"a": result(10, 0.9, 1.0), "b": result(12, 0.5, 9.0)}
+    rows, (warning,) = compare(results, {name: [name] for name in results}, {"a": "digits", "b": "letters"})
+    assert all(row.best is None for row in rows)
+    assert "different held-out examples (a; b)" in warning
+    assert compare(results, {name: [name] for name in results}, {"a": "digits", "b": "digits"})[1] == []
+
+
 def test_seeds_of_a_config_are_averaged_with_their_standard_error():
     results = {"a": result(10, 0.9, 1), "b": result(12, 0.9, 3), "c": result(20, 0.9, 9), "d": result(20.2, 0.9, 9.2)}
     rows, _ = compare(results, {"a": ["a", "b"], "c": ["c", "d"]})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owae_report.blocks import Block, square_rows
+from owae_report.blocks import Block, samples, square_rows
 from owae_report.embeddings import Projection
 from owae_report.scatter import Panel, scatter
 from owae_report.sheets import png, sheet
@@ -219,3 +219,20 @@ def test_the_users_own_settings_neither_count_nor_change():
         with styled():
             assert mpl.rcParams["savefig.bbox"] is None
         assert mpl.rcParams["font.size"] == 31.0
+
+
+def test_long_names_that_begin_alike_are_told_apart():
+    names = [f"Passer domesticus, {kind} of the year" for kind in ("female", "male", "young")]
+    panel = Panel(Projection(np.eye(3, 2), 0.5), np.arange(3), names=names)
+    assert len({panel.name(i) for i in range(3)}) == 3
+    assert max(len(panel.name(i)) for i in range(3)) <= 24
+    with styled():
+        figure = scatter([panel])
+    assert len(figure.legends[0].get_texts()) == 3
+
+
+def test_very_wide_pictures_are_drawn_so_large_that_they_are_seen():
+    with styled():
+        wide, square = (sheet([samples(np.zeros((4, *shape), np.uint8))], on_page=True) for shape in ((8, 200), (28, 28)))
+    assert wide.get_figwidth() > 2, "0.67 inches a picture before"
+    assert square.get_figwidth() < 1

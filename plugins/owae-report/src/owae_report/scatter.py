@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 
 from owae_report.embeddings import Projection, densest
 from owae_report.style import FAINT, INK, NEUTRAL, NO_CLASS, PAGE, SMALL, TEXT, colours, new_figure
+from owae_report.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +31,7 @@ _LONGEST = 24  # letters of a class's name
 _LETTER = 0.07  # inches
 _COVERED = 2.5  # widths of a panel that all names together may take there
 _SHORT = 12  # letters up to which most names stand in the panels; longer ones would hide the points
+_FEWEST = 4  # points a class from which on its name stands among them, rather than on top of them
 _NONE = "no class"
 
 
@@ -56,8 +59,11 @@ class Panel:
 
     def name(self, label: int) -> str:
         """What a class is called, shortened where that is long."""
-        name = str(label) if self.names is None or label >= len(self.names) else self.names[label]
-        return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        return str(label) if self.names is None or label >= len(self.names) else self._shortened[label]
+
+    @cached_property
+    def _shortened(self) -> list[str]:
+        return shortened(self.names or (), _LONGEST)
 
 
 def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
@@ -103,7 +109,8 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
         points = _draw(axes, panel, palette, side, seed)
         if panel.axes and reach > 0:
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        if panel.labels is not None and len(palette) <= _NAMED and _short(palette, side):
+        many = panel.labels is not None and len(points) >= _FEWEST * len(palette)
+        if many and len(palette) <= _NAMED and _short(palette, side):
             _name_classes(axes, points, panel, side)
     if len(classes) > _LISTED:
         text = f"{len(classes)} classes, {classes[0]} … {classes[-1]}, coloured in their order"

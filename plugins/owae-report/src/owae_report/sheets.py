@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Pixels of the PNG.
 _TILE = 102  # a picture's longer side, about: 0.34 inches
+_NARROW, _LONG = 30, 600  # the shorter side at least, about, if the longer one does not pass 2 inches for it
 _BREAK = 16
 _EDGE = 6
 _BETWEEN = 60  # from block to block
@@ -167,7 +168,7 @@ class _Placed:
 def _fitted(blocks: Sequence[Block], down: bool, on_page: bool) -> list[_Placed]:
     """The blocks at the largest size, up to the wanted one, at which all fit a page, or else at that of their own pixels."""
     room = PAGE * DPI - 2 * _EDGE, PAGE_HEIGHT * DPI - 2 * _EDGE
-    placed = [_Placed(block, max(1, round(_TILE / max(block.picture)))) for block in blocks]
+    placed = [_Placed(block, _wanted(*block.picture)) for block in blocks]
 
     def excess() -> float:
         between = _BETWEEN * (len(placed) - 1)
@@ -186,6 +187,11 @@ def _fitted(blocks: Sequence[Block], down: bool, on_page: bool) -> list[_Placed]
         kind = largest.block.picture
         placed = [replace(each, scale=scale) if each.block.picture == kind else each for each in placed]
     return placed
+
+
+def _wanted(height: int, width: int) -> int:
+    long, short = max(height, width), min(height, width)
+    return max(1, round(_TILE / long), min(round(_NARROW / short), _LONG // long))
 
 
 def _text_width(text: str) -> int:
