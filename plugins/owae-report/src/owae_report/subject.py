@@ -133,6 +133,14 @@ class Subject:
         return Draws(self.run.model, self.options.seed)
 
     def nearest(self, number: int) -> list[tuple[Pixels, Pixels, list[float]]]:
+        """What `nearest_events` finds, as pictures."""
+        names = "samples", "held-out examples"
+        return [
+            (self._pixels(ours, name), self._pixels(theirs, "training examples"), distances)
+            for name, (ours, theirs, distances) in zip(names, self.nearest_events(number), strict=True)
+        ]
+
+    def nearest_events(self, number: int) -> list[tuple[Tensor, Tensor, list[float]]]:
         """Samples and their nearest training examples, then held-out examples and theirs, by pixels: the nearest pairs, and distances.
 
         Raises:
@@ -150,7 +158,7 @@ class Subject:
             ours, theirs = (torch.tensor([pair[i] for pair in chosen[:number]], dtype=torch.long) for i in (0, 1))
             shown = events[ours] if isinstance(events, Tensor) else examples(events, ours)
             distances = [distance for *_, distance in chosen[:number]]
-            rows.append((self._pixels(shown, "samples"), self._pixels(examples(train, theirs), "training examples"), distances))
+            rows.append((shown, examples(train, theirs), distances))
         return rows
 
     def samples(self, number: int) -> Pixels:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from owae_report.style import FAINT, INK, NEUTRAL, SMALL, TEXT
+from owae_report.words import shortened
 
 NAMED = 40  # columns that are shown by name
 _TICKED = 20  # of which also the correlations are
@@ -32,7 +33,7 @@ class Columns:
 
     def __init__(self, data: Rows, names: Sequence[str]) -> None:
         self.data = data
-        self.names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
+        self.names = shortened(names, _LONGEST)
         self.mean, spread = data.mean(0), data.std(0)
         self.spread = np.where(spread > 1e-7 * np.maximum(1.0, np.abs(self.mean)), spread, 1.0)
         self.changing = spread > 1e-7 * np.maximum(1.0, np.abs(self.mean))
@@ -182,6 +183,37 @@ class Columns:
                 if place == 0:
                     many = "" if len(chosen) == len(self.names) else f"; the {len(chosen)} columns that change most"
                     axes.set_title(f"first and last row data, between them reconstructions{many}", size=SMALL, pad=3, loc="left")
+            if len(self.names) <= NAMED:
+                self._named(axes.xaxis, 90)
+            _bar(part, shown, 0.91, 0.4, 0.4)
+
+        return height, draw
+
+    def pairs(self, found: Mapping[str, tuple[Rows, Rows, Sequence[float]]]) -> Drawn:
+        """Rows of colours in twos: by what they are, examples, below each its nearest training example, and their distances."""
+        chosen = self._most(self.data, NAMED)
+        foot = self._foot if len(self.names) <= NAMED else 0.25
+        talls = {name: 0.2 * len(ours) for name, (ours, _, _) in found.items()}
+        height = sum(talls.values()) + 0.12 * len(talls) + foot + 0.3
+
+        def draw(part: Any) -> None:
+            axes: Any = None
+            shown: Any = None
+            bottom = height - 0.13
+            for name, (ours, theirs, distances) in found.items():
+                first, bottom = axes is None, bottom - talls[name] - 0.12
+                axes = part.add_axes((0.12, bottom / height, 0.77, talls[name] / height))
+                rows = self.standard(np.stack([ours, theirs], 1).reshape(-1, ours.shape[1]))[:, chosen]
+                shown = axes.imshow(rows, cmap="RdBu_r", vmin=-_REACH, vmax=_REACH, aspect="auto", interpolation="nearest")
+                for place in range(1, len(ours)):
+                    axes.axhline(2 * place - 0.5, color=INK, linewidth=0.8)
+                axes.set_yticks([2 * place + 0.5 for place in range(len(ours))], [f"{each:.3g}" for each in distances])
+                axes.set(xticks=[], ylabel=name)
+                if first:
+                    many = "" if len(chosen) == len(self.names) else f"; the {len(chosen)} columns that vary most"
+                    axes.set_title(
+                        f"below each its nearest training example, left the distance{many}", size=SMALL, pad=3, loc="left"
+                    )
             if len(self.names) <= NAMED:
                 self._named(axes.xaxis, 90)
             _bar(part, shown, 0.91, 0.4, 0.4)
