@@ -54,24 +54,6 @@ def test_vectors_of_every_size_are_drawn(tmp_path, size, series, name):
     assert made.get_size_inches()[1] <= 9
 
 
-@pytest.mark.parametrize("series", [False, True])
-def test_pairs_of_vectors_are_the_nearest_ones_and_no_paths(tmp_path, series):
-    x = noise(40, 30)
-    subject = Subject(OfVectors(tmp_path / "run", x.cumsum(1) / 30 if series else x), Options(number=3))
-    (samples, _, distances), (ours, theirs, zeros) = subject.nearest_events(3)
-    made = figure("pairs", [subject])
-    pairs, paths = (rendered(figure(name, [subject]), "png") for name in ("pairs", "interpolations"))
-    assert pairs != paths
-    assert torch.equal(ours, theirs), "held-out examples are the training ones here"
-    assert zeros == pytest.approx([0, 0, 0], abs=1e-3)
-    assert [len(samples), len(distances)] == [3, 3]
-    if series:
-        assert "nearest training examples" in texts(made)
-        return
-    ticks = [label.get_text() for label in made.subfigs[0].axes[0].get_yticklabels()]
-    assert ticks == [f"{each:.3g}" for each in distances]
-
-
 def test_two_runs_stand_under_each_other_by_name(tmp_path):
     runs = [OfVectors(tmp_path / name, noise(30, 4)) for name in ("one", "other")]
     made = figure("reconstructions", [Subject(run, Options()) for run in runs])
@@ -128,3 +110,17 @@ def test_a_model_that_diverged_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Stack, "decode", lambda self, z, level=None, *, sample=False: torch.full((len(z), 4), torch.nan))
     with pytest.raises(TrainingError, match="not finite"):
         figure("reconstructions", [Subject(run, Options())])
+
+
+@pytest.mark.parametrize("series", [False, True])
+def test_pairs_show_samples_and_held_out_examples_with_their_nearest(tmp_path, series):
+    x = noise(40, 60)
+    subject = Subject(OfVectors(tmp_path / "run", x.cumsum(1) / 60 if series else x), Options(number=3))
+    made = figure("pairs", [subject])
+    if series:
+        assert "grey: the nearest training example" in texts(made)
+        return
+    strips = [axes for axes in made.subfigs[0].axes if axes.get_ylabel()]
+    assert [axes.get_ylabel().partition("\n")[0] for axes in strips] == ["sample"] * 3 + ["held out"] * 3
+    assert strips[3].get_ylabel() == "held out\n0"  # both splits are one here
+    assert len(strips[-1].get_xticklabels()) == 40  # those that change most are named

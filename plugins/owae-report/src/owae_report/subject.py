@@ -133,15 +133,14 @@ class Subject:
         return Draws(self.run.model, self.options.seed)
 
     def nearest(self, number: int) -> list[tuple[Pixels, Pixels, list[float]]]:
-        """What `nearest_events` finds, as pictures."""
-        names = "samples", "held-out examples"
+        """What `pairs` returns, as pictures."""
         return [
-            (self._pixels(ours, name), self._pixels(theirs, "training examples"), distances)
-            for name, (ours, theirs, distances) in zip(names, self.nearest_events(number), strict=True)
+            (self._pixels(ours, "samples"), self._pixels(theirs, "training examples"), distances)
+            for ours, theirs, distances in self.pairs(number)
         ]
 
-    def nearest_events(self, number: int) -> list[tuple[Tensor, Tensor, list[float]]]:
-        """Samples and their nearest training examples, then held-out examples and theirs, by pixels: the nearest pairs, and distances.
+    def pairs(self, number: int) -> list[tuple[Tensor, Tensor, list[float]]]:
+        """Samples and their nearest training examples, then held-out examples and theirs, by numbers: the nearest pairs, and distances.
 
         Raises:
             DataError: There are fewer than two training examples, or no held-out one.

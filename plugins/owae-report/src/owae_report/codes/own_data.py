@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from owae_data.picture_sets import is_picture
 from owae_data.tables.files import is_table
 from owae_data.tables.own import of_run
 from owae_report.load import Units, image_files, own_pictures, scaled, training_units
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
 _WORKS = "'train', 'test', a picture, a folder of pictures, a .npy or a .npz file, or a table for a run trained on one"
@@ -44,11 +47,12 @@ def own_data(run: Run, data: str) -> DataSource:
     if path.suffix and (reader := extension(f"own_data{path.suffix.lower()}")) is not None:
         return reader(run, path)
     if path.suffix.lower() in (".npy", ".npz"):
-        return ArrayFile(path, run.shape, run.value_range, training_units(run), run.model.layers[0].output_range)
+        return ArrayFile(path, run.shape, run.value_range, training_units(run), run.model.layers[0].output_range, run.class_names)
     if path.is_file() and is_table(path):
         return of_run(run, path)
     if path.is_file() and not is_picture(path.name):
-        raise DataError(f"{path}: '{path.suffix}' is read by nothing here; {_WORKS} would work")
+        brought = ", pip install owae-anndata brings it" if path.suffix.lower() == ".h5ad" else ""
+        raise DataError(f"{path}: '{path.suffix}' is read by nothing here{brought}; {_WORKS} would work")
     return PictureFiles(run, image_files([path]))
 
 
@@ -78,13 +82,21 @@ class ArrayFile(DataSource):
 
     Where the training data were scaled, numbers of any type are taken to be in their units, and scaled alike. Else bytes, and whole numbers
     within 0…255, are mapped onto the run's range, and floats are taken as they are, if the bottom decoder reaches them. Channels may stand
-    last, a model of one channel takes (N, H, W), and a single example needs no axis of its own.
+    last, a model of one channel takes (N, H, W), and a single example needs no axis of its own. Labels are whole numbers, or texts, which
+    are numbered as the run's classes are, -1 where it knows none of that name.
     """
 
     name = "own-array"
 
     def __init__(
-        self, path: Path, shape: Shape, value_range: tuple[float, float], units: Units = None, bounds: Range | None = None, /
+        self,
+        path: Path,
+        shape: Shape,
+        value_range: tuple[float, float],
+        units: Units = None,
+        bounds: Range | None = None,
+        classes: Sequence[str] | None = None,
+        /,
     ) -> None:
         self.shape, self.value_range = tuple(shape), value_range
         self._path, self._units, self._bounds = path, units, bounds
@@ -101,8 +113,10 @@ class ArrayFile(DataSource):
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{path} cannot be read as an array: {error}") from error
         self._arrange(path)
-        if labels is not None and labels.shape == self._array.shape[:1] and np.issubdtype(labels.dtype, np.integer):
-            self.labels = torch.from_numpy(labels.astype(np.int64))
+        if labels is not None:
+            self.labels = _labels(path, labels.squeeze(1) if labels.shape[1:] == (1,) else labels, len(self._array), classes)
+            known = classes is not None and self.labels is not None and self.labels.min() >= -1 and self.labels.max() < len(classes)
+            self.class_names = tuple(classes or ()) if known else None
 
     def _arrange(self, path: Path) -> None:
         """Brings the array to (N, *shape), as a view."""
@@ -144,6 +158,20 @@ class ArrayFile(DataSource):
                 f"{list(self.value_range)}, or floats in that range would work"
             )
         return torch.from_numpy(rows.astype(np.uint8))
+
+
+def _labels(path: Path, labels: np.ndarray, count: int, classes: Sequence[str] | None) -> Int[Tensor, " N"] | None:
+    """Numbers of classes as a run numbers them; None, which is told, for labels that are none."""
+    if labels.shape == (count,) and labels.dtype.kind in "iub":
+        return torch.from_numpy(labels.astype(np.int64))
+    if labels.shape == (count,) and labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all()):
+        return torch.from_numpy(labels.astype(np.int64))
+    if labels.shape == (count,) and labels.dtype.kind == "U" and classes is not None:
+        number = {name: place for place, name in enumerate(classes)}
+        return torch.tensor([number.get(text, -1) for text in labels.tolist()])
+    said = "%s: its labels, %s of shape %s, are left out: one whole number an example, or text if the run's classes have names, would work"
+    logger.warning(said, path, labels.dtype, labels.shape)
+    return None
 
 
 def _key(path: Path, keys: list[str]) -> str:

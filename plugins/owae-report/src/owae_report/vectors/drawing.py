@@ -75,12 +75,9 @@ def _series(name: str, subject: Subject) -> Drawn:
         labels = ["$x$", *(f"$z_{{{level}}}$" for level in range(1, len(levels)))]
         made = cells.Cells(rows[::-1], labels=labels[::-1])
     elif name == "pairs":
-        found = _nearest(subject)
-        rows = [[[theirs, ours] for ours, theirs in zip(*each[:2], strict=True)] for each in found.values()]
-        distances = zip(*(each[2] for each in found.values()), strict=False)
-        headings = dict(enumerate(" / ".join(f"{each:.3g}" for each in both) for both in distances))
-        below = "samples above, held-out examples below, with the distances from the nearest training examples"
-        made = cells.Cells(rows, headings=headings, below=below, behind="that training example")
+        found = _pairs(subject, options.number or _EXAMPLES)
+        rows = [[[there, here] for here, there in zip(ours, theirs, strict=True)] for ours, theirs, _ in found]
+        made = cells.Cells(rows, labels=["samples", "held out"], below="grey: the nearest training example", behind="")
     else:
         paths = _flat(subject, subject.paths(options.number or _PAIRS), name)
         steps = paths.shape[1] - 2
@@ -99,22 +96,13 @@ def _table(name: str, subject: Subject) -> Drawn:
     if name == "reconstructions":
         return table.explained(_reconstructed(subject, options.number or _OF_A_TABLE))
     if name == "pairs":
-        return table.pairs(_nearest(subject))
+        return table.pairs(_pairs(subject, options.number or _PAIRS))
     return table.paths(_flat(subject, subject.paths(options.number or _PAIRS), name))
 
 
 def _names(subject: Subject, size: int) -> list[str]:
     units = subject.source.units
     return list(map(str, units["names"])) if units else [str(place) for place in range(size)]
-
-
-def _nearest(subject: Subject) -> dict[str, tuple[Rows, Rows, list[float]]]:
-    """Samples and held-out examples, the training examples nearest to them, and the distances."""
-    found = subject.nearest_events(subject.options.number or _PAIRS)
-    return {
-        what: (_flat(subject, ours, what), _flat(subject, theirs, "training examples"), distances)
-        for what, (ours, theirs, distances) in zip(("samples", "held out"), found, strict=True)
-    }
 
 
 def _where(subject: Subject) -> str:
@@ -141,6 +129,14 @@ def _plane(subject: Subject, side: int) -> Float[np.ndarray, "rows columns d"]:
 def _reconstructed(subject: Subject, number: int) -> list[Rows]:
     levels = subject.reconstructed(number)
     return [_flat(subject, events, f"reconstructions through z_{level}") for level, events in enumerate(levels)]
+
+
+def _pairs(subject: Subject, number: int) -> list[tuple[Rows, Rows, list[float]]]:
+    """Samples, then held-out examples, each with its nearest training example and the distance."""
+    return [
+        (_flat(subject, ours, "samples"), _flat(subject, theirs, "training examples"), distances)
+        for ours, theirs, distances in subject.pairs(number)
+    ]
 
 
 def _flat(subject: Subject, events: Tensor, what: str) -> Float[np.ndarray, "..."]:
