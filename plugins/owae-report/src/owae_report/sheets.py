@@ -96,7 +96,17 @@ class _Placed:
 
     @property
     def margin(self) -> int:
-        return _LABEL if self.block.labels else _LINE if self.block.beside else 0
+        return _LABEL if self.block.labels else _LINE if self.beside else 0
+
+    @property
+    def beside(self) -> str:
+        """The text on the left, where the rows are as high as it is long."""
+        return self.block.beside if _text_width(self.block.beside) <= self.inner[0] else ""
+
+    @property
+    def below(self) -> str:
+        """The text under the rows, with the one on the left where that is too long."""
+        return self.block.below if self.beside == self.block.beside else f"{self.block.below}, {self.block.beside} upwards"
 
     @property
     def head(self) -> int:
@@ -104,7 +114,7 @@ class _Placed:
 
     @property
     def foot(self) -> int:
-        return _LINE if self.block.below else 0
+        return _LINE if self.below else 0
 
     def left(self, column: int) -> int:
         """Where a column begins, from the first one's beginning."""
@@ -125,7 +135,7 @@ class _Placed:
 
     @property
     def width(self) -> int:
-        return self.margin + max(self.inner[1], *map(_text_width, (self.block.title, self.block.below)))
+        return self.margin + max(self.inner[1], *map(_text_width, (self.block.title, self.below)))
 
     def array(self) -> UInt8[np.ndarray, "H W 4"]:
         """The rows as one picture."""
@@ -159,10 +169,10 @@ class _Placed:
         for row, text in enumerate(block.labels):
             centre = y + self.top(row) + self.tile[0] / 2
             axes.text(x - 0.25 * _LABEL, centre, text, ha="right", va="center_baseline", size=TEXT)
-        if block.beside:
-            axes.text(x - _LINE * 0.6, y + height / 2, block.beside, ha="center", va="center", rotation=90, size=SMALL)
-        if block.below:
-            axes.text(middle, y + height + _LINE * 0.6, block.below, ha="center", va="center", size=SMALL)
+        if self.beside:
+            axes.text(x - _LINE * 0.6, y + height / 2, self.beside, ha="center", va="center", rotation=90, size=SMALL)
+        if self.below:
+            axes.text(middle, y + height + _LINE * 0.6, self.below, ha="center", va="center", size=SMALL)
 
 
 def _fitted(blocks: Sequence[Block], down: bool, on_page: bool) -> list[_Placed]:

@@ -147,7 +147,7 @@ def _grid(x: Axis, y: Axis, across: str) -> list[Markup]:
         )
     for value in x.ticks():
         parts.append(Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x(value), HEIGHT - 8, number(value)))
-    parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(x.start - 4, HEIGHT - 8, across))
+    parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(x.start - 12, HEIGHT - 8, across))
     return parts
 
 

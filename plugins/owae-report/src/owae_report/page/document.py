@@ -31,8 +31,8 @@ _CAPTIONS = {
     "latent-grid": "The deepest latent on an even grid from −2 to +2 standard deviations of the prior.",
     "reconstructions": "Held-out examples in the bottom row; above them what is left through z_1, z_2 and so on, by means.",
     "interpolations": "Pairs of held-out examples in the outer columns, their reconstructions next, the straight path of codes between.",
-    "pairs": "The samples that are nearest to a training example, with that one below and the distance of their pixels above; in the same "
-    "way the nearest held-out examples, which copy nothing.",
+    "pairs": "The samples that are nearest to a training example, with that one and their distance; in the same way the nearest held-out "
+    "examples, which copy nothing.",
     "embeddings-raw": "Codes of held-out examples, as they are.",
     "embeddings-pca": "Codes of held-out examples at every level along their first two principal components.",
     "embeddings-umap": "Codes of held-out examples at every level, laid out by UMAP.",
@@ -215,7 +215,7 @@ def _figures(subject: Subject, contents: Contents) -> Iterator[tuple[str, str, M
 
 def _figure(subject: Subject, name: str, make: Callable[[], bytes]) -> Markup:
     try:
-        if name in SHEETS and not subject.drawable:
+        if name in SHEETS and name != "pairs" and not subject.drawable:
             return _lines(subject, name)
         return figure(make(), name.replace("-", " "), _CAPTIONS[name])
     except NotDrawableError as error:
@@ -250,9 +250,5 @@ def _numbers(subject: Subject, contents: Contents) -> Iterator[tuple[str, str, M
     subject.generalisation = result.generalisation
     for name, found in judgement.blocks(result).items():
         key, title = _BLOCKS[name]
-        pairs = (
-            [_figure(subject, "pairs", lambda: draw("pairs", [subject])[0])]
-            if name == "generalisation" and subject.drawable
-            else []
-        )
+        pairs = [_figure(subject, "pairs", lambda: draw("pairs", [subject])[0])] if name == "generalisation" else []
         yield key, title, joined([block(found), *pairs])

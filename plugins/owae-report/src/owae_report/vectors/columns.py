@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from owae_report.style import FAINT, INK, NEUTRAL, SMALL, TEXT
+from owae_report.words import shortened
 
 NAMED = 40  # columns that are shown by name
 _TICKED = 20  # of which also the correlations are
@@ -32,7 +33,7 @@ class Columns:
 
     def __init__(self, data: Rows, names: Sequence[str]) -> None:
         self.data = data
-        self.names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
+        self.names = shortened(names, _LONGEST)
         self.mean, spread = data.mean(0), data.std(0)
         self.spread = np.where(spread > 1e-7 * np.maximum(1.0, np.abs(self.mean)), spread, 1.0)
         self.changing = spread > 1e-7 * np.maximum(1.0, np.abs(self.mean))
