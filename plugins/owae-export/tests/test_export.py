@@ -24,7 +24,7 @@ from owae_export.cli import export as command
 from owae_export.onnx import onnx_files
 from owae_mmd.mmd import MMD
 from owae_priors.mixture import GaussianMixture
-from owae_refine.layers import Redecoded, Refined
+from owae_refine.layers import Draws, Redecoded, Refined
 
 __all__ = ["registry"]
 
@@ -140,9 +140,12 @@ def test_onnx_draws_as_refined_levels_and_a_mixture_do(mixture):
         noise = {name: torch.randn(batch, *shape) for name, shape in shapes.items()}
         with torch.no_grad():
             z = stack.prior.from_noise(noise["noise_2"]) if isinstance(stack.prior, GaussianMixture) else noise["noise_2"]
-            x = stack.layers[0].decode(stack.layers[1].decode(z).from_noise(noise["noise_1"])).from_noise(noise["noise_0"])
+            for layer, name in ((stack.layers[1], "noise_1"), (stack.layers[0], "noise_0")):
+                p = layer.decode(z)
+                assert isinstance(p, Draws)
+                z = p.from_noise(noise[name])
         (found,) = sampler.run(None, {name: each.numpy() for name, each in noise.items()})
-        assert np.allclose(x.numpy(), found, atol=1e-4)
+        assert np.allclose(z.numpy(), found, atol=1e-4)
 
 
 def test_onnx_shows_the_decoder_that_samples_show():
