@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from runs import run
+import torch
+from runs import opened, run
 
+from owae.data.sources import TensorSource
+from owae.errors import OwaeError
 from owae_report.cli import compare as command
-from owae_report.evaluation.comparison import compare, grouped
+from owae_report.evaluation.comparison import compare, grouped, other_data
+from owae_report.evaluation.whole import Options
 
 
 def result(error: float, accuracy: float, kid: float, deviation: float | None = 0.1, other: float | None = None) -> dict:
@@ -70,5 +74,21 @@ def test_the_command_prints_a_table_and_draws(digits, tmp_path, monkeypatch):
     read = json.loads(found.stdout)
     assert read["groups"] == {"digits": ["digits", "other"]}
     assert all(row["cells"]["digits"]["error"] == 0 for row in read["rows"])
+    assert read["warnings"] == []
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["reconstructions.png", "samples.png"]
     assert run(command, digits.folder, digits.folder).exit_code == 2
+
+
+def test_runs_that_are_measured_on_other_data_are_told(tmp_path):
+    runs = {name: opened(tmp_path / name, (1, 8, 8), (2,)) for name in ("one", "same", "other")}
+    runs["other"].sources["test"] = TensorSource(torch.rand(23, 3, 8, 8))
+    runs["same"].sources["test"] = runs["one"].sources["test"]
+    (told,) = other_data(runs)  # pyright: ignore[reportArgumentType] # what the function uses of a run
+    assert "other has other held-out data than one, so their numbers cannot be compared (shape: was [1, 8, 8], is [3, 8, 8]" in told
+
+
+def test_features_that_do_not_exist_are_refused_before_anything_is_measured():
+    for name in ("nope", "", "pixel", "file:nowhere"):
+        with pytest.raises(OwaeError, match=r"--features .*valid: classifier"):
+            Options(["pixels", name])
+    Options(["pixels", "inception /weights.safetensors", "own.npz"])

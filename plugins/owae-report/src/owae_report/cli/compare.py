@@ -36,7 +36,7 @@ def command(
     from owae.cli.tables import print_json, print_line, print_table
     from owae.run.opened import open_run
     from owae.streams import quiet_stdout
-    from owae_report.evaluation.comparison import compare, grouped
+    from owae_report.evaluation.comparison import compare, grouped, other_data
     from owae_report.evaluation.whole import Options, judge_run
 
     if len({path.resolve() for path in runs}) < max(2, len(runs)):
@@ -48,6 +48,7 @@ def command(
         options = Options(features or (), seeds=seeds, seed=seed)
         results = {name: judge_run(run, options).to_dict() for name, run in opened.items()}
     rows, warnings = compare(results, groups)
+    warnings = [*other_data(opened), *warnings]
     if as_json:
         print_json({"groups": groups, "rows": [asdict(row) for row in rows], "warnings": warnings, "runs": results})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from owae.data.sources import check_scale
-from owae.errors import DataError, InputError
+from owae.errors import DataError, InputError, OwaeError
 from owae.files import expanded
 from owae.interfaces import DataSource, Shape
 from owae.numerics import Range
@@ -21,6 +22,8 @@ from owae_data.picture_sets import is_picture
 from owae_data.tables.files import is_table
 from owae_data.tables.own import of_run
 from owae_report.load import Units, image_files, own_pictures, scaled, training_units
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
 _WORKS = "'train', 'test', a picture, a folder of pictures, a .npy or a .npz file, or a table for a run trained on one"
@@ -89,20 +92,28 @@ class ArrayFile(DataSource):
         self.shape, self.value_range = tuple(shape), value_range
         self._path, self._units, self._bounds = path, units, bounds
         try:
-            loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
             labels = None
-            if not isinstance(loaded, np.ndarray):
-                with loaded as file:
+            if path.suffix.lower() == ".npy":
+                self._array = np.load(path, allow_pickle=False, mmap_mode="r")
+            else:
+                with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                     self._array = file[_key(path, file.files)]
                     found = next((key for key in _LABELS if key in file.files), None)
                     labels = None if found is None else file[found]
-            else:
-                self._array = loaded
-        except (OSError, ValueError, EOFError) as error:
+        except OwaeError:
+            raise
+        except Exception as error:  # a damaged file fails in zipfile, zlib or numpy
             raise DataError(f"{path} cannot be read as an array: {error}") from error
         self._arrange(path)
-        if labels is not None and labels.shape == self._array.shape[:1] and np.issubdtype(labels.dtype, np.integer):
+        if labels is None:
+            return
+        if labels.shape == self._array.shape[:1] and np.issubdtype(labels.dtype, np.integer):
             self.labels = torch.from_numpy(labels.astype(np.int64))
+        else:
+            logger.warning(
+                "%s: its labels are %s %s, so none are used; a whole number for each of the %d examples would work",
+                *(path, labels.dtype, labels.shape, len(self._array)),
+            )
 
     def _arrange(self, path: Path) -> None:
         """Brings the array to (N, *shape), as a view."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from owae.run.identity import changes, identity
+from owae.run.opened import Run
 from owae_report.evaluation.samples import LOWER_IS_BETTER, METRICS
 
 CLEAR = 2.0  # standard errors by which the best must be ahead of each other to be called the best
@@ -78,6 +80,17 @@ def compare(results: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Seque
         lower = next((found.lower for table in tables.values() if (found := table.get(key)) is not None), None)
         rows.append(Row(key, cells, None if lower is None else _best(cells, lower)))
     return rows, _disagreements(rows)
+
+
+def other_data(runs: Mapping[str, Run]) -> list[str]:
+    """Says which runs are measured on other held-out data than the first, so that their numbers cannot be compared."""
+    (first, theirs), *others = [(name, identity({"test": run.source("test")})) for name, run in runs.items()]
+    said = [(name, changes(theirs, found)) for name, found in others]
+    return [
+        f"{name} has other held-out data than {first}, so their numbers cannot be compared ({'; '.join(changed)})"
+        for name, changed in said
+        if changed
+    ]
 
 
 @dataclass(frozen=True)
