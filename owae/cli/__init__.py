@@ -65,6 +65,14 @@ def _run(arguments: Sequence[str] | None) -> Any:
         return error.exit_code
     except OSError as error:
         return _refused(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "owae").partition(".")[0]
+        if package.startswith("owae"):
+            return _bug()
+        _tell(
+            f"the package '{package}', which this needs, is not installed; pip install 'owae[all]' brings all that owae's plugins need"
+        )
+        return 2
     except Exception:
         return _bug()
     return 0

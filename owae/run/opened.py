@@ -79,6 +79,7 @@ class Run:
             self.shape: Shape = tuple(self._data["shape"])
             self.value_range: tuple[float, float] = tuple(self._data["value_range"])
             self.dtype: str = self._data.get("dtype", "float32")
+            self.class_names: list[str] | None = self._data.get("class_names")
         except (KeyError, TypeError) as error:
             raise TrainingError(f"{folder / INFO} is damaged: {error}") from error
 

@@ -29,6 +29,8 @@ def mendable():
 def bug():
     return 1 / 0
 
+def needs():
+    import p_missing.inner
 def stopped():
     raise InterruptionError("stopped", 15)
 
@@ -50,7 +52,7 @@ def logs():
 def run(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Runs a command line in this process: exit code, stdout, stderr. There are commands that fail in every way."""
     folder = tmp_path_factory.mktemp("site")
-    faults = ("mendable", "bug", "stopped", "sleeps", "logs")
+    faults = ("mendable", "bug", "needs", "stopped", "sleeps", "logs")
     install(folder, "owae-p-faults", FAULTS, commands={fault: fault for fault in faults})
     monkeypatch.syspath_prepend(str(folder))
     handlers, level = list(logging.root.handlers), logging.root.level
@@ -81,6 +83,12 @@ def test_a_bug_is_a_traceback(run) -> None:
     assert (code, out) == (1, "")
     assert "ZeroDivisionError" in err
     assert "this is a bug in owae or in a plugin" in err
+
+
+def test_a_package_that_is_missing_is_named(run) -> None:
+    code, _, err = run("needs")
+    assert (code, "Traceback" in err) == (2, False)
+    assert "the package 'p_missing', which this needs, is not installed; pip install 'owae[all]'" in err
 
 
 def test_a_signal_that_was_obeyed_gives_its_code(run) -> None:

@@ -1,4 +1,4 @@
-"""Training as a process: signals, sudden death, pipes. Each test starts real ones."""
+"""Training as a process: signals, sudden death, pipes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from processes import start, wait_for_checkpoint
+from processes import OWAE, start, wait_for_checkpoint
 
 from owae import Config, Registry
 from owae.run.metrics import read_metrics
@@ -76,10 +76,10 @@ def test_sudden_death_leaves_a_whole_checkpoint(tmp_path: Path):
         reached = run.step
 
 
-@pytest.mark.parametrize("environment", [{}, {"TERM": "dumb", "NO_COLOR": "1"}])
-def test_output_to_a_pipe_is_plain_lines(tmp_path: Path, environment: dict[str, str]):
+@pytest.mark.parametrize(("launcher", "environment"), [(OWAE, {}), (None, {"TERM": "dumb", "NO_COLOR": "1"})])
+def test_output_to_a_pipe_or_file_is_plain_lines(tmp_path: Path, launcher: tuple[str, ...] | None, environment: dict[str, str]):
     """R7: no carriage returns or colours, a few lines an epoch; results alone on stdout."""
-    process = start(tmp_path, "--set", "train.epochs=3", **environment)
+    process = start(tmp_path, "--set", "train.epochs=3", launcher=launcher, **environment)
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert out == f"{tmp_path / 'run'}\n"

@@ -60,9 +60,9 @@ def test_two_processes_train_the_digits_as_well_as_one(tmp_path: Path, registry:
     wait_until_gone(tmp_path)
 
 
-def by_two(folder: Path, *arguments: str, launcher: Sequence[str] = OWAE) -> list[dict[str, Any]]:
+def by_two(folder: Path, *arguments: str, launcher: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """The log of the run in a folder, after two processes have trained in it."""
-    process = start(folder, *(TWO if launcher is OWAE else ()), *arguments, launcher=launcher)
+    process = start(folder, *(() if launcher else TWO), *arguments, launcher=launcher)
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
     assert out == f"{folder / 'run'}\n"
@@ -110,7 +110,7 @@ def test_torchrun_starts_again_what_died_and_ends_with_the_bits_of_an_uninterrup
     process = start(tmp_path, "--resume", launcher=torchrun("--max-restarts", "1"))
     reached, epoch = wait_for_checkpoint(tmp_path, process), len(lines(straight / "run")) // EPOCHS
     while not (seen := lines(tmp_path / "run")) or seen[-1]["step"] <= reached or seen[-1]["step"] % epoch == 0:
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.communicate(timeout=900)
     os.kill(next(pid for pid in training(tmp_path) if pid != process.pid), signal.SIGKILL)
     _, err = process.communicate(timeout=900)
     assert process.returncode == 0, err

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from processes import start, wait_for_checkpoint
+from processes import Process, start, wait_for_checkpoint
 
 from owae import Config, Registry
 from owae.run import checkpoint
@@ -66,7 +66,7 @@ def fill(disk: Path) -> None:
             file.write(b"0" * 4096)
 
 
-def assert_stopped_and_whole(process: subprocess.Popen[str], folder: Path, *words: str) -> None:
+def assert_stopped_and_whole(process: Process, folder: Path, *words: str) -> None:
     """It said why and ended, the last good checkpoint opens, the log parses, and the run can go on."""
     out, err = process.communicate(timeout=900)
     assert (process.returncode, out) == (2, "")

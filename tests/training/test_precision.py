@@ -249,7 +249,7 @@ def test_a_compiled_training_is_the_same_and_leaves_no_trace():
     for translated in (False, True):
         resumed = fit(made(seed=4), tiny.images(24), epochs=3, batch_size=16, compile=translated, optimizer=SGD)
         resumed.restore(ended[not translated][1])
-        assert len(list(resumed)) == 2
+        assert next(iter(resumed)).step == 5
 
 
 @pytest.mark.filterwarnings("default")

@@ -186,3 +186,13 @@ def test_every_level_is_written_to_obsm_for_cells_of_any_file(path: Path, table:
         assert f"lacks {len(missing)} of the 8 genes" in str(
             run(encode, trained.folder, tmp_path / "few.h5ad", "-o", tmp_path / "o.h5ad").exception
         )
+
+
+def test_a_file_without_x_names_what_it_has(table: Any, tmp_path: Path):
+    made = anndata.AnnData(None, table.obs, table.var, layers={"counts": table.X})
+    made.write_h5ad(tmp_path / "x.h5ad")
+    with pytest.raises(DataError, match="has no X; matrix takes one of: counts"):
+        H5ad("train", path=tmp_path / "x.h5ad")
+    with pytest.raises(DataError, match="has no raw matrix; matrix takes one of: counts"):
+        H5ad("train", path=tmp_path / "x.h5ad", matrix="raw")
+    assert H5ad("train", path=tmp_path / "x.h5ad", matrix="counts").shape == (GENES,)

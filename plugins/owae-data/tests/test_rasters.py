@@ -141,3 +141,52 @@ def test_without_tifffile_what_needs_it_is_said(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(DataError, match=r"pip install 'owae-data\[tiff\]'"):
         ImageFolder("train", path=tmp_path)
+
+
+BYTES: dict[str, tuple[int, dict[str, Any], tuple[int, ...]]] = {
+    "grey": (1, {"photometric": "minisblack"}, (1, 9, 7)),
+    "grey and opacity": (2, {"photometric": "minisblack", "extrasamples": ["unassalpha"]}, (1, 9, 7)),
+    "two channels": (2, {"photometric": "minisblack"}, (2, 9, 7)),
+    "colour": (3, {"photometric": "rgb"}, (3, 9, 7)),
+    "three channels": (3, {"photometric": "minisblack"}, (3, 9, 7)),
+    "colour and opacity": (4, {"photometric": "rgb", "extrasamples": ["unassalpha"]}, (3, 9, 7)),
+    "colour and infrared": (4, {"photometric": "rgb", "extrasamples": ["unspecified"]}, (4, 9, 7)),
+    "four channels": (4, {"photometric": "minisblack"}, (4, 9, 7)),
+    "inks": (4, {"photometric": "separated"}, (3, 9, 7)),
+}
+
+
+@pytest.mark.parametrize("kind", BYTES)
+def test_no_channel_of_bytes_is_dropped_but_opacity(tmp_path: Path, kind: str) -> None:
+    channels, how, shape = BYTES[kind]
+    pictures = _pictures(channels=channels, dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        tifffile.imwrite(tmp_path / f"{number}.tif", picture.transpose(1, 2, 0).squeeze(), planarconfig="contig", **how)
+    found = _all(tmp_path)
+    assert (tuple(found.shape[1:]), found.dtype) == (shape, torch.uint8)
+    if shape[0] == channels:
+        assert torch.equal(found, torch.from_numpy(pictures))
+
+
+@pytest.mark.parametrize("kind", BYTES)
+def test_without_tifffile_no_channel_is_dropped_either(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    channels, how, shape = BYTES[kind]
+    for number, picture in enumerate(_pictures(channels=channels, dtype=np.uint8)):
+        tifffile.imwrite(tmp_path / f"{number}.tif", picture.transpose(1, 2, 0).squeeze(), planarconfig="contig", **how)
+    with_it = _all(tmp_path)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    try:
+        assert torch.equal(_all(tmp_path), with_it)
+    except DataError as error:
+        assert shape[0] in (2, 3, 4), "grey is read without it"
+        assert kind not in ("colour", "colour and opacity", "inks")
+        assert "pip install 'owae-data[tiff]'" in str(error)  # noqa: PT017 # either is right
+
+
+def test_without_tifffile_depth_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        picture = np.random.default_rng(number).integers(0, 65536, (9, 7, 4), dtype=np.uint16)
+        tifffile.imwrite(tmp_path / f"{number}.tif", picture, photometric="rgb", extrasamples=["unspecified"])
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(DataError, match=r"pip install 'owae-data\[tiff\]'"):  # Pillow would read three channels of 8 bits
+        ImageFolder("train", path=tmp_path)

@@ -98,3 +98,21 @@ def test_a_file_without_names_loses_no_example(tmp_path: Path, first: str, examp
     splits = [Table(split, path=tmp_path / "t.csv", holdout=0.5) for split in ("train", "test")]
     assert sum(map(len, splits)) == examples
     assert ("its columns are called f0, f1" in caplog.text) == (examples == 4)
+
+
+def test_columns_that_are_left_out_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    rows = [f"2024-01-0{row + 1},{row}%,{row / 2},{row}.5,a" for row in range(8)]
+    (tmp_path / "t.csv").write_text("\n".join(["day,share,x,y,kind", *rows]))
+    for split in ("train", "test"):
+        source = Table(split, path=tmp_path / "t.csv", label="kind")
+        assert (source.columns, source.unused) == (["x", "y"], ["day", "share"])
+    assert caplog.text.count("left out, for they hold no numbers: 'day' (date32[day]), 'share' (string)\n") == 1
+    assert Table("train", path=tmp_path / "t.csv", label="kind", columns=["x"]).unused == []
+
+
+def test_several_columns_of_lists_are_asked_about_without_numbers_too(tmp_path: Path) -> None:
+    lists = [[0.5, 1.0]] * 4
+    parquet.write_table(pyarrow.table({"s": lists, "t": lists}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"has columns of lists \(s, t\); columns = \['s'\]"):
+        Table("train", path=tmp_path / "t.parquet")

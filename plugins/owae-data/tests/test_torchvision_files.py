@@ -54,7 +54,9 @@ def test_emnist_is_read_upright_from_its_archive_or_unpacked(root: Path, split: 
     raw.mkdir(parents=True)
     for part in ("train", "test"):
         write_idx(raw / f"emnist-{split}-{part}-images-idx3-ubyte", random_bytes(12, 28, 28, seed=part == "test"))
-        write_idx(raw / f"emnist-{split}-{part}-labels-idx1-ubyte", np.arange(1, 13, dtype=np.uint8))
+        write_idx(
+            raw / f"emnist-{split}-{part}-labels-idx1-ubyte", np.arange(1, 13, dtype=np.uint8) % (13 if split == "letters" else 10)
+        )
     theirs = datasets.EMNIST(root, split=split, train=False)
     if packed:
         with zipfile.ZipFile(raw / "gzip.zip", "w") as archive:
@@ -118,6 +120,14 @@ def test_classes_beyond_those_of_a_set_are_refused(root: Path) -> None:
         opened("CIFAR10")
     with pytest.raises(DataError, match="has labels from 0 to 0; 1 to 10 are wanted"):
         opened("STL10")
+    raw = root / "FashionMNIST" / "raw"
+    write_mnist(raw, packed=False)
+    count = len(opened("FashionMNIST"))
+    write_idx(raw / "train-labels-idx1-ubyte", np.full(count, 10, np.uint8))
+    with pytest.raises(
+        DataError, match="train-labels-idx1-ubyte holds classes from 10 to 10, where 0 to 9, or -1 for none would work"
+    ):
+        opened("FashionMNIST")
 
 
 def test_the_pickles_of_cifar_are_named_and_left_alone(root: Path) -> None:

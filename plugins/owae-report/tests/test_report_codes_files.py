@@ -15,6 +15,7 @@ from owae.data.sources import TensorSource, examples
 from owae.errors import OwaeError
 from owae_report.cli import encode, score
 from owae_report.codes.encode import Calibration, code_blocks, score_blocks
+from owae_report.codes.own_data import ArrayFile
 
 
 def read(path):
@@ -154,3 +155,18 @@ def test_scores_are_csv_on_stdout(digits):
     top = digits.model.encode(x)[-1]
     assert [float(row["prior_distance"]) for row in rows] == pytest.approx(top.square().sum(1).tolist(), rel=1e-4)
     assert all(0 < float(row["p"]) <= 1 for row in rows)
+
+
+def test_labels_of_an_own_array_are_numbered_as_the_run_numbers_classes(tmp_path, caplog):
+    x = np.zeros((3, 2), np.float32)
+
+    def opened(y, classes):
+        np.savez(tmp_path / "x.npz", x=x, y=y)
+        source = ArrayFile(tmp_path / "x.npz", (2,), (0.0, 1.0), None, None, classes)
+        return None if source.labels is None else source.labels.tolist(), source.class_names
+
+    assert opened(np.array(["owl", "eel", "cat"]), ["cat", "owl"]) == ([1, -1, 0], ("cat", "owl"))
+    assert opened(np.array([[1.0], [0.0], [1.0]]), None) == ([1, 0, 1], None)
+    assert opened(np.array([0, 7, 1]), ["cat", "owl"]) == ([0, 7, 1], None)
+    assert opened(np.array(["owl", "eel", "cat"]), None) == (None, None)
+    assert "its labels, <U3 of shape (3,), are left out" in caplog.text

@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(digits, tmp_pat
         assert run(digits.folder, "--out", tmp_path / name, "--seed", seed, *only(*FAST)).exit_code == 0
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
-    for name in ("samples", "reconstructions", "interpolations", "embeddings-pca"):
+    for name in ("samples", "reconstructions", "interpolations"):  # of so few codes all are embedded, and none lies on another
         assert (tmp_path / "a" / f"{name}.png").read_bytes() != (tmp_path / "c" / f"{name}.png").read_bytes(), name
 
 

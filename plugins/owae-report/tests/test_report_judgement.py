@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from blobs import blobs
 from levels import Add, MeanGap
 
 from owae.data.sources import TensorSource
@@ -20,18 +21,6 @@ from owae_report.evaluation.extractors import NAMES, Extractor, Pixels, extracto
 from owae_report.evaluation.samples import judge as judge_samples
 from owae_report.evaluation.whole import Options, judge
 from owae_report.page.judgement import Table, blocks
-
-
-def blobs(n: int, seed: int, classes: int = 3, span: tuple[float, float] = (0.0, 1.0)) -> TensorSource:
-    """Pictures of as many kinds as there are classes, a little noisy."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(n) % classes
-    kinds = torch.rand(classes, 1, 8, 8, generator=torch.Generator().manual_seed(99))
-    x = (kinds[labels] + 0.1 * torch.randn(n, 1, 8, 8, generator=generator)).clamp(0, 1)
-    low, high = span
-    source = TensorSource(x * (high - low) + low, labels, span)
-    source.class_names = tuple("abc"[:classes])
-    return source
 
 
 def test_features_do_not_depend_on_the_range_of_the_same_pictures():
@@ -163,7 +152,7 @@ def test_few_examples_cost_the_numbers_that_need_more_and_no_others(n):
     assert pixels["sliced"]["value"] is not None
     assert (pixels["kid"]["value"] is None) == (n == 1)
     assert (pixels["precision"]["value"] is None) == (n <= 3)
-    assert any("trust KID" in text for text in found["samples"]["warnings"])
+    assert any("trust KID" in text for text in found["samples"]["warnings"]) == (n > 1)
 
 
 def test_an_extractor_that_cannot_be_had_costs_nothing_else(tmp_path):
@@ -192,7 +181,8 @@ def test_data_that_are_no_pictures_are_judged_too():
     assert found["samples"]["classes"] is None
     assert found["levels"][0]["probe"] is None
     why = "the data have shape (4,) and are no pictures"
-    assert found["missing"] == [f"{name} of samples: {why}" for name in ("contrast", "roughness")]
+    looks = [f"{name} of samples: {why}" for name in ("contrast", "roughness")]
+    assert found["missing"] == ["accuracy and probe of every level: the data have no labels", *looks]
 
 
 def test_pictures_that_are_all_alike_cost_only_what_needs_difference():

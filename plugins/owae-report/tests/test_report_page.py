@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import itertools
 import json
 import re
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from owae.errors import TrainingError
@@ -22,8 +24,9 @@ from owae_report.cli.report import command
 from owae_report.evaluation.whole import Options as Measured
 from owae_report.page.charts import Axis, chart
 from owae_report.page.curves import grouped
-from owae_report.page.document import Contents, document
+from owae_report.page.document import Contents, document, viewer
 from owae_report.page.network import NotEmbeddableError, difference, network
+from owae_report.page.parts import figure
 from owae_report.page.plane import axes, plane
 from owae_report.subject import Options, Subject
 
@@ -146,6 +149,44 @@ def test_arrays_are_drawn_as_lines(tmp_path, trained):
     with evaluating(run.model):
         assert np.allclose(values[0, 0], run.model.decode(z[None])[0].numpy(), atol=1e-5)
     assert data["network"] is not None
+
+
+def test_a_part_that_breaks_costs_no_other(digits, monkeypatch, caplog):
+    def broken(*_, **__):
+        raise KeyError("whatever a library raises")
+
+    for place in ("plane", "draw", "curves", "judge_run"):
+        monkeypatch.setattr(f"owae_report.page.document.{place}", broken)
+    page = document(Subject(digits, Options()), Contents(measured=Measured()))
+    assert page.count("Not there: KeyError: ") == 8
+    assert "whatever a library raises" in caplog.text
+    assert "The effective config" in page
+
+
+def test_a_plane_of_wide_pictures_has_room_to_move_in():
+    torch.manual_seed(0)
+    stack = Stack([MLP((1, 4, 60), latent=2, hidden=[4], output="sigmoid")], divergence=MMD(), weights=[1.0]).eval()
+    found = plane(stack, (0.0, 1.0))
+    assert found.ratio == 2
+    assert "stretched" in found.notes[-1]
+    assert 'style="aspect-ratio: 2"' in viewer(found)
+
+
+def test_the_numbers_of_ticks_have_room():
+    drawn = chart("rate", {"rate": [(0, 0.001), (1, 0.001)]}, "step")
+    left = float(re.findall(r'class="grid" d="M([\d.]+)', drawn)[0])
+    assert left > 6.2 * max(map(len, re.findall(r'text-anchor="end">([\d.]+)<', drawn)))
+
+
+def test_figures_with_many_panels_are_not_shrunk_to_a_phone():
+    def drawn(width):
+        buffer = io.BytesIO()
+        Image.new("RGB", (width, 300), "white").save(buffer, "PNG")
+        return figure(buffer.getvalue(), "a", "b")
+
+    assert 'class="paper broad"' in drawn(2000)
+    assert 'class="wide"' in drawn(2000)
+    assert "broad" not in drawn(900)
 
 
 def test_a_stack_that_cannot_be_embedded_gets_its_sheet(digits, monkeypatch, caplog):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owae_report.blocks import Block, square_rows
+from owae_report.blocks import Block, samples, square_rows
 from owae_report.embeddings import Projection
-from owae_report.scatter import Panel, scatter
+from owae_report.scatter import Panel, _apart, scatter
 from owae_report.sheets import png, sheet
 from owae_report.style import DPI, PAGE, PAGE_HEIGHT, colours, rendered, styled
 
@@ -219,3 +219,43 @@ def test_the_users_own_settings_neither_count_nor_change():
         with styled():
             assert mpl.rcParams["savefig.bbox"] is None
         assert mpl.rcParams["font.size"] == 31.0
+
+
+def test_long_names_that_begin_alike_are_told_apart():
+    names = [f"Passer domesticus, {kind} of the year" for kind in ("female", "male", "young")]
+    panel = Panel(Projection(np.eye(3, 2), 0.5), np.arange(3), names=names)
+    assert len({panel.name(i) for i in range(3)}) == 3
+    assert max(len(panel.name(i)) for i in range(3)) <= 24
+    with styled():
+        figure = scatter([panel])
+    assert len(figure.legends[0].get_texts()) == 3
+
+
+def test_very_wide_pictures_are_drawn_so_large_that_they_are_seen():
+    with styled():
+        wide, square = (sheet([samples(np.zeros((4, *shape), np.uint8))], on_page=True) for shape in ((8, 200), (28, 28)))
+    assert wide.get_figwidth() > 2, "0.67 inches a picture before"
+    assert square.get_figwidth() < 1
+
+
+def test_names_in_a_panel_do_not_lie_on_each_other():
+    places = _apart([(0.5, 0.5), (0.52, 0.5), (0.5, 0.51), (0.9, 0.5)], [0.2, 0.2, 0.2, 0.05], 0.05)
+    down = sorted(y for _, y in places[:3])
+    assert min(np.diff(down)) > 0.049
+    assert places[3] == (0.9, 0.5)
+
+
+def test_classes_of_two_runs_that_number_others_stay_together():
+    one = Panel(Projection(np.eye(3, 2), 0.5), np.arange(3), "one", names=("a", "b", "c"))
+    other = Panel(Projection(np.eye(3, 2), 0.5), np.arange(3), "other")
+    with styled():
+        listed = [text.get_text() for text in scatter([one, other]).legends[0].get_texts()]
+    assert "".join(listed) in ("abc012", "a0b1c2"), "by rows, or column by column"
+
+
+def test_a_text_beside_low_rows_stands_below_them():
+    low = Block([np.zeros((2, 1, 30), np.uint8)], below="z[0]", beside="a long text about z[1]")
+    high = Block([np.zeros((2, 60, 30), np.uint8)] * 4, below="z[0]", beside="z[1]")
+    with styled():
+        texts = [[text.get_text() for text in sheet([block]).axes[0].texts] for block in (low, high)]
+    assert texts == [["z[0], a long text about z[1] upwards"], ["z[1]", "z[0]"]]

@@ -110,3 +110,17 @@ def test_a_model_that_diverged_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Stack, "decode", lambda self, z, level=None, *, sample=False: torch.full((len(z), 4), torch.nan))
     with pytest.raises(TrainingError, match="not finite"):
         figure("reconstructions", [Subject(run, Options())])
+
+
+@pytest.mark.parametrize("series", [False, True])
+def test_pairs_show_samples_and_held_out_examples_with_their_nearest(tmp_path, series):
+    x = noise(40, 60)
+    subject = Subject(OfVectors(tmp_path / "run", x.cumsum(1) / 60 if series else x), Options(number=3))
+    made = figure("pairs", [subject])
+    if series:
+        assert "grey: the nearest training example" in texts(made)
+        return
+    strips = [axes for axes in made.subfigs[0].axes if axes.get_ylabel()]
+    assert [axes.get_ylabel().partition("\n")[0] for axes in strips] == ["sample"] * 3 + ["held out"] * 3
+    assert strips[3].get_ylabel() == "held out\n0"  # both splits are one here
+    assert len(strips[-1].get_xticklabels()) == 40  # those that change most are named

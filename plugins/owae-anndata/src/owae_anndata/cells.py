@@ -93,14 +93,28 @@ class Cells:
         return marked
 
 
+def imported() -> Any:
+    """anndata, imported.
+
+    Raises:
+        DataError: It cannot be.
+    """
+    try:
+        import anndata
+    except ImportError as error:
+        raise DataError(
+            f"cells are read and written by anndata, which cannot be imported ({error}); pip install owae-anndata brings it"
+        ) from error
+    return anndata
+
+
 def opened(path: Path, matrix: str) -> Cells:
     """Opens a file; of its matrix nothing is read yet, where it is X.
 
     Raises:
         DataError: It is missing or no `h5ad` file, or has no such matrix.
     """
-    import anndata
-
+    anndata = imported()
     if not path.is_file():
         raise DataError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; an .h5ad file is wanted")
     try:
@@ -109,22 +123,31 @@ def opened(path: Path, matrix: str) -> Cells:
     except Exception as error:  # whatever a foreign or damaged file leads h5py and anndata into
         raise DataError(f"{path} cannot be read as an .h5ad file ({error})") from error
     layers = [str(name) for name in data.layers]
+    x = _x(data)
     if matrix == "raw":
         if data.raw is None:
-            raise DataError(f"{path} has no raw matrix; {_choices(layers, raw=False)}")
+            raise DataError(f"{path} has no raw matrix; {_choices(layers, raw=False, x=x is not None)}")
         found, var = data.raw.X, data.raw.var
     elif matrix == "X":
-        found, var = data.X, data.var
+        found, var = x, data.var
         if found is None:
-            raise DataError(f"{path} has no X; {_choices(layers, raw=data.raw is not None)}")
+            raise DataError(f"{path} has no X; {_choices(layers, raw=data.raw is not None, x=False)}")
     elif matrix in layers:
         found, var = data.layers[matrix], data.var
     else:
-        raise DataError(f"{path} has no layer '{matrix}'; {_choices(layers, raw=data.raw is not None, x=data.X is not None)}")
+        raise DataError(f"{path} has no layer '{matrix}'; {_choices(layers, raw=data.raw is not None, x=x is not None)}")
     if getattr(found, "format", "csr") == "csc":  # in columns on the disk, where rows cannot be cut out
         with quiet():
             found = (found.to_memory() if hasattr(found, "to_memory") else found).tocsr()
     return Cells(str(path), found, data.obs, var)
+
+
+def _x(data: Any) -> Any:
+    """The matrix X; None where the file has none, for which anndata raises an error."""
+    try:
+        return data.X
+    except KeyError:
+        return None
 
 
 def _choices(layers: list[str], *, raw: bool, x: bool = True) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from owae_anndata.cells import imported
 from owae_data.base import quiet
 
 
@@ -16,7 +17,7 @@ def write(path: Path, blocks: Iterable[Mapping[str, np.ndarray]], count: int) ->
 
     `z1_mean` becomes `obsm["X_z1"]`, as scanpy looks for embeddings; other columns of events keep their names; `id` names the cells.
     """
-    import anndata
+    anndata = imported()
     import pandas
 
     columns: dict[str, np.ndarray] = {}

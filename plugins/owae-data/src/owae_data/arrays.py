@@ -7,7 +7,7 @@ range; `owae_data.scales` says how, and `owae_data.layouts` where the channels a
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -42,7 +42,7 @@ class Arrays(StoredSource):
             where there are none it is held out.
         images: Name of the images in a `.npz`. By default `x`, `images`, `data`, `x_train` or another usual name, or else the one
             array with the most elements.
-        labels: Name of the labels, one whole number an image, in a `.npz`; by default `y`, `labels`, `y_train` or
+        labels: Name of the labels, one whole number or text an image, in a `.npz`; by default `y`, `labels`, `y_train` or
             such; false for none.
         labels_path: A file of labels for `path`.
         test_labels_path: A file of labels for the test split.
@@ -73,8 +73,8 @@ class Arrays(StoredSource):
         file = open_arrays(path)
         image_key = file.images() if images is None or file.single else images
         label_key = (None if file.single else file.find(*LABELS)) if labels is None else labels or None
-        train = _read(file, image_key, label_key, labels_path)
         level = logging.WARNING if split == "train" else logging.DEBUG  # both splits are opened as a rule; once is enough
+        train = _read(file, image_key, label_key, labels_path, level)
         axis = channel_axis(train.array.shape, layout, train.place, level)
 
         same_file = test_path is None
@@ -85,8 +85,9 @@ class Arrays(StoredSource):
             parts = {"train": train.restrict(rows["train"]), "test": train.restrict(rows["test"])}
         else:
             test_label_key = None if labels is False else _test_label_key(test_file, label_key, same_file=same_file)
-            parts = {"train": train, "test": _read(test_file, test_key, test_label_key, test_labels_path)}
+            parts = {"train": train, "test": _read(test_file, test_key, test_label_key, test_labels_path, level)}
 
+        parts = dict(zip(parts, _numbered(*parts.values()), strict=True))
         scale = _common_scale(parts["train"], parts["test"], value_range, rescale, level)
         part = parts[split]
         if isinstance(part.array, np.memmap):
@@ -95,6 +96,7 @@ class Arrays(StoredSource):
         else:
             stored = channels_first(part.convert(scale), axis).contiguous()
             super().__init__(stored, labels=part.labels, value_range=scale.value_range)
+        self.class_names = part.classes
         if isinstance(scale, Linear):
             self.units = units(scale.source, scale.value_range)
 
@@ -115,15 +117,17 @@ class _Part:
         place: How messages name it.
         rows: Those of its rows that are in this split.
         labels: One for each of `rows`.
+        classes: Their names, where the labels are texts.
     """
 
     array: np.ndarray
     place: str
     rows: Int[Tensor, " N"]
     labels: Int[Tensor, " N"] | None
+    classes: tuple[str, ...] | None
 
     def restrict(self, rows: Int[Tensor, " M"]) -> _Part:
-        return _Part(self.array, self.place, rows, None if self.labels is None else self.labels[rows])
+        return replace(self, rows=rows, labels=None if self.labels is None else self.labels[rows])
 
     def convert(self, scale: Scale) -> Shaped[Tensor, "N ..."]:
         out = torch.empty(len(self.rows), *self.array.shape[1:], dtype=scale.dtype)
@@ -134,7 +138,7 @@ class _Part:
         return out
 
 
-def _read(file: ArrayFile, key: str, label_key: str | None, labels_path: Path | None) -> _Part:
+def _read(file: ArrayFile, key: str, label_key: str | None, labels_path: Path | None, level: int) -> _Part:
     array = file.read(key)
     if array.ndim == 0:
         raise DataError(f"{file.place(key)} is a single number, not an array of examples")
@@ -143,22 +147,28 @@ def _read(file: ArrayFile, key: str, label_key: str | None, labels_path: Path | 
     if labels_path is not None:
         label_file = open_arrays(labels_path)
         found = label_file.find(*LABELS)
-        labels = _labels(label_file, label_file.images() if found is None else found, len(array), file.place(key))
+        labels = _labels(label_file, label_file.images() if found is None else found, len(array), file.place(key), level)
     else:
-        labels = None if label_key is None else _labels(file, label_key, len(array), file.place(key))
-    return _Part(array, file.place(key), torch.arange(len(array)), labels)
+        labels = (None, None) if label_key is None else _labels(file, label_key, len(array), file.place(key), level)
+    return _Part(array, file.place(key), torch.arange(len(array)), *labels)
 
 
-def _labels(file: ArrayFile, key: str, count: int, place: str) -> Int[Tensor, " N"]:
+def _labels(file: ArrayFile, key: str, count: int, place: str, level: int) -> tuple[Int[Tensor, " N"], tuple[str, ...] | None]:
+    """Numbers of classes, and their names in sorted order where they are texts, of which an empty one is none."""
     array = file.read(key)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    if array.dtype.kind in "US" and array.shape == (count,):
+        texts = [text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) for text in array.tolist()]
+        names = tuple(sorted({*texts} - {""}))
+        number = {name: place for place, name in enumerate(names)}
+        return torch.tensor([number.get(text, -1) for text in texts]), names
     if array.ndim == 1 and array.dtype.kind == "f" and bool((np.isfinite(array) & (array == np.floor(array))).all()):
         array = array.clip(-(2.0**53), 2.0**53).astype(np.int64)  # as numpy.savetxt and MATLAB leave whole numbers
     if array.ndim != 1 or array.dtype.kind not in "iub" or len(array) != count:
         raise DataError(
-            f"{file.place(key)} has shape {array.shape} and dtype {array.dtype}, but labels are one whole number for each of the "
-            f"{count} examples of {place}; labels = false leaves them out"
+            f"{file.place(key)} has shape {array.shape} and dtype {array.dtype}, but labels are one whole number or text for each of "
+            f"the {count} examples of {place}; labels = false leaves them out"
         )
     if array.size and not (array.min() >= -1 and array.max() < 2**31):
         raise DataError(
@@ -166,10 +176,27 @@ def _labels(file: ArrayFile, key: str, count: int, place: str) -> Int[Tensor, " 
         )
     labels = array.astype(np.int64)
     if (labels == -1).any():
-        log.warning(
-            "%s: %d of %d examples are labelled -1, which stands for no class", file.place(key), (labels == -1).sum(), count
-        )
-    return torch.from_numpy(labels)
+        none = (labels == -1).sum()
+        log.log(level, "%s: %d of %d examples are labelled -1, which stands for no class", file.place(key), none, count)
+    return torch.from_numpy(labels), None
+
+
+def _numbered(train: _Part, test: _Part) -> tuple[_Part, _Part]:
+    """Both splits with one numbering of classes, where those are texts."""
+    named = [part for part in (train, test) if part.classes is not None and part.labels is not None]
+    if not named:
+        return train, test
+    if len(named) == 1 and train.labels is not None and test.labels is not None:
+        raise DataError(f"the labels of {named[0].place} are texts, those of the other split numbers; save them alike")
+    classes = tuple(sorted({name for part in named for name in part.classes or ()}))
+
+    def anew(part: _Part) -> _Part:
+        if part.labels is None:
+            return replace(part, classes=classes)
+        places = torch.tensor([*map(classes.index, part.classes or ()), -1])  # the last is that of no class
+        return replace(part, labels=places[part.labels], classes=classes)
+
+    return anew(train), anew(test)
 
 
 def _test_key(file: ArrayFile, train_key: str, asked: str | None, *, same_file: bool) -> str | None:

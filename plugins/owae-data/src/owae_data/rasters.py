@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +27,12 @@ from owae.errors import DataError
 from owae.interfaces import Shape
 from owae_data.base import apart, quiet
 from owae_data.layouts import Layout, channel_axis, channels_first
-from owae_data.pictures import MODES, Form, regular
+from owae_data.pictures import Form, regular
 
 TIFFS = (".tif", ".tiff")
-_PLAIN = ("|u1", "<u2", ">u2", "|b1")  # what Pillow reads of a TIFF in grey
+_PLAIN = ("<u2", ">u2")  # of more than a byte, what Pillow reads of a TIFF in grey
+_OPACITY = (1, 2)  # kinds of an extra channel: associated and unassociated alpha
+_COLOURS = {2: "RGB", 6: "YCBCR", 8: "CIELAB"}  # by their numbers in a TIFF
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +60,8 @@ def _takes(path: Path) -> bool | None:
             page, series = file.pages.first, file.series[0]
             dtype, planes = np.dtype(page.dtype or "V1"), int(np.prod([n for n, axis in _sizes(series) if axis not in "YX"]))
     except ImportError as error:
-        with contextlib.suppress(Exception), Image.open(path) as image:
-            image.load()
-            return False  # Pillow reads it
+        if _is_usual_to_pillow(path):
+            return False
         raise DataError(
             f"{path} is no TIFF of the usual kind; those of many channels or bits are read by tifffile: pip install 'owae-data[tiff]'"
         ) from error
@@ -69,7 +71,30 @@ def _takes(path: Path) -> bool | None:
     if planes != samples:
         # Pages of one picture's size are channels where they are more than bytes; a scan of several pages of bytes is its first.
         return dtype.itemsize > 1
-    return (dtype.str not in _PLAIN and dtype.itemsize > 1) or samples not in MODES or (samples > 1 and dtype.itemsize > 1)
+    if dtype.itemsize == 1:
+        return not _is_usual(page, samples)
+    return samples > 1 or dtype.str not in _PLAIN
+
+
+def _is_usual(page: Any, samples: int) -> bool:
+    """Tells whether bytes of a TIFF are grey or colours, with opacity or without, as other pictures are; Pillow drops further channels."""
+    return _are_usual(samples, page.photometric.name, page.extrasamples)
+
+
+def _are_usual(samples: int, kind: str, extras: Sequence[int]) -> bool:
+    colours = samples - any(int(extra) in _OPACITY for extra in extras)
+    return colours == 1 or (colours == 3 and kind in _COLOURS.values()) or (samples == 4 and kind == "SEPARATED")
+
+
+def _is_usual_to_pillow(path: Path) -> bool:
+    """Tells by what Pillow reads of its tags whether it reads a TIFF whole; one that it cannot open is not."""
+    with contextlib.suppress(Exception), Image.open(path) as image:
+        tags: Any = getattr(image, "tag_v2")  # noqa: B009 # of TIFF files alone
+        samples, bits, extras = tags.get(277, 1), tags.get(258, (1,)), tags.get(338, ())
+        kind = {**_COLOURS, 5: "SEPARATED"}.get(tags.get(262, 1), "")
+        image.load()
+        return _are_usual(samples, kind, extras) and max(bits) <= (16 if samples == 1 and image.mode.startswith("I;16") else 8)
+    return False
 
 
 def _sizes(series: object) -> list[tuple[int, str]]:

@@ -119,6 +119,10 @@ def scale_for(
         log.log(level, "%s holds no finite number at all", place)
         return Linear(wanted, wanted)
     both = min(low for low, _ in known), max(high for _, high in known)
+    if both[1] - both[0] > float(np.finfo(np.float32).max):  # what is written in the data's own units would be infinite
+        raise DataError(
+            f"{place} holds numbers from {both[0]:.3g} to {both[1]:.3g}, which 32 bits cannot hold; scaled ones would work"
+        )
     if kinds == {"whole"} and both[0] >= 0 and both[1] <= 255:
         if both[1] <= 16:
             log.log(

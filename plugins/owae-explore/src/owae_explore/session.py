@@ -28,6 +28,7 @@ from owae_data.pictures import as_event
 from owae_report.evaluation.extractors import evenly
 from owae_report.load import training_form
 from owae_report.pixels import COLOURS, drawable, to_pixels
+from owae_report.words import counted
 
 SIDE = 13  # of a plane's sheet; odd, so that its middle is on it
 EXTENT = 2.0  # standard deviations
@@ -115,7 +116,7 @@ class Session:
             "axes": axes.tolist(),
             "place": places,
             "sheet": None,
-            "spread": float(codes.std()),
+            "spread": float(codes.std(correction=0)) if len(codes) > 1 else 1.0,
         }
         if self.picture:
             found["sheet"] = _sheet(to_pixels(decoded, self.run.value_range), len(rows), side)
@@ -209,10 +210,11 @@ class Session:
             return torch.zeros(dimension), EXTENT * torch.eye(dimension)[pair]
         middle = codes.mean(0)
         if kind == "coordinates":
-            return middle, torch.diag(EXTENT * codes.std(0).clamp(min=1e-6))[pair]
+            sizes = codes.std(0).clamp(min=1e-6) if len(codes) > 1 else torch.ones(dimension)  # a single code has no spread
+            return middle, torch.diag(EXTENT * sizes)[pair]
         directions, sizes = self._principal[level]
         if max(pair) >= len(directions):
-            raise InputError(f"found the pair {pair}; the codes have {len(directions)} principal components")
+            raise InputError(f"found the pair {pair}; {counted(len(directions), 'principal component')} can be had of these codes")
         return middle, EXTENT * sizes[pair, None].clamp(min=1e-6) * directions[pair]
 
     @cached_property

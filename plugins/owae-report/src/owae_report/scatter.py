@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from jaxtyping import Float, Int
 
 from owae_report.embeddings import Projection, densest
 from owae_report.style import FAINT, INK, NEUTRAL, NO_CLASS, PAGE, SMALL, TEXT, colours, new_figure
+from owae_report.words import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +32,7 @@ _LONGEST = 24  # letters of a class's name
 _LETTER = 0.07  # inches
 _COVERED = 2.5  # widths of a panel that all names together may take there
 _SHORT = 12  # letters up to which most names stand in the panels; longer ones would hide the points
+_FEWEST = 4  # points a class from which on its name stands among them, rather than on top of them
 _NONE = "no class"
 
 
@@ -56,8 +60,11 @@ class Panel:
 
     def name(self, label: int) -> str:
         """What a class is called, shortened where that is long."""
-        name = str(label) if self.names is None or label >= len(self.names) else self.names[label]
-        return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        return str(label) if self.names is None or label >= len(self.names) else self._shortened[label]
+
+    @cached_property
+    def _shortened(self) -> list[str]:
+        return shortened(self.names or (), _LONGEST)
 
 
 def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
@@ -79,9 +86,10 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
     title = _TITLE if any(panel.title for panel in panels) else 0.0
     across, upward = left_ticks + _GAP, title + note + ticks
     side = min(_PANEL, (PAGE - 2 * _EDGE + _GAP) / columns - across)
-    # By number, then by name: two runs may call one number otherwise.
-    found = {(int(one), panel.name(int(one))) for panel in panels if panel.labels is not None for one in np.unique(panel.labels)}
-    classes = list(dict.fromkeys(name for label, name in sorted(found) if label >= 0))
+    found = [(int(one), panel.name(int(one))) for panel in panels if panel.labels is not None for one in np.unique(panel.labels)]
+    if len(dict(found)) == len(set(found)):  # else two runs call one number otherwise, and the classes of each stay together
+        found.sort()
+    classes = list(dict.fromkeys(name for label, name in found if label >= 0))
     palette: dict[str, Any] = dict(zip(classes, colours(len(classes)), strict=True))
     some_without = any(label < 0 for label, _ in found) and classes
     width = 2 * _EDGE + columns * (side + across) - _GAP
@@ -103,7 +111,8 @@ def scatter(panels: Sequence[Panel], seed: int = 0) -> Figure:
         points = _draw(axes, panel, palette, side, seed)
         if panel.axes and reach > 0:
             axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-        if panel.labels is not None and len(palette) <= _NAMED and _short(palette, side):
+        many = panel.labels is not None and len(points) >= _FEWEST * len(palette)
+        if many and len(palette) <= _NAMED and _short(palette, side):
             _name_classes(axes, points, panel, side)
     if len(classes) > _LISTED:
         text = f"{len(classes)} classes, {classes[0]} … {classes[-1]}, coloured in their order"
@@ -157,12 +166,35 @@ def _name_classes(axes: Axes, points: Float[np.ndarray, "n 2"], panel: Panel, si
     present = [int(each) for each in np.unique(labels) if each >= 0]
     axes.apply_aspect()  # which decides where points lie in the panel
     places = axes.transAxes.inverted().transform(axes.transData.transform(densest(points, labels, present)))
-    for each, (x, y) in zip(present, places, strict=True):
+    margins = [min(0.5, _LETTER * len(panel.name(each)) / 2 / side) for each in present]
+    places = [(float(np.clip(x, margin, 1 - margin)), float(y)) for (x, y), margin in zip(places, margins, strict=True)]
+    for each, (x, y) in zip(present, _apart(places, margins, SMALL / 72 / side), strict=True):
         name = panel.name(each)
-        margin = min(0.5, _LETTER * len(name) / 2 / side)
         halo = [withStroke(linewidth=1.6, foreground="white")]
         style = {"size": SMALL, "weight": "bold", "color": INK, "ha": "center", "va": "center", "parse_math": False}
-        axes.text(np.clip(x, margin, 1 - margin), y, name, path_effects=halo, transform=axes.transAxes, **style)
+        axes.text(x, y, name, path_effects=halo, transform=axes.transAxes, **style)
+
+
+def _apart(places: Sequence[tuple[float, float]], halves: Sequence[float], height: float) -> list[tuple[float, float]]:
+    """Moves names up and down until none lies on another, if there is room.
+
+    Args:
+        places: Of their middles.
+        halves: Half their widths.
+        height: Of a line.
+    """
+    down = [y for _, y in places]
+    for _ in range(50):
+        still = True
+        for i, j in combinations(range(len(places)), 2):
+            lack = height - abs(down[i] - down[j])
+            if lack > 1e-3 * height and abs(places[i][0] - places[j][0]) < 0.8 * (halves[i] + halves[j]):
+                still, sign = False, 1 if down[i] > down[j] else -1
+                down[i], down[j] = down[i] + sign * lack / 2, down[j] - sign * lack / 2
+        down = [min(max(y, height / 2), 1 - height / 2) for y in down]
+        if still:
+            break
+    return [(x, y) for (x, _), y in zip(places, down, strict=True)]
 
 
 def _legend(figure: Figure, palette: dict[str, Any], in_a_row: int, foot: float) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Pixels of the PNG.
 _TILE = 102  # a picture's longer side, about: 0.34 inches
+_NARROW, _LONG = 30, 600  # the shorter side at least, about, if the longer one does not pass 2 inches for it
 _BREAK = 16
 _EDGE = 6
 _BETWEEN = 60  # from block to block
@@ -95,7 +96,17 @@ class _Placed:
 
     @property
     def margin(self) -> int:
-        return _LABEL if self.block.labels else _LINE if self.block.beside else 0
+        return _LABEL if self.block.labels else _LINE if self.beside else 0
+
+    @property
+    def beside(self) -> str:
+        """The text on the left, where the rows are as high as it is long."""
+        return self.block.beside if _text_width(self.block.beside) <= self.inner[0] else ""
+
+    @property
+    def below(self) -> str:
+        """The text under the rows, with the one on the left where that is too long."""
+        return self.block.below if self.beside == self.block.beside else f"{self.block.below}, {self.block.beside} upwards"
 
     @property
     def head(self) -> int:
@@ -103,7 +114,7 @@ class _Placed:
 
     @property
     def foot(self) -> int:
-        return _LINE if self.block.below else 0
+        return _LINE if self.below else 0
 
     def left(self, column: int) -> int:
         """Where a column begins, from the first one's beginning."""
@@ -124,7 +135,7 @@ class _Placed:
 
     @property
     def width(self) -> int:
-        return self.margin + max(self.inner[1], *map(_text_width, (self.block.title, self.block.below)))
+        return self.margin + max(self.inner[1], *map(_text_width, (self.block.title, self.below)))
 
     def array(self) -> UInt8[np.ndarray, "H W 4"]:
         """The rows as one picture."""
@@ -158,16 +169,16 @@ class _Placed:
         for row, text in enumerate(block.labels):
             centre = y + self.top(row) + self.tile[0] / 2
             axes.text(x - 0.25 * _LABEL, centre, text, ha="right", va="center_baseline", size=TEXT)
-        if block.beside:
-            axes.text(x - _LINE * 0.6, y + height / 2, block.beside, ha="center", va="center", rotation=90, size=SMALL)
-        if block.below:
-            axes.text(middle, y + height + _LINE * 0.6, block.below, ha="center", va="center", size=SMALL)
+        if self.beside:
+            axes.text(x - _LINE * 0.6, y + height / 2, self.beside, ha="center", va="center", rotation=90, size=SMALL)
+        if self.below:
+            axes.text(middle, y + height + _LINE * 0.6, self.below, ha="center", va="center", size=SMALL)
 
 
 def _fitted(blocks: Sequence[Block], down: bool, on_page: bool) -> list[_Placed]:
     """The blocks at the largest size, up to the wanted one, at which all fit a page, or else at that of their own pixels."""
     room = PAGE * DPI - 2 * _EDGE, PAGE_HEIGHT * DPI - 2 * _EDGE
-    placed = [_Placed(block, max(1, round(_TILE / max(block.picture)))) for block in blocks]
+    placed = [_Placed(block, _wanted(*block.picture)) for block in blocks]
 
     def excess() -> float:
         between = _BETWEEN * (len(placed) - 1)
@@ -186,6 +197,11 @@ def _fitted(blocks: Sequence[Block], down: bool, on_page: bool) -> list[_Placed]
         kind = largest.block.picture
         placed = [replace(each, scale=scale) if each.block.picture == kind else each for each in placed]
     return placed
+
+
+def _wanted(height: int, width: int) -> int:
+    long, short = max(height, width), min(height, width)
+    return max(1, round(_TILE / long), min(round(_NARROW / short), _LONG // long))
 
 
 def _text_width(text: str) -> int:

@@ -133,7 +133,14 @@ class Subject:
         return Draws(self.run.model, self.options.seed)
 
     def nearest(self, number: int) -> list[tuple[Pixels, Pixels, list[float]]]:
-        """Samples and their nearest training examples, then held-out examples and theirs, by pixels: the nearest pairs, and distances.
+        """What `pairs` returns, as pictures."""
+        return [
+            (self._pixels(ours, "samples"), self._pixels(theirs, "training examples"), distances)
+            for ours, theirs, distances in self.pairs(number)
+        ]
+
+    def pairs(self, number: int) -> list[tuple[Tensor, Tensor, list[float]]]:
+        """Samples and their nearest training examples, then held-out examples and theirs, by numbers: the nearest pairs, and distances.
 
         Raises:
             DataError: There are fewer than two training examples, or no held-out one.
@@ -150,7 +157,7 @@ class Subject:
             ours, theirs = (torch.tensor([pair[i] for pair in chosen[:number]], dtype=torch.long) for i in (0, 1))
             shown = events[ours] if isinstance(events, Tensor) else examples(events, ours)
             distances = [distance for *_, distance in chosen[:number]]
-            rows.append((self._pixels(shown, "samples"), self._pixels(examples(train, theirs), "training examples"), distances))
+            rows.append((shown, examples(train, theirs), distances))
         return rows
 
     def samples(self, number: int) -> Pixels:

@@ -15,6 +15,7 @@ from owae_data.tables.files import TableFile
 
 logger = logging.getLogger(__name__)
 
+MANY = 20  # columns that a message lists
 _COUNTERS = {"", "id", "index", "idx", "unnamed: 0", "__index_level_0__"}
 
 
@@ -40,13 +41,19 @@ def _inner(kind: Any) -> Any:
     return kind.value_type if listed else None
 
 
-def chosen_columns(file: TableFile, wanted: Sequence[str] | None, left_out: set[str]) -> list[str]:
+def chosen_columns(
+    file: TableFile, wanted: Sequence[str] | None, left_out: set[str], level: int = logging.WARNING
+) -> tuple[list[str], list[str]]:
     """Names the columns that make an example, in the order of the patterns, and of the file within a pattern.
 
     Args:
         file: The first of the table.
         wanted: Names or patterns; None for the one column of lists, or where there is none all numbers.
         left_out: Columns that a pattern does not take.
+        level: Of the log line on a column of texts that are mostly numbers; what else is left out is told one lower.
+
+    Returns:
+        Them; and columns that nobody named, and that are passed over since they hold neither numbers nor lists.
 
     Raises:
         DataError: A pattern fits no column, a column holds no numbers, or it is not clear which to take.
@@ -60,26 +67,34 @@ def chosen_columns(file: TableFile, wanted: Sequence[str] | None, left_out: set[
             name for name, kind in types.items() if is_number(kind) and name.lower() not in _COUNTERS and name not in left_out
         ]
         lists = [name for name, kind in types.items() if is_list(kind) and name not in left_out]
+        unused = [name for name, kind in types.items() if not is_number(kind) and not is_list(kind) and name not in left_out]
         if len(lists) == 1:
             if numbers:
                 logger.info("an example is '%s' of %s; columns = [...] would take %s too", lists[0], file.path, ", ".join(numbers))
-            return lists
-        if numbers and lists:
+            return lists, unused
+        if lists:
+            beside = f" and of numbers ({', '.join(numbers)})" if numbers else ""
             raise DataError(
-                f"{file.path} has columns of lists ({', '.join(lists)}) and of numbers ({', '.join(numbers)}); "
-                f"columns = ['{lists[0]}'] names those that make an example"
+                f"{file.path} has columns of lists ({', '.join(lists)}){beside}; columns = ['{lists[0]}'] names those that make an example"
             )
         if not numbers:
             shown = ", ".join(f"'{name}' {kind}" for name, kind in types.items())
             raise DataError(
                 f"{file.path} has no column of numbers; found {shown}. columns = ['x'] names one, image = 'x' one of pictures"
             )
-        for name, kind in types.items():
-            if name not in left_out and _is_nearly_numbers(file, name, kind):
-                logger.warning(
-                    "'%s' is no part of an example, though most of its cells are numbers: %s", name, _not_numbers(file, name, kind)
-                )
-        return numbers
+        nearly = [name for name in unused if _is_nearly_numbers(file, name, types[name])]
+        for name in nearly:
+            logger.log(
+                level,
+                "'%s' is no part of an example, though most of its cells are numbers: %s",
+                name,
+                _not_numbers(file, name, types[name]),
+            )
+        if others := [f"'{name}' ({types[name]})" for name in unused if name not in nearly]:
+            more = f" and {len(others) - MANY} more" if len(others) > MANY else ""
+            text = "%s: left out, for they hold no numbers: %s%s"
+            logger.log(max(level - 10, logging.DEBUG), text, file.path, ", ".join(others[:MANY]), more)
+        return numbers, unused
     chosen: list[str] = []
     for pattern in wanted:
         fits = [pattern] if pattern in types else [name for name in fnmatch.filter(types, pattern) if name not in left_out]
@@ -89,7 +104,7 @@ def chosen_columns(file: TableFile, wanted: Sequence[str] | None, left_out: set[
     for name in chosen:
         if not is_number(types[name]) and not is_list(types[name]):
             raise DataError(_not_numbers(file, name, types[name]))
-    return chosen
+    return chosen, []
 
 
 def _is_nearly_numbers(file: TableFile, name: str, kind: Any) -> bool:

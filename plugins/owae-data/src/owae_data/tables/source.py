@@ -57,6 +57,7 @@ class Table(ReadsPictures, StoredSource):
         label: The column of classes; None for none.
         image: The column of pictures; None where an example is made of numbers.
         columns: Those that make an example of numbers.
+        unused: Columns that nobody named and that hold no numbers, so that they are no part of it.
     """
 
     name = "table"
@@ -90,7 +91,8 @@ class Table(ReadsPictures, StoredSource):
             raise ValueError("columns and image: an example is made of numbers or is a picture; name one of the two")
         if columns == []:
             raise ValueError("columns: found an empty list; names or patterns of columns would work")
-        self.label, self.image, self.columns = _label(shards, label), image or None, []
+        self.label, self.image, self.columns, self.unused = _label(shards, label), image or None, [], []
+        level = logging.WARNING if split == "train" else logging.DEBUG  # both splits are opened as a rule; once is enough
         labels, classes = _labels(shards, self.label)
         if image:
             form = self.form(channels=channels, size=size, crop=crop, background=background)
@@ -98,11 +100,11 @@ class Table(ReadsPictures, StoredSource):
             rows = _rows(shards, holdout, None if labels is None else labels[good], good)[split]
             examples, bounds = self._album.examples, value_range
         else:
-            wanted = self.columns = chosen_columns(first, columns, {self.label} if self.label else set())
-            values, names, owners = read_numbers([*shards.train, *shards.test], wanted)
+            self.columns, self.unused = chosen_columns(first, columns, {self.label} if self.label else set(), level)
+            values, names, owners = read_numbers([*shards.train, *shards.test], self.columns)
             parts = _rows(shards, holdout, labels, torch.arange(len(values)))
             if standardise:
-                values, self.units = _standardised(values, parts["train"].numpy(), names, np.array(owners), wanted)
+                values, self.units = _standardised(values, parts["train"].numpy(), names, np.array(owners), self.columns, level)
             rows, examples = parts[split], torch.from_numpy(values)
             bounds = apart(float(values.min()), float(values.max()))
         super().__init__(examples, rows=rows, labels=None if labels is None else labels[rows], value_range=bounds)
@@ -150,7 +152,7 @@ def _rows(
 
 
 def _standardised(
-    values: np.ndarray, train: np.ndarray, names: list[str], owners: np.ndarray, columns: list[str]
+    values: np.ndarray, train: np.ndarray, names: list[str], owners: np.ndarray, columns: list[str], level: int
 ) -> tuple[np.ndarray, dict[str, list[Any]]]:
     """Shifts and scales each column by what the training rows have, and says how that is undone."""
     flat = values.reshape(len(values), -1)
@@ -160,7 +162,7 @@ def _standardised(
         entries = flat[np.ix_(train, own)].astype(np.float64)
         shift[own], scale[own] = entries.mean(), entries.std()
         if entries.std() <= 1e-7 * max(1.0, abs(entries.mean())):
-            log.warning("column '%s' is %g in every training row; it is shifted and not scaled", column, entries.mean())
+            log.log(level, "column '%s' is %g in every training row; it is shifted and not scaled", column, entries.mean())
             scale[own] = 1.0
     out = ((flat - shift) / scale).astype(np.float32).reshape(values.shape)
     return out, {"names": names, "shift": shift.tolist(), "scale": scale.tolist()}

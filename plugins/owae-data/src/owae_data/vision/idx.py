@@ -78,5 +78,9 @@ def labelled(
         raise images.error(f"cannot be read (it holds {pixels.dtype}, not the bytes of images)")
     if len(numbers) != len(pixels):
         raise labels.error(f"has {len(numbers)} labels for the {len(pixels)} images in {images.path}")
-    pixels, numbers = pixels[rows], (numbers if numbers.ndim == 1 else numbers[:, 0])[rows]
+    first = numbers if numbers.ndim == 1 else numbers[:, 0]
+    if first.size and (first.min() < -1 or (classes is not None and first.max() >= len(classes))):
+        known = "-1, for none, and up" if classes is None else f"0 to {len(classes) - 1}, or -1 for none"
+        raise labels.error(f"holds classes from {first.min()} to {first.max()}, where {known} would work")
+    pixels, numbers = pixels[rows], first[rows]
     return Labelled(Decoder((len(pixels), 1, *pixels.shape[1:]), lambda: [pixels[:, None]]), numbers.astype(np.int64), classes)

@@ -14,6 +14,7 @@ from owae.interfaces import DataSource
 
 LOOKED_AT = 10_000  # examples
 NUMBERS = 1 << 26  # and numbers in all
+SHORTEST = 16  # numbers of a series, as in figures
 _CHUNK = 1000
 
 
@@ -66,7 +67,7 @@ class Facts:
             lines.append(said)
         if self.constant:
             lines.append(f"{self.constant:,} of an example's {self.size:,} numbers never change")
-        if len(self.train.shape) == 1 and self.alike > 0.7:
+        if len(self.train.shape) == 1 and self.size >= SHORTEST and self.alike > 0.7:
             lines.append(f"neighbouring numbers are alike (correlation {self.alike:.2f}), as in series or spectra")
         if self.copies:
             lines.append(f"{self.copies:,} of {self.looked:,} examples are exact copies of others")
@@ -86,7 +87,7 @@ class Facts:
             return None
         (most, many), (least, few) = counts.most_common(1)[0], min(counts.items(), key=lambda item: (item[1], item[0]))
         called = [str(each) if names is None else names[each] for each in (most, least)]
-        sizes = f"from {few:,} examples ({called[1]}) to {many:,} ({called[0]})"
+        sizes = f"from {few:,} examples ({called[1]}) to {many:,} ({called[0]})" if few < many else f"each of {few:,} examples"
         return f"{len(counts):,} classes, {sizes}; labels colour figures and are not trained on"
 
 

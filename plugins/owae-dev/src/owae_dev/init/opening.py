@@ -31,6 +31,7 @@ MENDED: dict[str, tuple[str, bool, str]] = {
 }
 MANY_GENES = 2000
 SIDE = 64  # pixels of a table's pictures at most
+MANY_TEXTS, MANY_CLASSES = 8, 50  # columns that are tried for classes, and classes that they may have
 PLAIN = (0.1, 10.0)  # standard deviations with which numbers are learnt as they are
 
 
@@ -85,7 +86,7 @@ def _as_they_are(data: dict[str, Any], registry: Registry) -> tuple[dict[str, An
     rows = torch.arange(min(len(train), 1000))
     if len(train.shape) > 1 or train.batch(rows[:1]).dtype == torch.uint8 or (low >= 0 and high <= 1):
         return data, []
-    spread = float(examples(train, rows).nan_to_num().std())
+    spread = float(examples(train, rows).double().nan_to_num().std())
     if PLAIN[0] <= spread <= PLAIN[1]:
         return plain, [f"numbers stay as they are (rescale = false), from {low:.3g} to {high:.3g}"]
     brought = (
@@ -117,19 +118,45 @@ def _depth(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], li
 
 
 def _columns(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
-    """Standardises the columns of numbers, whose units may differ, unless all lie in [0, 1] already; of pictures settles the size."""
+    """Finds the classes; of pictures settles the size, and standardises columns of numbers, whose units may differ."""
+    data, classes = _classes(data, registry)
     sized, said = _sizes(data, registry)
     if said or "standardise" in data:
-        return sized, said
+        return sized, [*classes, *said]
     with _unsaid():
         train, _ = _both(data, registry)
     low, high = train.value_range
     if train.batch(torch.arange(1)).dtype == torch.uint8:  # pictures
-        return data, []
+        return data, classes
     if low >= 0 and high <= 1 and float(examples(train, torch.arange(min(len(train), 1000))).std()) >= PLAIN[0]:
-        return data, []
+        return data, classes
     said = f"numbers from {low:.3g} to {high:.3g} are brought to mean 0 and standard deviation 1, column by column (standardise); "
-    return {**data, "standardise": True}, [said + "what is sampled is in their own units again"]
+    return {**data, "standardise": True}, [*classes, said + "what is sampled is in their own units again"]
+
+
+def _classes(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+    """Takes the one column of few texts for the classes where none is called so; leaves out one that is called so and holds fractions."""
+    if "label" in data:
+        return data, []
+    with _unsaid():
+        try:
+            train, _ = _both(data, registry)
+        except DataError as error:
+            if "label = false" not in str(error):
+                return data, []  # whoever opens it in earnest says so, or mends it
+            return {**data, "label": False}, [f"no classes are read (label = false): {str(error).partition(';')[0]}"]
+        columns = [] if train.labels is not None else getattr(train, "unused", [])[:MANY_TEXTS]
+        found: dict[str, int] = {}
+        for name in columns:
+            with contextlib.suppress(DataError):  # dates and such are no classes
+                names = _both({**data, "label": name}, registry)[0].class_names or ()
+                if 1 < len(names) <= min(MANY_CLASSES, len(train) // 4):
+                    found[name] = len(names)
+    if len(found) == 1:
+        name, count = found.popitem()
+        return {**data, "label": name}, [f"'{name}', whose {count} texts repeat, is taken for the classes (label)"]
+    listed = ", ".join(f"'{name}' ({count} texts)" for name, count in found.items())
+    return data, [f"columns that could be the classes: {listed}; label = '...' takes one"] if found else []
 
 
 def _sizes(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:

@@ -182,7 +182,9 @@ def _of_name(name: str, registry: Registry) -> Place:
                 [f"'{name}' is taken for the name of a set of the Hugging Face hub"],
             )
         close = nearest(name, [*kinds, *sets])
-        hint = f"; did you mean '{close}'?" if close else ""
+        hint = f"; did you mean '{close}'?" if close else "."
+        if "torchvision" in kinds and not sets:
+            hint += " Sets by torchvision's names need torchvision, which cannot be imported: pip install torchvision brings it."
         ready = ", ".join(kind for kind in kinds if not _needs(registry.get("data", kind)))
         raise DataError(f"there is no file or folder '{name}', and no set of that name{hint} Sets that need no path: {ready}")
     needed = _needs(registry.get("data", name))

@@ -17,7 +17,7 @@ STEPS, EXAMPLES, VARIANCE = 2000, 4000, 53.0
 REFINE_STEPS, REFINE_BATCH = 2400, 256
 BOTTOM_STEPS, BOTTOM_BATCH = 1600, 125
 WIDEST_PERCEPTRON = 1024  # numbers of an image that a perceptron takes
-DRAWN = 256  # numbers of an example up to which its own conditional is refined too
+DRAWN = 2048  # numbers of an example up to which its own conditional is refined too
 OUTPUTS = {(0.0, 1.0): "sigmoid", (-1.0, 1.0): "tanh"}
 
 

@@ -34,10 +34,12 @@ def command(
     from dataclasses import asdict
 
     from owae.cli.tables import print_json, print_line, print_table
+    from owae.run.identity import fingerprint
     from owae.run.opened import open_run
     from owae.streams import quiet_stdout
-    from owae_report.evaluation.comparison import compare, grouped, other_data
+    from owae_report.evaluation.comparison import compare, grouped
     from owae_report.evaluation.whole import Options, judge_run
+    from owae_report.page.judgement import FACTORS, TITLES
 
     if len({path.resolve() for path in runs}) < max(2, len(runs)):
         raise typer.BadParameter("give two different run folders or more", param_hint="RUN…")
@@ -47,8 +49,8 @@ def command(
         groups = grouped({name: run.config.to_dict() for name, run in opened.items()})
         options = Options(features or (), seeds=seeds, seed=seed)
         results = {name: judge_run(run, options).to_dict() for name, run in opened.items()}
-    rows, warnings = compare(results, groups)
-    warnings = [*other_data(opened), *warnings]
+        measured_on = {name: fingerprint(run.source("test")) for name, run in opened.items()}
+    rows, warnings = compare(results, groups, measured_on)
     if as_json:
         print_json({"groups": groups, "rows": [asdict(row) for row in rows], "warnings": warnings, "runs": results})
     else:
@@ -57,23 +59,30 @@ def command(
         }
         table = []
         for row in rows:
-            cells = [_cell(cell) + (" *" if row.best == group else "") for group, cell in row.cells.items()]
-            table.append([row.name, *cells])
+            metric, by, extractor = row.name.partition(" by ")
+            factor = FACTORS.get(metric, 1)
+            cells = [_cell(cell, factor) + (" *" if row.best == group else "") for group, cell in row.cells.items()]
+            table.append([TITLES.get(metric, metric) + by + extractor, *cells])
         print_table(["number", *names.values()], table, right=names.values())
         print_line(
             "*: best by more than two standard errors of every difference. ± is the standard error: over training seeds where"
         )
         print_line("there are several, else over sampling seeds or held-out examples alone, which says nothing of another training")
+        for group, members in groups.items():
+            if len(members) > 1:
+                print_line(f"{group} is the mean of {', '.join(members)}, whose configs differ by the seed alone")
         for warning in warnings:
             print_line(f"warning: {warning}")
     if figures is not None:
         _draw(list(opened.items()), figures, seed)
 
 
-def _cell(cell) -> str:
+def _cell(cell, factor: float) -> str:
     if cell is None:
         return "–"
-    return f"{cell.value:.4g}" + ("" if cell.error is None else f" ± {cell.error:.1g}")
+    from owae_report.words import plain
+
+    return plain(factor * cell.value, 4) + ("" if cell.error is None else f" ± {plain(factor * cell.error, 1)}")
 
 
 def _draw(opened: list, folder: Path, seed: int) -> None:

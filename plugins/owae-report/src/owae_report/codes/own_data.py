@@ -47,11 +47,12 @@ def own_data(run: Run, data: str) -> DataSource:
     if path.suffix and (reader := extension(f"own_data{path.suffix.lower()}")) is not None:
         return reader(run, path)
     if path.suffix.lower() in (".npy", ".npz"):
-        return ArrayFile(path, run.shape, run.value_range, training_units(run), run.model.layers[0].output_range)
+        return ArrayFile(path, run.shape, run.value_range, training_units(run), run.model.layers[0].output_range, run.class_names)
     if path.is_file() and is_table(path):
         return of_run(run, path)
     if path.is_file() and not is_picture(path.name):
-        raise DataError(f"{path}: '{path.suffix}' is read by nothing here; {_WORKS} would work")
+        brought = ", pip install owae-anndata brings it" if path.suffix.lower() == ".h5ad" else ""
+        raise DataError(f"{path}: '{path.suffix}' is read by nothing here{brought}; {_WORKS} would work")
     return PictureFiles(run, image_files([path]))
 
 
@@ -81,13 +82,21 @@ class ArrayFile(DataSource):
 
     Where the training data were scaled, numbers of any type are taken to be in their units, and scaled alike. Else bytes, and whole numbers
     within 0…255, are mapped onto the run's range, and floats are taken as they are, if the bottom decoder reaches them. Channels may stand
-    last, a model of one channel takes (N, H, W), and a single example needs no axis of its own.
+    last, a model of one channel takes (N, H, W), and a single example needs no axis of its own. Labels are whole numbers, or texts, which
+    are numbered as the run's classes are, -1 where it knows none of that name.
     """
 
     name = "own-array"
 
     def __init__(
-        self, path: Path, shape: Shape, value_range: tuple[float, float], units: Units = None, bounds: Range | None = None, /
+        self,
+        path: Path,
+        shape: Shape,
+        value_range: tuple[float, float],
+        units: Units = None,
+        bounds: Range | None = None,
+        classes: Sequence[str] | None = None,
+        /,
     ) -> None:
         self.shape, self.value_range = tuple(shape), value_range
         self._path, self._units, self._bounds = path, units, bounds
@@ -105,15 +114,10 @@ class ArrayFile(DataSource):
         except Exception as error:  # a damaged file fails in zipfile, zlib or numpy
             raise DataError(f"{path} cannot be read as an array: {error}") from error
         self._arrange(path)
-        if labels is None:
-            return
-        if labels.shape == self._array.shape[:1] and np.issubdtype(labels.dtype, np.integer):
-            self.labels = torch.from_numpy(labels.astype(np.int64))
-        else:
-            logger.warning(
-                "%s: its labels are %s %s, so none are used; a whole number for each of the %d examples would work",
-                *(path, labels.dtype, labels.shape, len(self._array)),
-            )
+        if labels is not None:
+            self.labels = _labels(path, labels.squeeze(1) if labels.shape[1:] == (1,) else labels, len(self._array), classes)
+            known = classes is not None and self.labels is not None and self.labels.min() >= -1 and self.labels.max() < len(classes)
+            self.class_names = tuple(classes or ()) if known else None
 
     def _arrange(self, path: Path) -> None:
         """Brings the array to (N, *shape), as a view."""
@@ -155,6 +159,20 @@ class ArrayFile(DataSource):
                 f"{list(self.value_range)}, or floats in that range would work"
             )
         return torch.from_numpy(rows.astype(np.uint8))
+
+
+def _labels(path: Path, labels: np.ndarray, count: int, classes: Sequence[str] | None) -> Int[Tensor, " N"] | None:
+    """Numbers of classes as a run numbers them; None, which is told, for labels that are none."""
+    if labels.shape == (count,) and labels.dtype.kind in "iub":
+        return torch.from_numpy(labels.astype(np.int64))
+    if labels.shape == (count,) and labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all()):
+        return torch.from_numpy(labels.astype(np.int64))
+    if labels.shape == (count,) and labels.dtype.kind == "U" and classes is not None:
+        number = {name: place for place, name in enumerate(classes)}
+        return torch.tensor([number.get(text, -1) for text in labels.tolist()])
+    said = "%s: its labels, %s of shape %s, are left out: one whole number an example, or text if the run's classes have names, would work"
+    logger.warning(said, path, labels.dtype, labels.shape)
+    return None
 
 
 def _key(path: Path, keys: list[str]) -> str:

@@ -138,6 +138,13 @@ class Trained(Extractor):
         assert self.network is not None
         return self.network.logits(features).softmax(1)
 
+    def accuracy(self, features: Float[Tensor, "n d"], source: DataSource, rows: Int[Tensor, " n"]) -> float | None:
+        """Returns the share of the labelled among a source's examples that it gets right by their features; None where none is labelled."""
+        if source.labels is None or not ((labels := source.labels.cpu()[rows]) >= 0).any():
+            return None
+        right = self.probabilities(features).argmax(1) == labels
+        return float(right[labels >= 0].float().mean())
+
     def describe(self) -> dict[str, Any]:
         assert self.network is not None
         resize = self.network.resize

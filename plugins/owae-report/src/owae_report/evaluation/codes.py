@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from owae_report.evaluation.neighbours import votes
+from owae_report.words import counted
 
 MOST_PROBED = 5000  # training examples that a probe is fitted to
 MOST_TWONN = 2000
@@ -61,7 +62,7 @@ def intrinsic_dimension(codes: Float[Tensor, "n d"]) -> float:
     if codes.shape[1] == 1:
         distinct = torch.nn.functional.pad(distinct, (0, 1))  # scikit-dimension takes no numbers alone; distances stay
     if len(distinct) < 20:
-        raise ValueError(f"found {len(distinct)} different codes; TwoNN needs at least 20")
+        raise ValueError(f"found {counted(len(distinct), 'different code')}; TwoNN needs at least 20")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from skdim.id import TwoNN
@@ -80,7 +81,12 @@ def active_share(means: Float[Tensor, "n d"], variances: Float[Tensor, " d"]) ->
     Args:
         means: The encoder's means of n examples.
         variances: The encoder's variance, mean over the examples.
+
+    Raises:
+        ValueError: There are fewer than two examples, so nothing can vary.
     """
+    if len(means) < 2:
+        raise ValueError(f"found {counted(len(means), 'code')}; whether coordinates vary takes at least 2")
     between = means.double().var(0, correction=0)
     whole = between + variances.double()
     return float(((between > ACTIVE * whole) & (between > 1e-6 * between.max())).float().mean())
@@ -99,12 +105,12 @@ def baselines(
         train: Flat training examples.
         test: Held-out ones.
         dimensions: By level, how many numbers its code holds.
-        labels: Of both, or None.
+        labels: Of both, below 0 where an example has none, or None.
         k: Neighbours that vote.
 
     Returns:
         By level and then "pca" or "random": `error` (squared, summed over an example, after the best linear decoding), and with labels
-        `accuracy` and `probe`.
+        `accuracy` and `probe`. Nothing for levels of more numbers than there are examples, or than an example has.
     """
     from sklearn.decomposition import PCA
 
@@ -113,7 +119,8 @@ def baselines(
     if not most:
         return {}
     numbers = train.double().numpy()
-    fitted = PCA(most, random_state=0).fit(numbers)
+    with np.errstate(invalid="ignore", divide="ignore"):  # data that do not vary have no shares of variance
+        fitted = PCA(most, random_state=0).fit(numbers)
     centre = torch.from_numpy(fitted.mean_).float()
     components = torch.from_numpy(fitted.components_).float().T
     generator = torch.Generator().manual_seed(0)
@@ -129,6 +136,7 @@ def baselines(
             error = ((test - centre).double() - test_codes.double() @ decoder).square().sum(1).mean()
             found[level][name] = {"error": float(error)}
             if labels is not None:
-                data = Labelled(codes, labels[0], test_codes, labels[1])
+                known, test_known = (each >= 0 for each in labels)
+                data = Labelled(codes[known], labels[0][known], test_codes[test_known], labels[1][test_known])
                 found[level][name] |= {"accuracy": neighbour_accuracy(data, k), "probe": probe(data)}
     return found

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from owae.run.identity import changes, identity
-from owae.run.opened import Run
 from owae_report.evaluation.samples import LOWER_IS_BETTER, METRICS
 
 CLEAR = 2.0  # standard errors by which the best must be ahead of each other to be called the best
@@ -62,35 +60,35 @@ def grouped(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     return groups
 
 
-def compare(results: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]]) -> tuple[list[Row], list[str]]:
+def compare(
+    results: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], measured_on: Mapping[str, str] | None = None
+) -> tuple[list[Row], list[str]]:
     """Puts evaluations, as `Judgement.to_dict` gives them, side by side.
 
     Args:
         results: By the runs' names.
         groups: The runs of each group.
+        measured_on: By the runs' names, what tells their held-out examples apart; alike unless given.
 
     Returns:
-        The rows, and warnings: extractors that rank the groups differently.
+        The rows, and warnings: data that differ, so that nothing is best, or extractors that rank the groups differently.
     """
+    sets: dict[str, list[str]] = {}
+    for name, data in (measured_on or {}).items():
+        sets.setdefault(data, []).append(name)
     tables = {name: dict(_numbers(result)) for name, result in results.items()}
     keys = list(dict.fromkeys(key for table in tables.values() for key in table))
     rows = []
     for key in keys:
         cells = {group: _cell([tables[name][key] for name in names if key in tables[name]]) for group, names in groups.items()}
         lower = next((found.lower for table in tables.values() if (found := table.get(key)) is not None), None)
-        rows.append(Row(key, cells, None if lower is None else _best(cells, lower)))
+        rows.append(Row(key, cells, None if lower is None or len(sets) > 1 else _best(cells, lower)))
+    if len(sets) > 1:
+        shown = "; ".join(", ".join(names) for names in sets.values())
+        return rows, [
+            f"the runs were measured on different held-out examples ({shown}): numbers do not compare, and none is marked"
+        ]
     return rows, _disagreements(rows)
-
-
-def other_data(runs: Mapping[str, Run]) -> list[str]:
-    """Says which runs are measured on other held-out data than the first, so that their numbers cannot be compared."""
-    (first, theirs), *others = [(name, identity({"test": run.source("test")})) for name, run in runs.items()]
-    said = [(name, changes(theirs, found)) for name, found in others]
-    return [
-        f"{name} has other held-out data than {first}, so their numbers cannot be compared ({'; '.join(changed)})"
-        for name, changed in said
-        if changed
-    ]
 
 
 @dataclass(frozen=True)

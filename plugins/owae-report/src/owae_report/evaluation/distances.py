@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from owae_report.words import counted
+
 _BLOCK = 500  # rows compared with all others at once
 SUBSET = 1000  # the usual size of a subset for KID
 PROJECTIONS = 256
@@ -58,7 +60,7 @@ def frechet(features: Float[Tensor, "n d"], reference: Moments) -> float:
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     values = features.double()
     if len(values) < 2:
-        raise ValueError(f"found {len(values)} feature vector(s); a covariance needs at least 2")
+        raise ValueError(f"found {counted(len(values), 'feature vector')}; a covariance needs at least 2")
     mean = values.mean(0)
     centred = values - mean
     return mean, centred.T @ centred / (len(values) - 1)
@@ -74,7 +76,7 @@ def kernel_distance(
     """
     size = min(subset, len(x), len(y))
     if size < 2:
-        raise ValueError(f"found {len(x)} and {len(y)} feature vectors; KID needs at least 2 of each")
+        raise ValueError(f"found {counted(len(x), 'feature vector')} against {len(y)}; KID needs at least 2 of each")
     if len(x) == len(y) == size:
         return _polynomial_mmd(x.double(), y.double())
     rng = np.random.default_rng(seed)
@@ -119,7 +121,7 @@ class Manifold:
     def __init__(self, features: Float[Tensor, "n d"]) -> None:
         if len(features) <= _DENSITY_K:
             raise ValueError(
-                f"found {len(features)} feature vectors; the {_DENSITY_K}th nearest other needs more than {_DENSITY_K}"
+                f"found {counted(len(features), 'feature vector')}; the {_DENSITY_K}th nearest other needs more than {_DENSITY_K}"
             )
         self.features = features.float()
         apart = nearest(self.features, self.features, _DENSITY_K + 1)[0]  # the first neighbour is the vector itself

@@ -71,15 +71,23 @@ def _encode(stack: Stack, source: DataSource, rows: Tensor, batch_size: int) -> 
 
 
 def labelled(codes: Codes, level: int) -> Labelled | None:
-    """Returns the labelled codes of a level, counted from 0; None where one of the sets has no labels or the training set one class."""
-    if codes.train_labels is None or codes.test_labels is None:
+    """Returns the labelled codes of a level, counted from 0; None where `missing_labels` says why not."""
+    if codes.train_labels is None or codes.test_labels is None or missing_labels(codes.train_labels, codes.test_labels) is not None:
         return None
     known, test_known = codes.train_labels >= 0, codes.test_labels >= 0
-    if len(codes.train_labels[known].unique()) < 2 or not test_known.any():
-        return None
     return Labelled(
         codes.train[level][known], codes.train_labels[known], codes.test[level][test_known], codes.test_labels[test_known]
     )
+
+
+def missing_labels(train: Tensor | None, test: Tensor | None) -> str | None:
+    """Says why examples cannot be classified by their labels, where they cannot; a label below 0 is none."""
+    if train is None or test is None:
+        return "the data have no labels"
+    known = train[train >= 0]
+    if not (test >= 0).any() or not len(known):
+        return f"no {'training' if not len(known) else 'held-out'} example has a label"
+    return "all labelled training examples are of one class" if len(known.unique()) < 2 else None
 
 
 def details(stack: Stack, scores: Evaluation | None, codes: Codes, attempt: Try, seed: int = 0) -> list[dict[str, Any]]:
@@ -103,9 +111,11 @@ def details(stack: Stack, scores: Evaluation | None, codes: Codes, attempt: Try,
 
 
 def state(level: int, stack: Stack, active: float | None, scores: LevelScores | None) -> str:
-    """Says what a level is: "untrained", "dead" (no coordinate's mean varies), "deterministic" or "alive"."""
+    """Says what a level is: "untrained", "dead" (no coordinate's mean varies), "deterministic", "alive", or "unknown" where none tells."""
     if level > stack.matched_level:
         return "untrained"
+    if active is None and (scores is None or math.isnan(scores.spread)):
+        return "unknown"
     if active == 0 or (scores is not None and scores.spread == 0):
         return "dead"
     if scores is not None and scores.variance < DETERMINISTIC * scores.spread**2:
@@ -139,7 +149,7 @@ def compared(stack: Stack, train: DataSource, test: DataSource, k: int) -> dict[
     labels = None
     if train.labels is not None and test.labels is not None:
         labels = train.labels.cpu()[rows], test.labels.cpu()[test_rows]
-        if any((each < 0).any() for each in labels) or len(labels[0].unique()) < 2:
+        if missing_labels(*labels) is not None:
             labels = None
     sizes = {i: math.prod(layer.latent_shape) for i, layer in enumerate(stack.layers, start=1)}
     return baselines(sets[0], sets[1], sizes, labels, k)

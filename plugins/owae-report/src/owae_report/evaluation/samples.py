@@ -32,6 +32,7 @@ from owae_report.evaluation.distances import (
 )
 from owae_report.evaluation.extractors import Extractor, FileFeatures, evenly, features_of, is_picture, read_blocks, unit_scale
 from owae_report.events import Draws, draw_samples
+from owae_report.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,13 @@ def judge(
     floor_rows = evenly(len(train), n)
     usable = {name: each for name, each in extractors.items() if not isinstance(each, OwaeError)}
     networks = {name: each for name, each in usable.items() if isinstance(each, Extractor)}
-    references = {name: Reference(features_of(each, read_blocks(test, held))) for name, each in networks.items()}
+    references: dict[str, Reference] = {}
+    for name, each in networks.items():
+        try:
+            references[name] = Reference(features_of(each, read_blocks(test, held)))
+        except (ValueError, RuntimeError, ArithmeticError) as error:  # its own column, not that of the others
+            extractors = {**extractors, name: OwaeError(f"the features of held-out examples cannot be had: {error}")}
+    networks = {name: networks[name] for name in references}
     taken = _Taken(test, networks, references)
     for k in range(seeds):
         known = drawn is not None and drawn.seed == seed + k
@@ -161,11 +168,13 @@ def judge(
             "n": count,
             "held_out": len(reference.features),
             **each.describe(),
+            **({"accuracy": each.accuracy(reference.features, test, held)} if isinstance(each, Trained) else {}),
             **{metric: json_ready(vars(_number([row[metric] for row in rows], floors.get(metric)))) for metric in METRICS},
         }
-        if min(count, len(reference.features)) <= d:
+        fewest = min(count, len(reference.features))
+        if fewest <= d and found[text]["frechet"]["value"] is not None:
             warnings.append(
-                f"{text}: {min(count, len(reference.features))} examples for {d} features leave the covariance singular; "
+                f"{text}: {counted(fewest, 'example')} for {d} features leave the covariance singular; "
                 "trust KID before the Fréchet distance"
             )
     warnings += taken.disagreement()

@@ -39,7 +39,7 @@ class LevelScores:
         error: `E ‖x − R_i(x)‖²`, summed over the event, where `R_i` encodes up to z_i and decodes from it by means.
         accuracy: The share of examples whose nearest neighbours in z_i among the training set, by encoder means, vote for their
             label, among those that have one; None without labels.
-        spread: Standard deviation of draws of z_i over the set, mean over its coordinates.
+        spread: Standard deviation of draws of z_i over the set, mean over its coordinates; NaN of a single example.
         variance: Variance of `q(z_i | z_{i−1})`, mean over coordinates and set.
     """
 
@@ -141,9 +141,7 @@ def evaluate(
         accuracies = _accuracies(stack, means, train, test, batch_size, neighbours, device)
         spreads, variances, drawn = _by_draws(stack, test, device)
         priors = (stack.matched_prior, None if matched is None else matched.to(device))
-        matching, trained = (
-            _matching(stack, prior, drawn, tolerate) if len(drawn) > 1 and prior is not None else None for prior in priors
-        )
+        matching, trained = (None if prior is None else _matching(stack, prior, drawn, tolerate) for prior in priors)
     shapes = [tuple(layer.latent_shape) for layer in stack.layers]
     levels = map(LevelScores, range(1, stack.depth + 1), shapes, errors, accuracies, spreads, variances)
     return Evaluation(tuple(levels), matching, trained, len(train), len(test), min(neighbours, len(train)), stack.matched_level)
@@ -217,11 +215,17 @@ class _Moments:
         self.count += n
 
     def deviation(self) -> float:
-        """Returns the mean over the coordinates."""
+        """Returns the mean over the coordinates; NaN of a single row, which cannot vary."""
+        if self.count < 2:
+            return float("nan")
         return (torch.as_tensor(self.squares) / self.count).sqrt().mean().item()
 
 
 def _matching(stack: Stack, prior: Prior, codes: Tensor, tolerate: Callable[[str], None] | None) -> Matching | None:
+    if len(codes) < 2:
+        if tolerate is not None:
+            tolerate(f"divergence from the prior, {prior.name}: found 1 held-out example; at least 2 are needed")
+        return None
     try:
         return _match(stack, prior, codes)
     except TrainingError as error:

@@ -189,8 +189,14 @@ def judge(
         codes = attempt("the levels' codes", lambda: levels.encoded(stack, train, test, options.batch_size))
         if codes is not None:
             details = levels.details(stack, scores, codes, attempt, options.seed)
+            if (why := levels.missing_labels(codes.train_labels, codes.test_labels)) is not None:
+                missing.append(f"accuracy and probe of every level: {why}")
             classes = attempt("accuracy by class", lambda: levels.by_class(test, codes, stack.depth - 1, options.neighbours))
-        baselines = attempt("baselines", lambda: levels.compared(stack, train, test, options.neighbours)) or {}
+        measured = attempt("baselines", lambda: levels.compared(stack, train, test, options.neighbours))
+        baselines = measured or {}
+        large = ", ".join(f"z_{i}" for i in range(1, stack.depth + 1) if i not in baselines)
+        if measured is not None and large:
+            missing.append(f"baselines as large as {large}: training examples, or the numbers of one, are fewer than dimensions")
     judged = None
     if "samples" in options.blocks:
         judged = attempt("samples", lambda: _samples(stack, train, test, options, drawn))
@@ -198,15 +204,20 @@ def judge(
     if "generalisation" in options.blocks:
         repeated = attempt("generalisation", lambda: generalised(drawn, *whole, finite=finite))
     if judged is not None:
-        missing += [
-            f"{name}, {metric}: {each[metric]['why']}"
-            for name, each in judged["extractors"].items()
-            for metric in samples.METRICS
-            if metric in each and each[metric]["value"] is None
-        ]
+        missing += _uncounted(judged["extractors"])
         missing += [f"{name} of samples: {each['why']}" for name, each in judged["look"].items() if "why" in each]
     seconds = round(time.perf_counter() - begun, 1)
     return Judgement(scores, details, baselines, classes, judged, repeated, tuple(missing), seconds)
+
+
+def _uncounted(extractors: dict[str, Any]) -> list[str]:
+    """Says which numbers of samples there are not, and why: those of one extractor that lack for one reason in one line."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name, each in extractors.items():
+        for metric in samples.METRICS:
+            if metric in each and each[metric]["value"] is None:
+                reasons.setdefault((name, each[metric]["why"] or "the number is not finite"), []).append(metric)
+    return [f"{', '.join(metrics)} by {name}: {why}" for (name, why), metrics in reasons.items()]
 
 
 def _samples(stack: Stack, train: DataSource, test: DataSource, options: Options, drawn: Draws) -> dict[str, Any]:
@@ -216,6 +227,9 @@ def _samples(stack: Stack, train: DataSource, test: DataSource, options: Options
             found[text] = extractor(text, train)
         except OwaeError as error:
             found[text] = error
+        except Exception as error:  # one that cannot be had costs its own column, whatever a library raises
+            logger.debug("%s could not be made", text, exc_info=True)
+            found[text] = OwaeError(f"it cannot be had: {type(error).__name__}: {error}")
     return samples.judge(stack, train, test, found, number=options.number, seeds=options.seeds, drawn=drawn, seed=options.seed)
 
 

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from owae_report.page.parts import joined, text
 
 WIDTH, HEIGHT = 340, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 24  # at least, on the left
+_LETTER = 6.2  # pixels of a figure of a tick's number
 _MOST = 300  # points of a line
 _LOGARITHMIC = 30.0  # the ratio of the largest to the smallest value from which on the axis is logarithmic
 COLOURS = 10
@@ -85,13 +86,15 @@ def chart(
     logarithmic = not linear and band is None and low > 0 and high / low > _LOGARITHMIC
     low, high = _widened(low, high, logarithmic)
     right = max(places) if max(places) > min(places) else min(places) + 1
-    x, y = Axis(min(places), right, _LEFT, WIDTH - _RIGHT), Axis(low, high, HEIGHT - _BOTTOM, _TOP, logarithmic)
+    y = Axis(low, high, HEIGHT - _BOTTOM, _TOP, logarithmic)
+    left = max(_LEFT, 6 + math.ceil(_LETTER * max((len(number(tick)) for tick in y.ticks()), default=0)))
+    x = Axis(min(places), right, left, WIDTH - _RIGHT)
     parts = [*_grid(x, y, across)]
     if band is not None:
         top, bottom = sorted((y(band[0]), y(band[1])))
         parts.append(
             Markup('<rect class="band" x="{}" y="{:.1f}" width="{}" height="{:.1f}"/>').format(
-                _LEFT, top, WIDTH - _LEFT - _RIGHT, max(bottom - top, 0.5)
+                left, top, WIDTH - left - _RIGHT, max(bottom - top, 0.5)
             )
         )
     entries = []
@@ -138,11 +141,13 @@ def _widened(low: float, high: float, logarithmic: bool) -> tuple[float, float]:
 def _grid(x: Axis, y: Axis, across: str) -> list[Markup]:
     parts = []
     for value in y.ticks():
-        parts.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(_LEFT, y(value), WIDTH - _RIGHT))
-        parts.append(Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(_LEFT - 4, y(value) + 3.5, number(value)))
+        parts.append(Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(x.start, y(value), WIDTH - _RIGHT))
+        parts.append(
+            Markup('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>').format(x.start - 4, y(value) + 3.5, number(value))
+        )
     for value in x.ticks():
         parts.append(Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x(value), HEIGHT - 8, number(value)))
-    parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(_LEFT - 4, HEIGHT - 8, across))
+    parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(x.start - 12, HEIGHT - 8, across))
     return parts
 
 

@@ -31,8 +31,8 @@ _CAPTIONS = {
     "latent-grid": "The deepest latent on an even grid from −2 to +2 standard deviations of the prior.",
     "reconstructions": "Held-out examples in the bottom row; above them what is left through z_1, z_2 and so on, by means.",
     "interpolations": "Pairs of held-out examples in the outer columns, their reconstructions next, the straight path of codes between.",
-    "pairs": "The samples that are nearest to a training example, with that one below and the distance of their pixels above; in the same "
-    "way the nearest held-out examples, which copy nothing.",
+    "pairs": "The samples that are nearest to a training example, with that one and their distance; in the same way the nearest held-out "
+    "examples, which copy nothing.",
     "embeddings-raw": "Codes of held-out examples, as they are.",
     "embeddings-pca": "Codes of held-out examples at every level along their first two principal components.",
     "embeddings-umap": "Codes of held-out examples at every level, laid out by UMAP.",
@@ -40,6 +40,7 @@ _CAPTIONS = {
 _BLOCKS = {
     "levels": ("levels", "Levels"),
     "baselines": ("baselines", "Baselines"),
+    "classes": ("classes", "Classes"),
     "samples": ("scores", "Samples, measured"),
     "generalisation": ("generalisation", "Generalisation"),
     "remarks": ("remarks", "Remarks"),
@@ -75,7 +76,7 @@ def document(subject: Subject, contents: Contents) -> str:
         ("plane", f"The plane of z_{model.depth}", _plane(subject, contents.live)),
         *_figures(subject, contents),
         *numbers,
-        ("curves", "Curves", curves(run.folder, run.phases)),
+        ("curves", "Curves", _curves(run)),
         ("config", "Config", _config(run)),
     ]
     links = joined(Markup('<a href="#{}">{}</a>').format(key, text(title)) for key, title, _ in sections)
@@ -133,10 +134,17 @@ def _config(run: Run) -> Markup:
     )
 
 
+def _curves(run: Run) -> Markup:
+    try:
+        return curves(run.folder, run.phases)
+    except Exception as error:
+        return _failed("the curves", error)
+
+
 def _plane(subject: Subject, live: bool) -> Markup:
     try:
         found = plane(subject.run.model, subject.run.value_range, live=live, seed=subject.options.seed)
-    except OwaeError as error:
+    except Exception as error:
         return _failed("the plane", error)
     notes = joined(paragraph(note, "note") for note in found.notes)
     for note in found.notes if live else ():
@@ -157,20 +165,24 @@ def _introduction(found: Plane) -> Markup:
 
 def viewer(found: Plane) -> Markup:
     """Makes the elements that `viewer.js` works with; without scripts the sheet or its drawing stands there alone."""
+    stretched = ""
     if found.sheet is not None:
         address = data_address(found.sheet, "image/png")
         drawing = Markup('<img src="{}" alt="the plane, decoded on an even grid" draggable="false">').format(address)
+        if found.ratio is not None:
+            stretched = Markup(' style="aspect-ratio: {}"').format(f"{found.ratio:g}")
     else:
         assert found.values is not None
         drawing = arrays.small_lines(found.values)
     return Markup(
-        '<div class="plane{}"><div class="map" id="plane-map" tabindex="0" role="application" '
+        '<div class="plane{}"><div class="map" id="plane-map"{} tabindex="0" role="application" '
         'aria-label="the plane; arrow keys move in it">{}<span class="marker" hidden></span></div>'
         '<div class="view{}" id="viewer" hidden><canvas id="plane-picture" class="{}" '
         'role="img" aria-label="the decoded event"></canvas><p class="place" id="plane-place" aria-live="polite"></p></div></div>'
         '<noscript><p class="note">Scripts are off, so the plane stands still.</p></noscript>'
     ).format(
         " strip" if found.rows == 1 else "",
+        stretched,
         drawing,
         "" if found.sheet is not None else " lines",
         "" if found.sheet is None else "pixels",
@@ -178,8 +190,11 @@ def viewer(found: Plane) -> Markup:
 
 
 def _failed(what: str, error: Exception) -> Markup:
-    logger.warning("%s not in the report: %s", what, error)
-    return paragraph(f"Not there: {error}", "warning")
+    """Says why a part is not there; whatever a library raises, it costs no other part."""
+    why = str(error) if isinstance(error, OwaeError) else f"{type(error).__name__}: {error}"
+    logger.warning("%s not in the report: %s", what, why)
+    logger.debug("%s not in the report", what, exc_info=True)
+    return paragraph(f"Not there: {why}", "warning")
 
 
 def _figures(subject: Subject, contents: Contents) -> Iterator[tuple[str, str, Markup]]:
@@ -200,12 +215,12 @@ def _figures(subject: Subject, contents: Contents) -> Iterator[tuple[str, str, M
 
 def _figure(subject: Subject, name: str, make: Callable[[], bytes]) -> Markup:
     try:
-        if name in SHEETS and not subject.drawable:
+        if name in SHEETS and name != "pairs" and not subject.drawable:
             return _lines(subject, name)
         return figure(make(), name.replace("-", " "), _CAPTIONS[name])
     except NotDrawableError as error:
         return paragraph(f"{name} not drawn: {error}", "note")
-    except OwaeError as error:
+    except Exception as error:
         return _failed(name, error)
 
 
@@ -229,15 +244,11 @@ def _numbers(subject: Subject, contents: Contents) -> Iterator[tuple[str, str, M
     run = subject.run
     try:
         result = judge_run(run, contents.measured, subject.drawn)
-    except OwaeError as error:
+    except Exception as error:
         yield "levels", "Numbers", _failed("the numbers", error)
         return
     subject.generalisation = result.generalisation
     for name, found in judgement.blocks(result).items():
         key, title = _BLOCKS[name]
-        pairs = (
-            [_figure(subject, "pairs", lambda: draw("pairs", [subject])[0])]
-            if name == "generalisation" and subject.drawable
-            else []
-        )
+        pairs = [_figure(subject, "pairs", lambda: draw("pairs", [subject])[0])] if name == "generalisation" else []
         yield key, title, joined([block(found), *pairs])

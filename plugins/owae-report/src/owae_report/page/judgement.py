@@ -10,9 +10,11 @@ from owae_report.evaluation.generalisation import Generalisation
 from owae_report.evaluation.samples import METRICS
 from owae_report.evaluation.scores import LevelScores, Matching
 from owae_report.evaluation.whole import Judgement
+from owae_report.words import counted, plain
 
 INSTEAD = {"pca": "PCA", "random": "random projection"}
-TITLES = {"kid": "KID × 1000", "sliced": "sliced Wasserstein"}
+TITLES = {"kid": "KID × 1000", "frechet": "Fréchet distance", "sliced": "sliced Wasserstein"}
+FACTORS = {"kid": 1000}
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,11 @@ Block = list[Table | str]
 def blocks(result: Judgement) -> dict[str, Block]:
     """Puts an evaluation into words: by what is measured, tables and lines in the order in which they are read.
 
-    The blocks are "levels", deepest last, "baselines", "samples", "generalisation", and "remarks", what was warned of or is missing.
+    The blocks are "levels", deepest last, "baselines", "classes", "samples", "generalisation", and "remarks": what was warned of, what
+    is missing.
     """
     parts = {"levels": _levels(result), "baselines": _baselines(result)}
+    parts["classes"] = _classes(result)
     if result.samples is not None:
         parts["samples"] = _samples(result.samples)
     if result.generalisation is not None:
@@ -49,7 +53,7 @@ def _levels(result: Judgement) -> Iterator[Table | str]:
     ending = ["state"] if more else []
     rows = [[*_cells(level), *(_more(result.levels[i]) if result.levels else [])] for i, level in enumerate(scores.levels)]
     yield Table(["level", "shape", *numbers, *more, *ending], rows, [*numbers, *more])
-    yield f"means over {scores.test} held-out examples; squared error is summed over an example"
+    yield f"means over {counted(scores.test, 'held-out example')}; squared error is summed over an example"
     if scores.matching is not None:
         yield _matching(
             scores.matching, "the prior" if scores.matching_trained is None else "the prior that samples are drawn from"
@@ -65,42 +69,55 @@ def _baselines(result: Judgement) -> Iterator[Table | str]:
     if result.baselines:
         names = ["squared error", f"{scores.neighbours}-NN accuracy", "probe"]
         rows = [
-            [f"z_{level}", INSTEAD[kind], f"{found['error']:.4g}", *(_decimal(found.get(key)) for key in ("accuracy", "probe"))]
+            [f"z_{level}", INSTEAD[kind], plain(found["error"], 4), *(_correct(found.get(key)) for key in ("accuracy", "probe"))]
             for level, kinds in result.baselines.items()
             for kind, found in kinds.items()
         ]
         yield Table(["as large as", "instead", *names], rows, names)
-    if result.classes:
-        shown = ", ".join(f"{name} {found['accuracy']:.3f}" for name, found in result.classes.items())
-        yield f"{scores.neighbours}-NN accuracy in z_{len(scores.levels)} by class: {shown}"
+
+
+def _classes(result: Judgement) -> Iterator[Table]:
+    """By class, what nearest neighbours get right, and how often the classifier sees it in samples."""
+    right, seen = result.classes or {}, (result.samples or {}).get("classes") or {}
+    columns = ["held-out examples", f"{result.scores.neighbours}-NN accuracy in z_{len(result.scores.levels)}"] if right else []
+    more = ["share of samples", "share of held-out examples"] if seen else []
+    rows = []
+    for name in dict.fromkeys([*seen, *right]):
+        found, shares = right.get(name), seen.get(name)
+        row = ["0", "–"] if found is None else [str(found["examples"]), _correct(found["accuracy"])]
+        share = ["–", "–"] if shares is None else [f"{100 * shares[key]:.0f}%" for key in ("samples", "data")]
+        rows.append([name, *(row if right else []), *(share if seen else [])])
+    if rows:
+        yield Table(["class", *columns, *more], rows, [*columns, *more])
 
 
 def _cells(level: LevelScores) -> list[str]:
     return [
         f"z_{level.level}",
         "×".join(map(str, level.shape)),
-        f"{level.error:.4g}",
-        "–" if level.accuracy is None else f"{level.accuracy:.3f}",
-        f"{level.spread:.3g}",
-        f"{level.variance:.3g}",
+        plain(level.error, 4),
+        _correct(level.accuracy),
+        plain(level.spread),
+        plain(level.variance),
     ]
 
 
 def _more(found: dict[str, Any]) -> list[str]:
-    share, active = ("–" if found[key] is None else f"{100 * found[key]:.3g}%" for key in ("share", "active"))
-    return [_decimal(found["probe"]), _decimal(found["dimension"]), active, share, found["state"]]
+    dimension = "–" if found["dimension"] is None else plain(found["dimension"])
+    share, active = ("–" if found[key] is None else f"{plain(100 * found[key])}%" for key in ("share", "active"))
+    return [_correct(found["probe"]), dimension, active, share, found["state"]]
 
 
-def _decimal(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}" if abs(value) >= 1 or value == 0 else f"{value:.3f}"
+def _correct(share: float | None) -> str:
+    return "–" if share is None else f"{share:.3f}"
 
 
 def _matching(matching: Matching, which: str) -> str:
     name = matching.description.get("divergence", "divergence")
-    text = f"divergence of z_{matching.level} from {which}, {matching.prior} ({name}, n = {matching.n}): {matching.value:.3g}"
+    text = f"divergence of z_{matching.level} from {which}, {matching.prior} ({name}, n = {matching.n}): {plain(matching.value)}"
     if matching.floor is None:
         return text
-    return f"{text}; two samples of it give {matching.floor:.2g} ± {matching.floor_deviation:.2g}"
+    return f"{text}; two samples of it give {plain(matching.floor, 2)} ± {plain(matching.floor_deviation or 0, 2)}"
 
 
 def _samples(found: dict[str, Any]) -> Iterator[Table | str]:
@@ -109,26 +126,22 @@ def _samples(found: dict[str, Any]) -> Iterator[Table | str]:
     columns = [column for name in names for column in (name, "floor")]
     rows = []
     for metric in METRICS:
-        title = TITLES.get(metric) or (metric if metric != "frechet" else _title(usable))
-        rows.append([title, *(cell for each in usable.values() for cell in _number(each[metric], 1000 if metric == "kid" else 1))])
+        title = _title(usable) if metric == "frechet" else TITLES.get(metric, metric)
+        rows.append([title, *(cell for each in usable.values() for cell in _number(each[metric], FACTORS.get(metric, 1)))])
     yield Table(["samples", *columns], rows, columns)
     seeds = len(found["seeds"])
-    drawn = f"{found['n']} samples of each of {seeds} seed{'s' if seeds > 1 else ''} (± is over them)"
-    yield f"{drawn} against {found['held_out']} held-out examples; floor: training examples in the samples' place"
+    drawn = counted(found["n"], "sample") + (f" of each of {seeds} seeds (± is over them)" if seeds > 1 else " of one seed")
+    yield f"{drawn} against {counted(found['held_out'], 'held-out example')}; floor: training examples in the samples' place"
     for name, each in usable.items():
         resized = "" if not each["resize"] else f", pictures at {'×'.join(map(str, each['resize']))}"
         hashed = "" if not each["hash"] else f", weights {each['hash']}"
-        yield f"{name}: {each['dimension']} features{resized}{hashed}"
+        right = "" if each.get("accuracy") is None else f", right on {100 * each['accuracy']:.0f}% of held-out examples"
+        yield f"{name}: {each['dimension']} features{resized}{hashed}{right}"
     shown = ", ".join(
-        f"{key} {each['samples']:.3g} (data: {each['data']:.3g})" for key, each in found["look"].items() if _both(each)
+        f"{key} {plain(each['samples'])} (data: {plain(each['data'])})" for key, each in found["look"].items() if _both(each)
     )
     if shown:
         yield f"samples have {shown}"
-    if found["classes"]:
-        shares = ", ".join(
-            f"{name} {100 * each['samples']:.0f}% ({100 * each['data']:.0f}%)" for name, each in found["classes"].items()
-        )
-        yield f"the classifier's classes of samples (of held-out examples): {shares}"
 
 
 def _both(each: dict[str, float | None]) -> bool:
@@ -143,18 +156,18 @@ def _title(usable: dict[str, Any]) -> str:
 def _number(each: dict[str, Any], factor: float) -> list[str]:
     if each["value"] is None:
         return ["–", "–"]
-    deviation = "" if each["deviation"] is None else f" ± {factor * each['deviation']:.1g}"
-    floor = "–" if each["floor"] is None else f"{factor * each['floor']:.3g}"
-    return [f"{factor * each['value']:.3g}{deviation}", floor]
+    deviation = "" if each["deviation"] is None else f" ± {plain(factor * each['deviation'], 1)}"
+    floor = "–" if each["floor"] is None else plain(factor * each["floor"])
+    return [f"{plain(factor * each['value'])}{deviation}", floor]
 
 
 def _generalisation(found: Generalisation) -> Iterator[str]:
-    ratio = "" if found.ratio is None else f", ratio {found.ratio:.3g}"
+    ratio = "" if found.ratio is None else f", ratio {plain(found.ratio)}"
     yield (
-        f"nearest of {found.train} training examples, by pixels, median distance: samples {found.samples:.3g}, "
-        f"held-out examples {found.held_out:.3g}{ratio}"
+        f"nearest of {found.train} training examples, by pixels, median distance: samples {plain(found.samples)}, "
+        f"held-out examples {plain(found.held_out)}{ratio}"
     )
-    copying = "" if found.copying is None else f"; C_T {found.copying:.3g} (below 0: samples are nearer than held-out examples)"
+    copying = "" if found.copying is None else f"; C_T {plain(found.copying)} (below 0: samples are nearer than held-out examples)"
     yield (
         f"authenticity {found.authenticity:.3f} (held-out examples {found.authenticity_held_out:.3f}){copying}; "
         "a diagnostic, not a proof: blurred samples are near, too"

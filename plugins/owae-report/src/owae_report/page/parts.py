@@ -17,6 +17,7 @@ from owae_report.style import DPI
 
 _LARGE = 600_000  # bytes of a PNG from which on a smaller form is tried
 _SCREEN = 125  # pixels of the screen for an inch of a figure
+_BROAD = 700  # pixels from which on a figure is scrolled sideways on a phone, where its letters would be too small
 
 
 def text(value: object) -> Markup:
@@ -71,9 +72,12 @@ def figure(png: bytes, alternative: str, caption: str) -> Markup:
     with Image.open(io.BytesIO(png)) as image:
         width, height = (round(side / DPI * _SCREEN) for side in image.size)
     source = data_address(content, f"image/{kind}")
-    return Markup(
-        '<figure><img class="paper" src="{}" alt="{}" width="{}" height="{}"><figcaption>{}</figcaption></figure>'
-    ).format(source, alternative, width, height, text(caption))
+    image = Markup('<img class="{}" src="{}" alt="{}" width="{}" height="{}">').format(
+        "paper broad" if width > _BROAD else "paper", source, alternative, width, height
+    )
+    if width > _BROAD:
+        image = Markup('<div class="wide" tabindex="0">{}</div>').format(image)
+    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(image, text(caption))
 
 
 def _small(png: bytes) -> tuple[bytes, str]:

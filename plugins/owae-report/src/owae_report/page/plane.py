@@ -23,6 +23,7 @@ EXTENT = 2.0
 _SIDES = (33, 25, 17, 13, 9)  # odd, so that 0 is on the grid
 _NUMBERS = 1_600_000  # of a sheet, about, before its pictures are made smaller
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SQUARE = 2.0  # how many times wider than high, or higher than wide, a plane may be shown, for moving takes room both ways
 _CHECKED = 200  # codes at which embedded decoders are held against torch
 
 
@@ -38,6 +39,7 @@ class Plane:
         notes: What a reader should know of it.
         live: Whether the decoders are in `data`.
         values: The decoded events, flat, (rows, columns, n), where they are no pictures.
+        ratio: Of the width to the height that the sheet is shown with, where it is not its own.
     """
 
     sheet: bytes | None
@@ -47,6 +49,7 @@ class Plane:
     notes: list[str]
     live: bool
     values: Float[np.ndarray, "rows columns n"] | None = None
+    ratio: float | None = None
 
 
 def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False, seed: int = 0) -> Plane:
@@ -78,13 +81,17 @@ def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False,
         "network": None,
         "picture": None,
     }
-    sheet = values = None
+    sheet = values = ratio = None
     if drawable(shape):
         pictures = _on_white(to_pixels(decoded.flatten(0, 1), value_range))
         kept = _shrunk(pictures, rows * columns)
         if kept.shape != pictures.shape:
             notes.append(f"Its pictures are made smaller than they are, {kept.shape[2]}×{kept.shape[1]} pixels.")
         sheet = _png(kept.reshape(rows, columns, *kept.shape[1:]))
+        own = columns * shape[-1] / (rows * shape[-2])
+        if rows > 1 and not 1 / _SQUARE <= own <= _SQUARE:
+            ratio = _SQUARE if own > 1 else 1 / _SQUARE
+            notes.append("The plane is drawn with its pictures stretched, which leaves room to move in it.")
         channels = 1 if len(shape) == 2 else shape[0] if shape[0] in COLOURS else 3
         data["picture"] = {"height": shape[-2], "width": shape[-1], "channels": channels, "range": list(value_range)}
     else:
@@ -108,7 +115,7 @@ def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False,
         except NotEmbeddableError as error:
             note = f"The decoders are not in this page, and the viewer shows the nearest point of the sheet: {error}."
         notes.append(note)
-    return Plane(sheet, data, columns, rows, notes, embedded, values)
+    return Plane(sheet, data, columns, rows, notes, embedded, values, ratio)
 
 
 def axes(dimension: int, seed: int = 0) -> Float[np.ndarray, "k {dimension}"]:

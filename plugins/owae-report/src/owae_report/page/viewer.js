@@ -82,21 +82,23 @@ function showPicture(canvas, values, { height, width, channels, range: [low, hig
 
 // Values of an event that is no picture as a line.
 function showLine(canvas, values, { low, high }) {
-  const [width, height, left, foot] = [640, 400, 70, 36];
+  const [width, height, foot] = [640, 400, 36];
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
   const style = getComputedStyle(canvas);
+  context.font = `20px ${style.fontFamily}`;
+  const marks = [low, (low + high) / 2, high].map((value) => [value, value.toPrecision(3).replace("-", "−")]);
+  const left = 16 + Math.max(54, ...marks.map(([, text]) => context.measureText(text).width));
   const span = high - low || 1;
   const x = (i) => left + ((width - left - 20) * (i + 0.5)) / values.length;
   const y = (value) => height - foot - (height - foot - 20) * clip((value - low) / span, -0.05, 1.05);
-  context.font = `20px ${style.fontFamily}`;
   context.fillStyle = context.strokeStyle = style.color;
   context.globalAlpha = 0.4;
-  for (const value of [low, (low + high) / 2, high]) context.fillRect(left, y(value), width - left - 20, 1);
+  for (const [value] of marks) context.fillRect(left, y(value), width - left - 20, 1);
   context.globalAlpha = 1;
   context.textAlign = "right";
-  for (const value of [low, (low + high) / 2, high]) context.fillText(value.toPrecision(3), left - 8, y(value) + 7);
+  for (const [value, text] of marks) context.fillText(text, left - 8, y(value) + 7);
   context.textAlign = "center";
   context.fillText("0", x(0), height - 8);
   if (values.length > 1) context.fillText(String(values.length - 1), x(values.length - 1), height - 8);

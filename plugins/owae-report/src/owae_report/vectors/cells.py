@@ -26,12 +26,14 @@ class Cells:
         labels: One a row, left of it.
         headings: Texts above columns, by their number.
         below: Under the rows, before the scale.
+        behind: What the lines behind are, said after it.
     """
 
     rows: Sequence[Sequence[Sequence[Line]]]
     labels: Sequence[str] = ()
     headings: Mapping[int, str] = field(default_factory=dict)
     below: str = ""
+    behind: str = " (grey: the data)"
 
     @property
     def height(self) -> float:
@@ -80,7 +82,7 @@ class Cells:
             axes.text(-0.02 * self._columns / 6, r + 0.5, text, ha="right", va="center", size=TEXT)
         for c, text in self.headings.items():
             axes.text(c + 0.5, -0.05, text, ha="center", va="bottom", size=SMALL)
-        scale = f"frames reach from {low:.3g} to {high:.3g}".replace("-", "−") + (" (grey: the data)" if behind else "")
+        scale = f"frames reach from {low:.3g} to {high:.3g}".replace("-", "−") + (self.behind if behind else "")
         said = f"{self.below}; {scale}" if self.below else scale
         part.text(0.5, 0.3 * _TEXT / height, said, ha="center", va="bottom", size=SMALL)
 

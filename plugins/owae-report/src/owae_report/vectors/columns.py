@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from owae_report.style import FAINT, INK, NEUTRAL, SMALL, TEXT
+from owae_report.words import shortened
 
 NAMED = 40  # columns that are shown by name
 _TICKED = 20  # of which also the correlations are
@@ -32,7 +33,7 @@ class Columns:
 
     def __init__(self, data: Rows, names: Sequence[str]) -> None:
         self.data = data
-        self.names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names]
+        self.names = shortened(names, _LONGEST)
         self.mean, spread = data.mean(0), data.std(0)
         self.spread = np.where(spread > 1e-7 * np.maximum(1.0, np.abs(self.mean)), spread, 1.0)
         self.changing = spread > 1e-7 * np.maximum(1.0, np.abs(self.mean))
@@ -162,28 +163,43 @@ class Columns:
 
     def paths(self, paths: Float[np.ndarray, "n k d"]) -> Drawn:
         """Paths from example to example, a row of colours a step."""
-        values = self.standard(paths)
-        chosen = self._most(values.reshape(-1, values.shape[-1]), NAMED)
-        tall, foot = 0.085 * paths.shape[1], self._foot if len(self.names) <= NAMED else 0.25
-        height = len(paths) * (tall + 0.08) + foot + 0.3
+        blocks = [(path, f"pair {place}") for place, path in enumerate(paths, start=1)]
+        return self._strips(blocks, "first and last row data, between them reconstructions", (0, paths.shape[1] - 2))
+
+    def pairs(self, found: Sequence[tuple[Rows, Rows, list[float]]]) -> Drawn:
+        """Samples, then held-out examples, each above its nearest training example."""
+        blocks = [
+            (np.stack(both), f"{what}\n{distance:.3g}")
+            for (ours, theirs, distances), what in zip(found, ("sample", "held out"), strict=True)
+            for *both, distance in zip(ours, theirs, distances, strict=True)
+        ]
+        return self._strips(blocks, "below each row its nearest training example, and how far that is", (0,), tall=0.15)
+
+    def _strips(self, blocks: Sequence[tuple[Rows, str]], title: str, lines: Sequence[int], tall: float = 0.085) -> Drawn:
+        """Rows in blocks, as colours, with a line below some of each block's."""
+        values = [self.standard(rows) for rows, _ in blocks]
+        chosen = self._most(np.concatenate(values), NAMED)
+        names = [self.names[place] for place in chosen]
+        rows, gap = max(map(len, values)), 0.08
+        height = len(values) * (tall * rows + gap) + self._foot + 0.3
 
         def draw(part: Any) -> None:
             axes: Any = None
             shown: Any = None
-            for place, path in enumerate(values):
-                bottom = 1 - (0.25 + (place + 1) * (tall + 0.08)) / height
-                axes = part.add_axes((0.08, bottom, 0.81, tall / height))
+            for place, (block, (_, label)) in enumerate(zip(values, blocks, strict=True)):
+                bottom = 1 - (0.25 + (place + 1) * (tall * rows + gap)) / height
+                axes = part.add_axes((0.08, bottom, 0.81, tall * rows / height))
                 shown = axes.imshow(
-                    path[:, chosen], cmap="RdBu_r", vmin=-_REACH, vmax=_REACH, aspect="auto", interpolation="nearest"
+                    block[:, chosen], cmap="RdBu_r", vmin=-_REACH, vmax=_REACH, aspect="auto", interpolation="nearest"
                 )
-                for between in (0.5, len(path) - 1.5):
-                    axes.axhline(between, color=INK, linewidth=0.8)
-                axes.set(xticks=[], ylabel=f"pair {place + 1}", yticks=[])
+                for line in lines:
+                    axes.axhline(line + 0.5, color=INK, linewidth=0.8)
+                axes.set(xticks=[], yticks=[])
+                axes.set_ylabel(label, size=SMALL if "\n" not in label else SMALL - 2)
                 if place == 0:
                     many = "" if len(chosen) == len(self.names) else f"; the {len(chosen)} columns that change most"
-                    axes.set_title(f"first and last row data, between them reconstructions{many}", size=SMALL, pad=3, loc="left")
-            if len(self.names) <= NAMED:
-                self._named(axes.xaxis, 90)
+                    axes.set_title(f"{title}{many}", size=SMALL, pad=3, loc="left")
+            self._named(axes.xaxis, 90, names)
             _bar(part, shown, 0.91, 0.4, 0.4)
 
         return height, draw
@@ -192,8 +208,9 @@ class Columns:
         """The columns that vary most, in the order of the table."""
         return sorted(np.argsort(-rows.var(0), kind="stable")[:number].tolist())
 
-    def _named(self, axis: Any, rotation: int) -> None:
-        axis.set_ticks(range(len(self.names)), self.names, rotation=rotation, fontsize=min(TEXT - 2, 230 / len(self.names)))
+    def _named(self, axis: Any, rotation: int, names: Sequence[str] | None = None) -> None:
+        names = self.names if names is None else names
+        axis.set_ticks(range(len(names)), names, rotation=rotation, fontsize=min(TEXT - 2, 230 / len(names)))
         for label in axis.get_ticklabels():
             label.set_parse_math(False)
 

@@ -74,6 +74,10 @@ def _series(name: str, subject: Subject) -> Drawn:
         rows = [[[levels[0][i], line] if k else [line] for i, line in enumerate(level)] for k, level in enumerate(levels)]
         labels = ["$x$", *(f"$z_{{{level}}}$" for level in range(1, len(levels)))]
         made = cells.Cells(rows[::-1], labels=labels[::-1])
+    elif name == "pairs":
+        found = _pairs(subject, options.number or _EXAMPLES)
+        rows = [[[there, here] for here, there in zip(ours, theirs, strict=True)] for ours, theirs, _ in found]
+        made = cells.Cells(rows, labels=["samples", "held out"], below="grey: the nearest training example", behind="")
     else:
         paths = _flat(subject, subject.paths(options.number or _PAIRS), name)
         steps = paths.shape[1] - 2
@@ -91,6 +95,8 @@ def _table(name: str, subject: Subject) -> Drawn:
         return table.maps(_plane(subject, options.side or _MAP), _where(subject))
     if name == "reconstructions":
         return table.explained(_reconstructed(subject, options.number or _OF_A_TABLE))
+    if name == "pairs":
+        return table.pairs(_pairs(subject, options.number or _PAIRS))
     return table.paths(_flat(subject, subject.paths(options.number or _PAIRS), name))
 
 
@@ -123,6 +129,14 @@ def _plane(subject: Subject, side: int) -> Float[np.ndarray, "rows columns d"]:
 def _reconstructed(subject: Subject, number: int) -> list[Rows]:
     levels = subject.reconstructed(number)
     return [_flat(subject, events, f"reconstructions through z_{level}") for level, events in enumerate(levels)]
+
+
+def _pairs(subject: Subject, number: int) -> list[tuple[Rows, Rows, list[float]]]:
+    """Samples, then held-out examples, each with its nearest training example and the distance."""
+    return [
+        (_flat(subject, ours, "samples"), _flat(subject, theirs, "training examples"), distances)
+        for ours, theirs, distances in subject.pairs(number)
+    ]
 
 
 def _flat(subject: Subject, events: Tensor, what: str) -> Float[np.ndarray, "..."]:
