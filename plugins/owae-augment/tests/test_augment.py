@@ -267,3 +267,21 @@ def test_a_run_goes_on_to_the_bit_and_opens_again(make, monkeypatch):
     opened = open_run(whole.folder)
     assert torch.equal(opened.model.sample(3).isfinite(), torch.ones(3, 1, 8, 8, dtype=torch.bool))
     assert type(opened.source("train")).__name__ == "Arrays"
+
+
+@pytest.mark.slow
+def test_phases_after_a_training_on_logits_keep_its_codes_and_draw_data(make):
+    settings = ("augment.logit=0.05", 'levels.0.layer.output="linear"', "data.value_range=[-1.0, 1.0]", "data.rescale=true")
+    plain = make("plain", *settings)
+    whole = make(
+        "whole", *settings, "refine={epochs=1, levels=[1, 2], hidden=[8], batch_size=16}", "bottom={epochs=1, batch_size=16}"
+    )
+    x = examples(whole.source("test"))
+    for one, other in zip(plain.model.encode(x), whole.model.encode(x), strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(plain.model.reconstruct(x), whole.model.reconstruct(x))
+    drawn = whole.model.sample(50)
+    low, high = whole.value_range
+    assert drawn.isfinite().all()
+    assert low <= drawn.min() <= drawn.max() <= high  # data, no logits
+    assert drawn.std() > 0

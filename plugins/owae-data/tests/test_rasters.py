@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from PIL import Image
 
 from owae.errors import DataError
 from owae.testing import check_source
@@ -190,3 +191,18 @@ def test_without_tifffile_depth_is_not_lost(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(DataError, match=r"pip install 'owae-data\[tiff\]'"):  # Pillow would read three channels of 8 bits
         ImageFolder("train", path=tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_grey_of_16_bits_is_read_in_full_where_its_range_is_said(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures = np.random.default_rng(0).integers(0, 4096, (6, 9, 7), dtype=np.uint16)
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}{suffix}")
+    assert _all(tmp_path).dtype == torch.uint8
+    assert caplog.text.count("source_range = [0, 4095], or what their camera has") == 1
+    assert torch.allclose(_all(tmp_path, source_range=(0, 4095)), torch.from_numpy(pictures[:, None] / 4095).float(), atol=1e-6)
+    Image.fromarray((pictures[0] // 16).astype(np.uint8)).save(tmp_path / "6.png")
+    with pytest.raises(DataError, match=r"6\.png: no TIFF, and no PNG in grey of 16 bits"):
+        ImageFolder("train", path=tmp_path, source_range=(0, 4095))

@@ -18,7 +18,7 @@ from owae_data.cache import ArrayCache, data_root, fingerprint
 from owae_data.layouts import Layout
 from owae_data.picture_sets import Pictures, decode, picture_names, report
 from owae_data.pictures import SUFFIXES, Form, ReadsPictures
-from owae_data.rasters import Rasters, are_rasters, read_rasters
+from owae_data.rasters import Rasters, are_rasters, is_deep_grey, read_rasters
 from owae_data.split_folders import find_splits
 from owae_data.splits import hold_out
 
@@ -49,12 +49,13 @@ class ImageFolder(ReadsPictures, StoredSource):
         skip_broken: Leave pictures that cannot be read out, with a warning, instead of refusing them.
         layout: Where the channels of `.npy` files with three or four axes are: before height and width ("chw"), last ("hwc"), or as the
             sizes tell ("auto").
-        source_range: The values of `.npy` files, and of TIFF files of many channels or bits, that are mapped on value_range; by default the
-            whole range of their type, or for floats as `owae_data.rasters` says.
+        source_range: The values of `.npy` files, of TIFF files of many channels or bits, and of pictures in grey of 16 bits, that are mapped
+            on value_range; by default the whole range of their type, or for floats as `owae_data.rasters` says.
         value_range: What black and white stand for.
     """
 
     name = "image-folder"
+    LOOKED_AT = 500  # pictures
 
     def __init__(
         self,
@@ -84,13 +85,14 @@ class ImageFolder(ReadsPictures, StoredSource):
         if parts is not None:
             names = [name for part in ("train", "test") for name in names if name.startswith(f"{parts[part]}/")]
         form = self.form(channels=channels, size=size, crop=crop, background=background)
-        rasters = self._rasters(folder, names, form, layout, skip_broken)
+        deep = source_range is not None  # a range that is said is of more than bytes
+        rasters = self._rasters(folder, names, form, layout, skip_broken, deep)
         key = {**asdict(form), "folder": str(folder), "files": fingerprint((name, folder / name) for name in names)}
         cached = ArrayCache(data_root(), self.name, key)
         if rasters is None:
             if source_range is not None:
                 raise ValueError(
-                    "source_range: these are pictures of bytes, or read as such; it is of .npy, and TIFF of other depths"
+                    "source_range: these are pictures of bytes; it is of .npy, TIFF of other depths, and grey of 16 bits"
                 )
             # Kept, since the other split finds it decoded as long as it lives.
             self._album = decode(Pictures.of_folder(folder, names), form, cached, skip_broken=skip_broken)
@@ -115,6 +117,14 @@ class ImageFolder(ReadsPictures, StoredSource):
         source = None if rasters is None else rasters.source(rows["train"], source_range, level)
         examples = self._album.examples if rasters is None else rasters.scaled(source, value_range)
         self.units = None if source is None else units(source, value_range)
+        if rasters is None and split == "train" and is_deep_grey(folder / found[0]):
+            most = (
+                int(examples[good[: self.LOOKED_AT]].max()) * 257 - 128
+            )  # of the numbers that are rounded to that byte the middle
+            if most < 1 << 14:
+                said = "%s: the pictures of 16 bits reach about %d of 65535, and are read as 8 bits, of which few are left; "
+                said += "source_range = [0, %d], or what their camera has, reads them in full"
+                log.warning(said, folder, most, (1 << most.bit_length()) - 1)
         super().__init__(examples, rows=good[own], labels=own_labels, value_range=value_range)
         self.class_names = None if labels is None else classes
         self._folder, self._names = folder, [found[row] for row in own.tolist()]
@@ -123,9 +133,9 @@ class ImageFolder(ReadsPictures, StoredSource):
         return {name: value for name, value in super().__getstate__().items() if name != "_album"}
 
     @staticmethod
-    def _rasters(folder: Path, names: list[str], form: Form, layout: Layout, skip_broken: bool) -> Rasters | None:
+    def _rasters(folder: Path, names: list[str], form: Form, layout: Layout, skip_broken: bool, deep: bool) -> Rasters | None:
         """Reads files that are more than bytes in grey or colour; None where the first that can be opened is not."""
-        if not are_rasters(folder, names):
+        if not are_rasters(folder, names, deep=deep):
             return None
         if form.channels is not None:
             raise ValueError("channels: files of many channels or bits keep their own; leave it out")

@@ -37,19 +37,33 @@ _COLOURS = {2: "RGB", 6: "YCBCR", 8: "CIELAB"}  # by their numbers in a TIFF
 log = logging.getLogger(__name__)
 
 
-def is_raster(path: Path) -> bool:
-    """Tells whether a file takes this reader: a `.npy`, or a TIFF of other channels or depths than those of usual pictures."""
-    return bool(_takes(path))
+def is_raster(path: Path, *, deep: bool = False) -> bool:
+    """Tells whether a file takes this reader: a `.npy`, or a TIFF of other channels or depths than those of usual pictures.
+
+    `deep` says that pictures in grey of 16 bits take it too, PNG and TIFF, as where a range of their values is said.
+    """
+    return bool(_takes(path, deep))
 
 
-def are_rasters(folder: Path, names: Sequence[str]) -> bool:
+def are_rasters(folder: Path, names: Sequence[str], *, deep: bool = False) -> bool:
     """Tells whether the first of some pictures that can be opened takes this reader."""
-    return bool(next((told for name in names if (told := _takes(folder / name)) is not None), False))
+    return bool(next((told for name in names if (told := _takes(folder / name, deep)) is not None), False))
 
 
-def _takes(path: Path) -> bool | None:
+def is_deep_grey(path: Path) -> bool:
+    """Tells whether a PNG or TIFF is in grey of 16 bits."""
+    if path.suffix.lower() not in (".png", *TIFFS):
+        return False
+    with contextlib.suppress(Exception), quiet(), Image.open(regular(path)) as image:
+        return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")  # as Pillow before 10.4 says
+    return False
+
+
+def _takes(path: Path, deep: bool) -> bool | None:
     """As `is_raster`; None for a TIFF that cannot be opened."""
     if path.suffix.lower() == ".npy":
+        return True
+    if deep and is_deep_grey(path):
         return True
     if path.suffix.lower() not in TIFFS:
         return False
@@ -110,6 +124,11 @@ def _read(path: Path, layout: Layout) -> Shaped[Tensor, "N C H W"]:
                 f"holds {array.dtype} of shape {array.shape}; numbers (H, W), (C, H, W), (H, W, C) or (N, …) are wanted"
             )
         array = array if array.ndim == 4 else array[None]
+    elif path.suffix.lower() not in TIFFS:
+        if not is_deep_grey(path):
+            raise ValueError("no TIFF, and no PNG in grey of 16 bits, as those that it is read with")
+        with Image.open(regular(path)) as image:
+            array, layout = np.asarray(image).astype(np.uint16)[None, None], "chw"
     else:
         import tifffile
 
@@ -137,6 +156,8 @@ def _whole_range(path: Path) -> tuple[float, float] | None:
     """The range of the type that a file holds, if that is of whole numbers."""
     if path.suffix.lower() == ".npy":
         dtype = np.load(path, allow_pickle=False, mmap_mode="r").dtype
+    elif path.suffix.lower() not in TIFFS:
+        dtype = np.dtype(np.uint16)
     else:
         import tifffile
 

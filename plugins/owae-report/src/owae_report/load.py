@@ -61,7 +61,7 @@ def load_images(
 def _load(
     path: Path, shape: Shape, value_range: tuple[float, float], form: Form, units: Units, layout: Layout
 ) -> Float[Tensor, "*x"]:
-    if not is_raster(path):
+    if not is_raster(path, deep=units is not None):
         return as_floats(torch.from_numpy(as_event(path, form, shape).copy()), value_range)
     pixels, whole = own_raster(path, form, shape if len(shape) == 3 else (1, *shape), layout)
     pixels = pixels.view(shape)

@@ -102,7 +102,9 @@ def _depth(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], li
     with _unsaid():
         try:
             train, _ = _both(data, registry)
-        except DataError:
+            if train.units is None:  # grey of 16 bits is read as 8 unless a range is said
+                train, _ = _both({**data, "source_range": [0, 65535]}, registry)
+        except (DataError, ConfigError, ValueError):
             return data, []  # whoever opens it in earnest says so, or mends it
     if train.units is None or tuple(train.value_range) != (0.0, 1.0):
         return data, []

@@ -57,7 +57,7 @@ class Cells:
         from matplotlib.collections import LineCollection, PatchCollection
         from matplotlib.patches import Rectangle
 
-        left = _LABEL if self.labels else _EDGE
+        left = max([_EDGE, *(_LABEL if "$" in label else 0.1 + 0.07 * len(label) for label in self.labels)])
         height = self.height
         bottom, top = (_EDGE + _TEXT) / height, 1 - (_EDGE + self._above) / height
         axes = part.add_axes((left / PAGE, bottom, 1 - (left + _EDGE) / PAGE, top - bottom))

@@ -77,7 +77,7 @@ def _series(name: str, subject: Subject) -> Drawn:
     elif name == "pairs":
         found = _pairs(subject, options.number or _EXAMPLES)
         rows = [[[there, here] for here, there in zip(ours, theirs, strict=True)] for ours, theirs, _ in found]
-        made = cells.Cells(rows, labels=["samples", "held out"], below="grey: the nearest training example", behind="")
+        made = cells.Cells(rows, labels=["sample", "held-out"], below="grey: the nearest training example", behind="")
     else:
         paths = _flat(subject, subject.paths(options.number or _PAIRS), name)
         steps = paths.shape[1] - 2
