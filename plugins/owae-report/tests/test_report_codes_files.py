@@ -103,6 +103,8 @@ def test_a_file_that_was_trained_on_has_the_same_codes_as_users_data(trained, tm
         ("whole.npy", "codes.npz", "holds int64 from 0 to 4095"),
         ("floats.npy", "codes.npz", "outside [0.0, 1.0]"),
         ("objects.npy", "codes.npz", "cannot be read as an array"),
+        ("cut.npz", "codes.npz", "cannot be read as an array"),
+        ("", "codes.npz", "an empty path"),
     ],
 )
 def test_what_cannot_be_encoded_is_refused_and_nothing_is_left(digits, tmp_path, monkeypatch, data, out, said_of_it):
@@ -112,6 +114,7 @@ def test_what_cannot_be_encoded_is_refused_and_nothing_is_left(digits, tmp_path,
     np.save(tmp_path / "whole.npy", np.full((3, 8, 8), 4095) * np.eye(8, dtype=np.int64))
     np.save(tmp_path / "floats.npy", np.full((3, 8, 8), 200.0))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     result = run(encode, digits.folder, data, "-o", out)

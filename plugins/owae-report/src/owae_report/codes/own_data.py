@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from owae.data.sources import check_scale
-from owae.errors import DataError, InputError
+from owae.errors import DataError, InputError, OwaeError
 from owae.files import expanded
 from owae.interfaces import DataSource, Shape
 from owae.numerics import Range
@@ -101,16 +101,17 @@ class ArrayFile(DataSource):
         self.shape, self.value_range = tuple(shape), value_range
         self._path, self._units, self._bounds = path, units, bounds
         try:
-            loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
             labels = None
-            if not isinstance(loaded, np.ndarray):
-                with loaded as file:
+            if path.suffix.lower() == ".npy":
+                self._array = np.load(path, allow_pickle=False, mmap_mode="r")
+            else:
+                with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                     self._array = file[_key(path, file.files)]
                     found = next((key for key in _LABELS if key in file.files), None)
                     labels = None if found is None else file[found]
-            else:
-                self._array = loaded
-        except (OSError, ValueError, EOFError) as error:
+        except OwaeError:
+            raise
+        except Exception as error:  # a damaged file fails in zipfile, zlib or numpy
             raise DataError(f"{path} cannot be read as an array: {error}") from error
         self._arrange(path)
         if labels is not None:
