@@ -6,8 +6,6 @@ import logging
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ import pytest
 import tiny
 import torch
 from listed import Locked, OneByOne, Restless
+from processes import start, wait_for_checkpoint
 
 from owae.data import workers
 from owae.data.loader import Loader, resident
@@ -168,21 +167,8 @@ def test_leaving_the_loop_ends_the_workers(monkeypatch: pytest.MonkeyPatch, chil
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_the_whole_group_leaves_no_worker(tmp_path: Path, number: signal.Signals, code: int):
     """R2 as a terminal or a scheduler does it: the workers get the signal too, and training still saves its step."""
-    tiny.config(tmp_path, epochs=100_000, workers=2)
-    command = [sys.executable, "-m", "owae", "train", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + 900
-    while not list((tmp_path / "run" / "checkpoints").glob("step-*")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    process = start(tmp_path, "--set", "train.workers=2")
+    wait_for_checkpoint(tmp_path, process)
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=900)
     assert process.returncode == code, err

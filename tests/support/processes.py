@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tiny
@@ -23,17 +23,17 @@ OWAE = (sys.executable, "-m", "owae")
 
 
 class Forked:
-    """A process in which owae runs, forked from one that has imported what training needs, which takes longest of a start.
+    """A process with a session of its own, forked from one that has imported what training needs, which takes longest of a start.
 
     Its output goes to files. The rest is as of a `subprocess.Popen`.
     """
 
-    def __init__(self, folder: Path, arguments: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, run: Callable[..., object], *arguments: str, **environment: str) -> None:
         self._output = [Path(tempfile.mkstemp(prefix=f".{name}-", dir=folder)[1]) for name in ("out", "err")]
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["lightning_fabric", "owae.run.train"])
         # A daemon, so that what a failed test leaves behind ends with the tests.
-        self._process = context.Process(target=_run, args=(arguments, environment, self._output), daemon=True)
+        self._process = context.Process(target=_prepared, args=(self._output, environment, run, arguments), daemon=True)
         self._process.start()
         self.pid = self._process.pid or 0
 
@@ -47,7 +47,7 @@ class Forked:
     def communicate(self, timeout: float) -> tuple[str, str]:
         self._process.join(timeout)
         if self._process.is_alive():
-            raise subprocess.TimeoutExpired(OWAE, timeout)
+            raise subprocess.TimeoutExpired(str(self._process), timeout)
         out, err = (path.read_text() for path in self._output)
         return out, err
 
@@ -58,11 +58,17 @@ class Forked:
         self._process.kill()
 
 
-def _run(arguments: Sequence[str], environment: dict[str, str], output: Sequence[Path]) -> None:
+def _prepared(output: Sequence[Path], environment: dict[str, str], run: Callable[..., object], arguments: Sequence[str]) -> None:
+    os.setsid()
     for number, path in enumerate(output, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_TRUNC), number)
     os.environ |= environment
     multiprocessing.process.current_process()._config["daemon"] = False  # pyright: ignore # it may start processes
+    run(*arguments)
+
+
+def owae(*arguments: str) -> None:
+    """Runs the command line as `python -m owae` does."""
     sys.argv = ["owae", *arguments]
     runpy.run_module("owae", run_name="__main__", alter_sys=True)
 
@@ -78,7 +84,7 @@ def start(folder: Path, *arguments: str, launcher: Sequence[str] | None = None, 
     arguments = ("train", str(path), "--out", str(folder / "run"), *arguments)
     environment = {"OMP_NUM_THREADS": "1", "OWAE_PLUGINS": "owae-layers,owae-mmd,owae-data", **environment}
     if launcher is None:
-        return Forked(folder, arguments, environment)
+        return Forked(folder, owae, *arguments, **environment)
     return subprocess.Popen(
         [*launcher, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )

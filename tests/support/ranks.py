@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from processes import free_port
+from processes import Forked, free_port
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-
-HERE = Path(__file__).parent
 
 
 def together(task: str, ranks: int, *arguments: str, timeout: float = 120) -> list[dict[str, Tensor]]:
     """What the task `module:function` gives in each of so many processes: tensors by name."""
     with tempfile.TemporaryDirectory() as folder:
         everyone = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "GROUP_RANK": "0"}
-        everyone |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
-        command = [sys.executable, str(HERE / "ranks.py"), folder, task, *arguments]
+        everyone |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         processes = [
-            subprocess.Popen(
-                command,
-                env={**os.environ, **everyone, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            Forked(Path(folder), _main, folder, task, *arguments, **everyone, RANK=str(rank), LOCAL_RANK=str(rank))
             for rank in range(ranks)
         ]
         try:
-            errors = [process.communicate(timeout=timeout)[1] for process in processes]
+            errors = [process.communicate(timeout)[1] for process in processes]
             assert not any(process.returncode for process in processes), "\n".join(errors)
         finally:
             for process in processes:
@@ -42,8 +32,6 @@ def together(task: str, ranks: int, *arguments: str, timeout: float = 120) -> li
 
 
 def _main(folder: str, task: str, *arguments: str) -> None:
-    import importlib
-
     from owae.parallel.launch import launch, leave
 
     torch.set_num_threads(1)
@@ -52,7 +40,3 @@ def _main(folder: str, task: str, *arguments: str) -> None:
     result: dict[str, Any] = getattr(importlib.import_module(module), function)(fabric, *arguments)
     save_file({name: value.contiguous().clone() for name, value in result.items()}, Path(folder) / f"result-{fabric.global_rank}")
     leave(fabric)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
