@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +15,10 @@ import torch
 from torch import Tensor
 
 from owae.errors import PluginError, suggestion
+
+# Torch's, numpy's and Python's generators are the process's: while one thread has seeded them, or looks whether someone has, no other
+# draws.
+GENERATORS = threading.RLock()
 
 
 def check_choices(cls: type, engine: Sequence[Any], options: Mapping[str, Any]) -> None:
@@ -63,10 +68,12 @@ def neutral(component: Any, *inputs: Any) -> Iterator[None]:
         return
     given = [part for each in inputs for part in ((each,) if isinstance(each, Tensor) else getattr(each, "__dict__", {}).values())]
     tensors = [part for part in given if isinstance(part, Tensor) and not part.is_inference()]
-    seed, versions = torch.initial_seed(), [tensor._version for tensor in tensors]
-    yield
+    with GENERATORS:  # another thread's seed is not this component's
+        seed, versions = torch.initial_seed(), [tensor._version for tensor in tensors]
+        yield
+        seeded = torch.initial_seed() != seed
     called = f"{component.interface} '{component.name}'"
-    if torch.initial_seed() != seed:
+    if seeded:
         raise PluginError(
             f"{called} seeds torch's global generator, and with it all later draws; draw without a seed, or from a torch.Generator"
         )

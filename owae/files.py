@@ -107,9 +107,15 @@ def expanded(path: str | Path) -> Path:
     """Returns a path with `~` and environment variables (`$SCRATCH` or `${SCRATCH}`) replaced by what they stand for.
 
     Raises:
-        ConfigError: A variable is not set, or empty.
+        ConfigError: A variable is not set, or empty; there is no such user; nothing was given, as by a shell whose variable is not set,
+            which would else mean the working folder.
     """
+    if not str(path):
+        raise ConfigError("found an empty path, as of a variable that is not set; '.' would mean the folder that you are in")
     for name in re.findall(r"\$\{?(\w+)", str(path)):
         if not os.environ.get(name):
             raise ConfigError(f"found '{path}', but the environment variable {name} is not set; set it, or write the path out")
-    return Path(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH111 # Path's own raises where there is no such user
+    found = os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111 # Path's own raises an error of its own
+    if re.match(r"~[^/\\]*[/\\]", found):
+        raise ConfigError(f"found '{path}', but there is no user of that name; './{path}' would mean a folder with that name")
+    return Path(found)

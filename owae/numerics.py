@@ -59,20 +59,47 @@ def as_tensor(name: str, data: object) -> Tensor:
         raise InputError(
             f"{name}: found a {type(data).__name__}; a tensor, an array{other} a sequence of them or a DataSource would work"
         )
+    if isinstance(data, list | tuple):
+        check_alike(name, data)
     try:
         if isinstance(data, list | tuple) and data and all(isinstance(part, Tensor) for part in data):
             data = torch.stack(list(data))
-        tensor = data.detach() if isinstance(data, Tensor) else _from_array(np.asanyarray(data))
+        tensor = data if isinstance(data, Tensor) else _from_array(np.asanyarray(data))
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{name} cannot be read as one array (N, *shape): {error}") from error
-    if tensor.layout != torch.strided:
-        raise InputError(f"{name}: found a sparse tensor; {name}.to_dense() would work")
+    tensor = check_layout(name, tensor).detach()
     return tensor.float() if tensor.dtype == torch.bool else check_type(name, tensor)
+
+
+def check_layout(name: str, x: Tensor) -> Tensor:
+    """Returns a tensor whose numbers lie in memory, one for each place; `InputError` for another, with the call that would work."""
+    found = (
+        ("a nested tensor", f"torch.stack({name}.unbind())") if x.is_nested
+        else ("a sparse tensor", f"{name}.to_dense()") if x.layout != torch.strided
+        else ("a quantized tensor", f"{name}.dequantize()") if x.is_quantized
+        else ("a tensor on the meta device, which holds no numbers", "one on the CPU or a GPU") if x.is_meta
+        else None
+    )  # fmt: skip
+    if found:
+        raise InputError(f"{name}: found {found[0]}; {found[1]} would work")
+    return x
+
+
+def check_alike(name: str, parts: Sequence[Any]) -> None:
+    """Refuses parts of which some hold bytes and others floats, with an `InputError`: put together, 255 would mean itself."""
+    of_bytes = [str(getattr(part, "dtype", None)).endswith("uint8") for part in parts]
+    if any(of_bytes) and not all(of_bytes):
+        raise InputError(
+            f"{name}: part {of_bytes.index(True)} holds bytes (uint8), which mean 0…255, part {of_bytes.index(False)} does not; parts "
+            "of one type would work"
+        )
 
 
 def _from_array(array: np.ndarray) -> Tensor:
     if array.dtype.kind == "f" and (array.dtype.itemsize > 8 or not array.dtype.isnative):
         array = array.astype(np.float32)  # torch knows neither long doubles nor another order of bytes
+    elif not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if not isinstance(array, np.memmap) or min(array.strides, default=0) < 0:
         array = np.ascontiguousarray(array)
     with warnings.catch_warnings():
@@ -191,10 +218,10 @@ def checked_samples(**samples: Tensor) -> tuple[Tensor, ...]:
 
 
 def at_least(least: int, **numbers: int) -> None:
-    """Refuses numbers below `least` with a `ConfigError`, which calls them by their keywords."""
+    """Refuses what is no whole number from `least` on with a `ConfigError`, which calls it by its keyword."""
     for name, number in numbers.items():
-        if number < least:
-            raise ConfigError(f"{name} is {number}; it takes a whole number from {least} on")
+        if not hasattr(number, "__index__") or number < least:
+            raise ConfigError(f"{name} is {number!r}; it takes a whole number from {least} on")
 
 
 @contextmanager

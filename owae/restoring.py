@@ -1,16 +1,17 @@
-"""Puts back what a block changes: random number generators, modules' modes, and whether torch's algorithms are deterministic."""
+"""Puts back what a block changes (random numbers, modules' modes, determinism), and keeps out what the program around it has set."""
 
 from __future__ import annotations
 
 import os
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
 from torch import nn
 
+from owae.contract import GENERATORS
 from owae.errors import TrainingError
 
 CPU = torch.device("cpu")
@@ -26,14 +27,35 @@ def seed_generators(*key: int) -> None:
 
 @contextmanager
 def generators_kept() -> Iterator[None]:
-    """Runs the block, then puts Python's, numpy's and torch's generators of the CPU back."""
-    kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
+    """Runs the block, while no other thread does, then puts Python's, numpy's and torch's generators of the CPU back."""
+    with GENERATORS:
+        kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        try:
+            yield
+        finally:
+            random.setstate(kept[0])
+            np.random.set_state(kept[1])
+            torch.set_rng_state(kept[2])
+
+
+@contextmanager
+def own_terms(device: torch.device, *, gradients: bool = False) -> Iterator[None]:
+    """Runs the block as if nothing around it were switched on: tensors are made on the CPU unless said otherwise, in no autocast.
+
+    Args:
+        device: Whose autocast.
+        gradients: Whether the block is outside `no_grad` and `inference_mode` too, and alone in drawing random numbers: for training.
+    """
+    with ExitStack() as entered:
+        if gradients:
+            entered.enter_context(GENERATORS)
+            entered.enter_context(torch.inference_mode(False))
+            entered.enter_context(torch.enable_grad())
+        if torch.is_autocast_enabled(device.type):
+            entered.enter_context(torch.autocast(device.type, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            entered.enter_context(CPU)
         yield
-    finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])
-        torch.set_rng_state(kept[2])
 
 
 @contextmanager

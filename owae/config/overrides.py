@@ -28,6 +28,9 @@ def apply(values: dict[str, Any], texts: Iterable[str]) -> tuple[dict[str, str],
         if not equals or not all(re.fullmatch(r"[\w-]+", part) for part in parts):
             problems.append(Problem("", f"--set {text}: write --set key=value, as --set train.epochs=3"))
             continue
+        if not value.strip():
+            problems.append(Problem("", f"--set {text}: no value, as of a variable that is not set; '' would be an empty text"))
+            continue
         try:
             place = _put(values, parts, _read(value.strip()))
         except LookupError as error:

@@ -70,6 +70,7 @@ class Loader:
         if workers < 0:
             raise DataError(f"workers is {workers}; 0 or more would work")
         self.source, self.batch_size, self.seed, self.device = source, batch_size, seed, torch.device(device)
+        self.count = len(source)
         self.rank, self.ranks, self.dtype, self.bounds = rank, ranks, dtype, bounds
         self.workers = Workers(source, workers, pinned=self.device.type == "cuda") if workers else None
         self.waited = 0.0
@@ -129,6 +130,12 @@ class Loader:
             self.workers.close()
 
     def _read(self, epoch: int, start: int) -> Iterator[Tensor]:
+        if len(self.source) != self.count:
+            cls = type(original(self.source, torch.arange(0))[0]).__name__
+            raise DataError(
+                f"{cls} had {self.count} examples when training began and has {len(self.source)} at epoch {epoch}; a source whose "
+                "length stays would work"
+            )
         order, on_cuda = self.order(epoch), self.device.type == "cuda"
         if on_cuda and self.workers is None:
             self._resident = self._resident or resident(self.source, self.device)

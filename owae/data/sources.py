@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from owae.errors import DataError, InputError
 from owae.interfaces import DataSource, Shape
-from owae.numerics import Range, as_tensor, check_events, check_type, check_values
+from owae.numerics import Range, as_tensor, check_alike, check_events, check_type, check_values
 from owae.restoring import generators_kept, seed_generators
 
 _LOOKED_AT = 256  # examples, spread over the data, whose values are looked at before training
@@ -161,7 +163,7 @@ def read(source: DataSource, indices: Tensor, *key: int) -> Tensor:
     if isinstance(source, TensorSource):
         return source.batch(indices)
     name = type(source).__name__
-    with generators_kept():
+    with generators_kept(), _length_believed(source, name):
         if not reads_singly(source):
             seed_generators(*key, int(indices[0]))
             batch = as_tensor(name, source.batch(indices))
@@ -172,7 +174,21 @@ def read(source: DataSource, indices: Tensor, *key: int) -> Tensor:
             seed_generators(*key, index)
             rows.append(as_tensor(f"{name}, example {index},", source[index]))
             check_events(f"{name}, example {index},", rows[-1].shape, source.shape)
+    if len({row.dtype for row in rows}) > 1:
+        check_alike(f"{name}, examples {indices.tolist()},", rows)
     return torch.stack(rows)
+
+
+@contextmanager
+def _length_believed(source: DataSource, name: str) -> Iterator[None]:
+    """Runs a read of examples below a source's length; an `InputError` says that the length is too large where that is the fault."""
+    try:
+        yield
+    except IndexError as error:
+        raise InputError(
+            f"{name} says that it has {len(source)} examples, and cannot give one of them: IndexError: {error}; __len__ gives the "
+            "number of examples, which are counted from 0"
+        ) from error
 
 
 def examples(source: DataSource, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:

@@ -32,7 +32,7 @@ from owae.model.defaults import Ancestral, StandardNormal
 from owae.model.html import html_table
 from owae.model.level import CostSpace, CostTarget, Level
 from owae.model.objective import Objective, multipliers_of, products
-from owae.numerics import ArrayLike, as_tensor, at_least, check_events, check_values, full_precision, unchecked
+from owae.numerics import ArrayLike, as_tensor, at_least, check_events, check_layout, check_values, full_precision, unchecked
 from owae.restoring import evaluation_mode, own_randomness
 
 __all__ = ["CostSpace", "CostTarget", "Level", "Stack"]
@@ -190,7 +190,7 @@ class Stack(nn.Module):
         codes = []
         with evaluation_mode(self):
             for layer in self.layers:
-                q = layer.encode(x)
+                q = layer.encode(x.to(self.prior.anchor))  # float32 codes, of a stack brought to half precision too
                 x = q.rsample() if sample else q.mean
                 codes.append(x)
         return codes
@@ -206,6 +206,7 @@ class Stack(nn.Module):
         check_values("z", z)
         with evaluation_mode(self):
             for n, layer in reversed(list(enumerate(self.layers[:level]))):
+                z = z.to(self.prior.anchor)
                 z = layer.decode(z).rsample() if sample and (n > 0 or layer.draws_data) else layer.point(z)
         return z
 
@@ -217,20 +218,22 @@ class Stack(nn.Module):
             return self.decode(z, level, sample=sample)
 
     def _level(self, level: int | None) -> int:
-        level = self.depth if level is None else level
-        if not isinstance(level, int) or not 1 <= level <= self.depth:
-            raise ValueError(f"level is {level}; a stack of {self.depth} levels decodes from 1 to {self.depth}")
-        return level
+        found = self.depth if level is None else level
+        if not hasattr(found, "__index__") or not 1 <= found <= self.depth:
+            raise InputError(f"level is {level!r}; a stack of {self.depth} levels decodes from 1 to {self.depth}")
+        return int(found)
 
     def _admitted(self, name: str, given: ArrayLike, events: Shape) -> Tensor:
         """Brings a batch of events to the stack's device and precision; `InputError` for what is none."""
-        strided = getattr(given, "layout", None) == torch.strided
-        x = given if isinstance(given, Tensor) and strided and given.is_floating_point() else as_tensor(name, given)
+        floats = isinstance(given, Tensor) and given.is_floating_point()
+        x = check_layout(name, given) if floats else as_tensor(name, given)  # pyright: ignore[reportArgumentType]
         check_events(name, x.shape[1:], events)
         if not x.is_floating_point():
             raise InputError(
                 f"{name} holds bytes; floats in the range that the stack is trained on, such as {name} / 255, would work"
             )
+        if x.is_inference() and not torch.is_inference_mode_enabled():
+            x = x.clone()  # which a gradient can go through
         return x.to(self.prior.anchor)
 
     @torch.no_grad()

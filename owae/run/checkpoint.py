@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
     Raises:
         TrainingError: The disk is full or the folder cannot be written, or the state holds values that are not finite.
     """
-    target = _write(folder / f"step-{state['step']:09d}.safetensors", state)
+    target = _write(folder / _name(state), state)
     older = [path for path in paths(folder) if path < target]
     try:
         for path in older[max(1, keep) - 1 :]:
@@ -74,6 +75,18 @@ def _write(target: Path, state: dict[str, Any]) -> Path:
         kept = f"the newest checkpoint is {newest}" if newest else "there is no older checkpoint"
         raise TrainingError(f"the checkpoint of step {state['step']} could not be written to {folder}: {error}; {kept}") from error
     return target
+
+
+def _name(state: dict[str, Any]) -> str:
+    return f"step-{state['step']:09d}.safetensors"
+
+
+def put_in_order(folder: Path, state: dict[str, Any], damaged: Sequence[Path]) -> None:
+    """Gives the newest whole checkpoint, whose state this is, the name of its step: under a later one it would hide those to come."""
+    path = next(path for path in paths(folder) if path not in damaged)
+    if path.name != _name(state):
+        logger.warning("%s holds step %d, and is called %s again", path, state["step"], _name(state))
+        path.replace(path.with_name(_name(state)))
 
 
 def paths(folder: Path) -> list[Path]:

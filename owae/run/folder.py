@@ -23,7 +23,7 @@ from owae.errors import DataError, TrainingError
 from owae.files import clear_temporary, delete_all, is_temporary, write_durably
 from owae.registry.problems import join
 from owae.registry.registry import Registry
-from owae.run.identity import changes, identity, locations
+from owae.run.identity import changes, identity, locations, misfits
 from owae.training.options import Options
 
 logger = logging.getLogger(__name__)
@@ -107,6 +107,19 @@ def _refuse_other_files(folder: Path) -> None:
 def _require_same(folder: Path, config: Config, registry: Registry, data: dict[str, Any]) -> None:
     """Raises an error if the run in a folder has another config, but for what may change, or was trained on other data."""
     info = read_info(folder)
+    if changed := since_training(folder, info, config, registry):
+        raise TrainingError(f"{folder} was trained with another config; these differ: {'; '.join(changed)}")
+    if changed := changes(info["data"], data):
+        raise DataError(
+            f"the data are not those that {folder} was trained on: {'; '.join(changed)}; --resume needs them as they were, and --out "
+            "trains anew on these"
+        )
+
+
+def since_training(folder: Path, info: dict[str, Any], config: Config, registry: Registry) -> list[str]:
+    """Lists the places where a config is not that which the run in a folder was trained with, but for what may change."""
+    if info["config"] == jsonable(config):
+        return []
     # Read as a config is: keys that owae did not have yet when the run began stand at their defaults, old ones are renamed.
     saved = Config.from_dict(info["config"], registry, source=str(folder / INFO))
     may_change = {f"train.{name}" for name in Options.resumable()}
@@ -114,13 +127,7 @@ def _require_same(folder: Path, config: Config, registry: Registry, data: dict[s
     may_change |= {name for name in {**saved.phases, **config.phases} if not any((folder / name / CHECKPOINTS).glob("*"))}
     if "fingerprints" in info["data"]:  # then it is seen whether data that have moved are the same
         may_change |= {f"data.{name}" for name in locations(saved, config)}
-    if changed := differences(saved, config, may_change):
-        raise TrainingError(f"{folder} was trained with another config; these differ: {'; '.join(changed)}")
-    if changed := changes(info["data"], data):
-        raise DataError(
-            f"the data are not those that {folder} was trained on: {'; '.join(changed)}; --resume needs them as they were, and --out "
-            "trains anew on these"
-        )
+    return differences(saved, config, may_change)
 
 
 def differences(old: Config, new: Config, may_change: Collection[str] = ()) -> list[str]:
@@ -151,8 +158,12 @@ def read_info(folder: Path) -> dict[str, Any]:
         info = json.loads((folder / INFO).read_text())
         if not (isinstance(info["config"], dict) and isinstance(info["data"], dict)):
             raise ValueError("its config or data are no table")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if wrong := misfits(info["data"]):
+            raise ValueError(f"its data.{wrong[0]} is {info['data'][wrong[0]]!r}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrainingError(f"{folder / INFO} is damaged or cannot be read: {error}") from error
+    if info.get("format", FORMAT) != FORMAT:
+        raise TrainingError(f"{folder / INFO} has format {info['format']!r}; this owae reads format {FORMAT}")
     return info
 
 

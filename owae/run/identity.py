@@ -36,6 +36,23 @@ def identity(splits: Mapping[str, DataSource]) -> dict[str, Any]:
     }
 
 
+def misfits(saved: Mapping[str, Any]) -> list[str]:
+    """Names what a saved identity has that is not of the kind that `identity` writes: someone has edited it."""
+
+    def listed(value: Any, *kinds: type) -> bool:
+        return isinstance(value, list) and all(type(each) in kinds for each in value)
+
+    kinds = {
+        "shape": lambda value: listed(value, int) and value and min(value) > 0,
+        "value_range": lambda value: listed(value, int, float) and len(value) == 2 and value[0] < value[1],
+        "dtype": lambda value: isinstance(value, str),
+        "class_names": lambda value: value is None or listed(value, str),
+        "units": lambda value: value is None or isinstance(value, dict),
+        "fingerprints": lambda value: isinstance(value, dict),
+    }
+    return [name for name, fits in kinds.items() if name in saved and not fits(saved[name])]
+
+
 def fingerprint(source: DataSource) -> str:
     """Hashes what a source says of its examples, and all labels, which are small."""
     labels = b"" if source.labels is None else source.labels.to("cpu", torch.int64).contiguous().numpy().tobytes()

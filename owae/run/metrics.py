@@ -46,9 +46,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Reads the whole lines of a metrics file; one that was cut off or damaged is left out."""
     lines = []
     for line in path.read_text(errors="replace").splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             read = json.loads(line)
-            if isinstance(read, dict) and "step" in read:
+            if isinstance(read, dict) and isinstance(read.get("step"), int):
                 lines.append(read)
     return lines
 

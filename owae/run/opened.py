@@ -29,7 +29,7 @@ from owae.model.stack import Stack
 from owae.registry.discovery import bound
 from owae.registry.registry import Registry
 from owae.run import checkpoint as checkpoints
-from owae.run.folder import CHECKPOINTS, CONFIG, INFO, differences, read_info
+from owae.run.folder import CHECKPOINTS, CONFIG, INFO, differences, read_info, since_training
 from owae.run.identity import changes, identity, locations
 from owae.training.ema import load_model
 
@@ -60,6 +60,8 @@ class Run:
         if checkpoint not in ("newest", "best", "first"):
             raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest', 'best' and 'first' would work")
         if not (folder / CONFIG).is_file() or not (folder / INFO).is_file():
+            if folder.exists() and not folder.is_dir():
+                raise TrainingError(f"{folder} is a file; a run folder, as `owae train` makes, would work")
             what = "is not a run folder: it has no config.toml and run.json" if folder.is_dir() else "does not exist"
             raise TrainingError(f"{folder} {what}; `owae train CONFIG --out {folder}` makes one")
         saved = Config.load(folder / CONFIG, registry)
@@ -67,7 +69,10 @@ class Run:
         if changed := differences(saved, self.config, {f"data.{name}" for name in locations(saved, self.config)}):
             raise TrainingError(f"{folder} is trained, so only where its data are can be set; found {'; '.join(changed)}")
         self._moved = saved != self.config
-        self._data, self._warned = read_info(folder)["data"], False
+        info = read_info(folder)
+        if edited := since_training(folder, info, saved, registry):
+            raise TrainingError(f"{folder / CONFIG} was changed after the training, whose model it describes: {'; '.join(edited)}")
+        self._data, self._warned = info["data"], False
         begun = takewhile(lambda name: checkpoints.paths(folder / name / CHECKPOINTS), self.config.phases)
         self.phases = () if checkpoint == "first" else tuple(begun)
         try:

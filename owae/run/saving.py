@@ -46,6 +46,8 @@ class Saving:
                 f"move or delete {run}, and --resume trains it anew"
             )
         self._steps.restore(state)
+        if self._main:
+            checkpoint.put_in_order(self._folder, state, damaged)
         if self._best is not None:
             self._best.restore(state.get("best"), state.get("watches"))
         logger.info("going on after step %d of %d", self._steps.step, len(self._steps))

@@ -34,6 +34,25 @@ _TOO_LARGE = (
 )
 
 
+def check_trainable(stack: Stack) -> None:
+    """Refuses a stack whose parameters no step can change rightly, with a `TrainingError`."""
+    parameters = list(stack.parameters())
+    dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in parameters}
+    if any(parameter.is_meta for parameter in parameters):
+        raise TrainingError(
+            "the stack's parameters are on the meta device, which holds no numbers; a stack made on the CPU would work"
+        )
+    if any(parameter.is_inference() for parameter in parameters):
+        raise TrainingError(
+            "the stack was made in torch.inference_mode(), where nothing can be trained; one made outside would work"
+        )
+    if len(dtypes) > 1 or dtypes & {"float16", "bfloat16"}:
+        raise TrainingError(
+            f"the stack's parameters are {' and '.join(sorted(dtypes))}; training keeps them in one type of 32 or 64 bits: "
+            'stack.float() would work, with precision = "bf16-mixed" for the speed of half precision'
+        )
+
+
 @contextmanager
 def within_memory(where: str) -> Iterator[None]:
     """Runs a block that may need more memory than there is; then a `TrainingError` says what would help."""

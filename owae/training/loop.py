@@ -30,9 +30,10 @@ from owae.model.stack import Stack
 from owae.parallel.batch_norm import sync_batchnorm
 from owae.parallel.gather import peers
 from owae.parallel.launch import launch
+from owae.restoring import CPU, own_terms
 from owae.training import randomness
 from owae.training.ema import Average, load_model
-from owae.training.guards import Guard, Rows, within_memory
+from owae.training.guards import Guard, Rows, check_trainable, within_memory
 from owae.training.networks import channels_last, training_context, use_channels_last
 from owae.training.objective import Outcome, Step, TrainingObjective, combined, find_unused_parameters, nan_objective, validate
 from owae.training.optimizers import make_optimizer, make_schedule, restore_optimizer, warming_up
@@ -61,6 +62,7 @@ class Fit:
         ConfigError: An option is unknown or out of its range.
     """
 
+    @own_terms(CPU, gradients=True)
     def __init__(
         self,
         stack: Stack,
@@ -73,6 +75,7 @@ class Fit:
     ) -> None:
         functions = {name: keywords.pop(name) for name in ("optimizer", "schedule") if callable(keywords.get(name))}
         self.options = given = Options.checked(**keywords) if options is None else options
+        check_trainable(stack)
         shape, bounds = tuple(stack.layers[0].in_shape), stack.layers[0].output_range
         source = as_source(data, shape, bounds=bounds)
         self.fabric = launch(given.device, precision=given.precision) if fabric is None else fabric
@@ -92,8 +95,7 @@ class Fit:
         self.loader = Loader(source, given.batch_size, given.seed, self.device, given.workers, **reading)
         self.validation = None if validation is None else as_source(validation, shape, "validation", bounds)
         self.steps_per_epoch = -(-len(self.loader) // given.accumulate)
-        self.epochs = given.epochs
-        self.total_steps = self.epochs * self.steps_per_epoch
+        self.epochs, self.total_steps = given.epochs, given.epochs * self.steps_per_epoch
         schedule = functions.get("schedule", given.schedule)
         self.schedule = None if schedule is None else make_schedule(schedule, self.optimizer, max(1, self.total_steps))
         self.average = None if given.ema is None else Average(stack, given.ema)
@@ -127,10 +129,11 @@ class Fit:
                 done, start = divmod(self.step, self.steps_per_epoch)
                 batches = self.loader.epoch(done + 1, start * accumulate)
                 for index in range(start, self.steps_per_epoch):
-                    group = list(itertools.islice(batches, accumulate))
-                    if not self.stack.training:  # whoever iterates may have looked at the model meanwhile
-                        self.stack.train()
-                    yield self._advance(group, done + 1, index)
+                    with own_terms(self.device, gradients=True):  # whoever iterates may have set others meanwhile
+                        if not self.stack.training:
+                            self.stack.train()
+                        step = self._advance(list(itertools.islice(batches, accumulate)), done + 1, index)
+                    yield step
         finally:
             self.loader.close()
 
@@ -252,7 +255,7 @@ class Fit:
         if self.validation is None:
             raise DataError("no examples are held out: give `validation` to fit, or train.validation in a config")
         size, seed = self.options.batch_size, self.options.seed
-        with self.averaged():
+        with self.averaged(), own_terms(self.device):
             return validate(self.stack, self.validation, self.evaluate, batch_size=size, seed=seed, **self._place)
 
     def gradient_norms(self, step: Step) -> dict[str, float]:

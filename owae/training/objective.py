@@ -10,8 +10,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from owae.data.sources import examples, original
-from owae.errors import StepError
+from owae.data.sources import check_scale, examples, original
+from owae.errors import DataError, StepError
 from owae.interfaces import DataSource, Shape
 from owae.model.context import Context
 from owae.model.objective import Objective
@@ -177,12 +177,17 @@ def validate(
     """
     totals: dict[str, Tensor] = {}
     count = 0
+    if len(source) < 2:
+        raise DataError(f"found {len(source)} held-out example; a divergence needs at least 2")
+    bounds = stack.layers[0].output_range
     with evaluation_mode(stack), own_randomness(seed + rank, stack.device):
         for rows in torch.arange(len(source)).split(batch_size):
             if len(rows) < 2:  # as in training: no divergence of one example
                 break
             own = split_rows(rows, ranks)[rank]
             x = examples(source, own if len(own) else rows[:1], stack.device)[: len(own)]  # no source is asked for nothing
+            if not count and bounds is not None:
+                check_scale("the held-out data", x, bounds, original(source, own)[1])
             for name, term in objective(x, len(rows)).terms().items():
                 totals[name] = totals.get(name, 0.0) + len(rows) * term
             count += len(rows)

@@ -141,7 +141,7 @@ def make_optimizer(spec: OptimizerSpec, parameters: Iterable[Tensor]) -> Optimiz
     Where torch has a fused step for it, that is used: the same arithmetic in one pass over the parameters.
     """
     if callable(spec):
-        return spec(parameters)
+        return _made(spec(parameters), Optimizer, "optimizer")
     cls, options = _found("optimizer", spec)
     if "fused" in inspect.signature(cls).parameters and not _IMPLEMENTATIONS & set(options):
         options["fused"] = True
@@ -154,13 +154,20 @@ def make_schedule(spec: ScheduleSpec, optimizer: Optimizer, total_steps: int) ->
     `total_steps`, `T_max` or `total_iters` is the whole of training unless the spec says otherwise.
     """
     if callable(spec):
-        return spec(optimizer)
+        return _made(spec(optimizer), LRScheduler, "schedule")
     cls, options = _found("schedule", spec)
     for span in _SPANS:
         if span in inspect.signature(cls).parameters and not {span, "epochs", "steps_per_epoch"} & set(options):
             options[span] = total_steps
             break
     return _call(cls, optimizer, options)
+
+
+def _made(found: Any, kind: type, name: str) -> Any:
+    """Returns what a user's function made; `ConfigError` if it made something else."""
+    if not isinstance(found, kind):
+        raise ConfigError(f"{name}: the function returns a {type(found).__name__}; a torch.optim {kind.__name__} would work")
+    return found
 
 
 def _call(cls: Any, first: object, options: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainValidator, field_validator
 
@@ -151,6 +152,7 @@ class Options(BaseModel, frozen=True):
         Raises:
             ConfigError: Options are unknown or out of their range; all of them are named.
         """
+        values = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
         options, problems = validated(cls, values)
         if not isinstance(options, cls):
             raise ConfigError(problems)

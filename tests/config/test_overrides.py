@@ -54,6 +54,7 @@ def test_the_last_set_wins(tmp_path: Path, registry: Registry) -> None:
     [
         ("train.epochs", ["key=value"]),
         ("=3", ["key=value"]),
+        ("data.path=", ["no value, as of a variable that is not set"]),
         ("train..epochs=3", ["key=value"]),
         ("levels[-1].space=data", ["key=value"]),
         ("levels[3].space=data", ["list of 3"]),

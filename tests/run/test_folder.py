@@ -56,8 +56,9 @@ def test_a_checkpoint_under_another_number_is_not_taken_for_damaged(make_short):
     run = make_short()
     newest = checkpoint.paths(run.folder / "checkpoints")[0]
     newest.rename(newest.with_name("step-000000050.safetensors"))
-    make_short("run", "train.epochs=3", resume=True)
+    run = make_short("run", "train.epochs=3", resume=True)
     assert not list(run.folder.rglob("*.damaged"))
+    assert open_run(run.folder).step == 6  # under its later number it would stay the newest
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o007])
@@ -166,7 +167,7 @@ def test_a_log_with_damaged_lines_keeps_the_others(make_short):
     run = make_short()
     path = run.folder / "metrics.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:2], b"\xff\x00\n", b"[1]\n", *lines[2:], lines[0][:20]]))
+    path.write_bytes(b"".join([*lines[:2], b"\xff\x00\n", b"[1]\n", b'{"step": "x"}\n', *lines[2:], lines[0][:20]]))
     assert [line["step"] for line in read_metrics(path)] == list(range(1, 5))
     make_short("run", "train.epochs=3", resume=True)
     assert [line["step"] for line in read_metrics(path)] == list(range(1, 7))

@@ -165,11 +165,48 @@ def damage_all(folder: Path) -> None:
         path.write_bytes(path.read_bytes()[:500])
 
 
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    info = json.loads((folder / "run.json").read_text())
+    change(info)
+    (folder / "run.json").write_text(json.dumps(info))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"shape": []}, {"shape": "x"}, {"value_range": [1]}, {"fingerprints": []}, {"units": "x"}, {"class_names": 3}]
+)
+def test_a_description_that_was_edited_is_refused(wrong: dict[str, Any], place: Path):
+    edit(place / "run", lambda info: info["data"].update(wrong))
+    with pytest.raises(TrainingError, match=f"run.json is damaged.*{next(iter(wrong))}"):
+        open_run(place / "run")
+
+
+def test_a_config_that_was_edited_after_training_is_told(place: Path):
+    config = place / "run" / "config.toml"
+    written = config.read_text()
+    config.write_text(written.replace("epochs = 1", "epochs = 9"))
+    open_run(place / "run")  # what may change
+    config.write_text(written.replace('activation = "relu"', 'activation = "tanh"'))
+    assert config.read_text() != written
+    with pytest.raises(TrainingError, match=r"config.toml was changed after the training.*levels"):
+        open_run(place / "run")
+
+
 REFUSED: dict[str, tuple[list[str], Callable[[Path], object], str]] = {
     "another scale": (["data.rescale=false"], lambda _: None, "these differ: data"),
     "another network": (["levels.0.layer.latent=7"], lambda _: None, "these differ: levels"),
     "no checkpoint that opens": ([], damage_all, "no checkpoint can be opened"),
     "a damaged description": ([], lambda folder: (folder / "run.json").write_text("{"), "run.json is damaged"),
+    "a description without end": ([], lambda folder: (folder / "run.json").write_text("[" * 10**5), "run.json is damaged"),
+    "a description of another version": (
+        [],
+        lambda folder: edit(folder, lambda info: info.update(format=2)),
+        "format 2; this owae reads format 1",
+    ),
+    "fingerprints that are none": (
+        [],
+        lambda folder: edit(folder, lambda info: info["data"].update(fingerprints=[])),
+        "data.fingerprints",
+    ),
     "a description of something else": ([], lambda folder: (folder / "run.json").write_text("[1]"), "run.json is damaged"),
     "an unknown optimiser": (["train.optimizer.name=Adamm"], lambda _: None, "did you mean 'Adam'"),
     "too few examples": (["train.validation=57"], lambda _: None, "each side needs at least 2"),

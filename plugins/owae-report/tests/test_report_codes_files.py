@@ -103,6 +103,8 @@ def test_a_file_that_was_trained_on_has_the_same_codes_as_users_data(trained, tm
         ("whole.npy", "codes.npz", "holds int64 from 0 to 4095"),
         ("floats.npy", "codes.npz", "outside [0.0, 1.0]"),
         ("objects.npy", "codes.npz", "cannot be read as an array"),
+        ("cut.npz", "codes.npz", "cannot be read as an array"),
+        ("", "codes.npz", "an empty path"),
     ],
 )
 def test_what_cannot_be_encoded_is_refused_and_nothing_is_left(digits, tmp_path, monkeypatch, data, out, said_of_it):
@@ -112,6 +114,7 @@ def test_what_cannot_be_encoded_is_refused_and_nothing_is_left(digits, tmp_path,
     np.save(tmp_path / "whole.npy", np.full((3, 8, 8), 4095) * np.eye(8, dtype=np.int64))
     np.save(tmp_path / "floats.npy", np.full((3, 8, 8), 200.0))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 and no more")
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     result = run(encode, digits.folder, data, "-o", out)
@@ -167,3 +170,13 @@ def test_labels_of_an_own_array_are_numbered_as_the_run_numbers_classes(tmp_path
     assert opened(np.array([0, 7, 1]), ["cat", "owl"]) == ([0, 7, 1], None)
     assert opened(np.array(["owl", "eel", "cat"]), None) == (None, None)
     assert "its labels, <U3 of shape (3,), are left out" in caplog.text
+
+
+def test_a_folder_of_folders_is_read_with_their_names(digits, tmp_path):
+    for name in ("b/0.png", "a/0.png", "a/.hidden/1.png", "a/notes.txt"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 40).save(tmp_path / "own" / name, format="PNG")
+    assert run(encode, digits.folder, tmp_path / "own", "-o", tmp_path / "codes.npz").exit_code == 0
+    assert read(tmp_path / "codes.npz")["id"].tolist() == ["a/0.png", "b/0.png"]
+    (tmp_path / "none" / "within").mkdir(parents=True)
+    assert "nor do folders within it" in str(run(encode, digits.folder, tmp_path / "none", "-o", tmp_path / "codes.npz").exception)

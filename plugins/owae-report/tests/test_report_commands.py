@@ -98,6 +98,7 @@ def test_no_run_is_a_clear_error(runs, module):
         (traverse, ["--extent", "0"]),
         (traverse, ["--extent", "-2"]),
         (traverse, ["--extent", "inf"]),
+        (traverse, ["--extent", "1e300"]),
         (traverse, ["--extent", "nan"]),
     ],
 )

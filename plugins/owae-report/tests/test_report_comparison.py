@@ -7,8 +7,10 @@ import json
 import pytest
 from runs import run
 
+from owae.errors import OwaeError
 from owae_report.cli import compare as command
 from owae_report.evaluation.comparison import compare, grouped
+from owae_report.evaluation.whole import Options
 
 
 def result(error: float, accuracy: float, kid: float, deviation: float | None = 0.1, other: float | None = None) -> dict:
@@ -78,5 +80,13 @@ def test_the_command_prints_a_table_and_draws(digits, tmp_path, monkeypatch):
     read = json.loads(found.stdout)
     assert read["groups"] == {"digits": ["digits", "other"]}
     assert all(row["cells"]["digits"]["error"] == 0 for row in read["rows"])
+    assert read["warnings"] == []
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["reconstructions.png", "samples.png"]
     assert run(command, digits.folder, digits.folder).exit_code == 2
+
+
+def test_features_that_do_not_exist_are_refused_before_anything_is_measured():
+    for name in ("nope", "", "pixel", "file:nowhere"):
+        with pytest.raises(OwaeError, match=r"--features .*valid: classifier"):
+            Options(["pixels", name])
+    Options(["pixels", "inception /weights.safetensors", "own.npz"])

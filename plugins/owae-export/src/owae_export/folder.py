@@ -175,7 +175,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         valid = all(isinstance(size, int) and size > 0 for size in info["shape"]) and len(info["value_range"]) == 2
         if not valid or not isinstance(info["phases"], list):
             raise ValueError("shape, value_range or phases are not what they must be")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrainingError(f"{folder / INFO} is damaged or cannot be read: {error}") from error
     return info
 

@@ -29,14 +29,17 @@ def command(
     """Decode an even grid of the deepest latent: z[0] rightwards, z[1] upwards; of a random plane, where it has more dimensions."""
     import math
 
+    from owae.numerics import LARGEST
     from owae.run.opened import open_run
     from owae_report.blocks import latent_grid
     from owae_report.cli.output import figure_path, write_figure
     from owae_report.events import decode_plane
     from owae_report.pixels import channels, to_pixels
 
-    if not (extent > 0 and math.isfinite(extent)):
-        raise typer.BadParameter(f"{extent} is no distance; a number above 0 would work", param_hint="--extent")
+    if not 0 < extent <= LARGEST:
+        raise typer.BadParameter(
+            f"{extent} is no distance; a number above 0, up to {LARGEST:.0e}, would work", param_hint="--extent"
+        )
     opened = open_run(run, checkpoint=checkpoint.value)
     shown = channels(opened.shape, opened.dtype, shown_channels)
     path = figure_path(opened.folder, "latent-grid", out, opened.shape)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from owae.data.sources import check_scale
-from owae.errors import DataError, InputError
+from owae.errors import DataError, InputError, OwaeError
 from owae.files import expanded
 from owae.interfaces import DataSource, Shape
 from owae.numerics import Range
@@ -53,22 +53,22 @@ def own_data(run: Run, data: str) -> DataSource:
     if path.is_file() and not is_picture(path.name):
         brought = ", pip install owae-anndata brings it" if path.suffix.lower() == ".h5ad" else ""
         raise DataError(f"{path}: '{path.suffix}' is read by nothing here{brought}; {_WORKS} would work")
-    return PictureFiles(run, image_files([path]))
+    return PictureFiles(run, image_files([path]), path if path.is_dir() else path.parent)
 
 
 class PictureFiles(DataSource):
     """Reads picture files when they are asked for, in the form that the training examples were read in.
 
     Attributes:
-        ids: The files' names.
+        ids: The files' names, with their folders' where these lie within the folder that was named.
     """
 
     name = "own-pictures"
 
-    def __init__(self, run: Run, paths: Sequence[Path], /) -> None:
+    def __init__(self, run: Run, paths: Sequence[Path], root: Path, /) -> None:
         self._run, self._paths = run, list(paths)
         self.shape, self.value_range = tuple(run.shape), run.value_range
-        self.ids = [path.name for path in self._paths]
+        self.ids = [path.relative_to(root).as_posix() for path in self._paths]
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -101,16 +101,17 @@ class ArrayFile(DataSource):
         self.shape, self.value_range = tuple(shape), value_range
         self._path, self._units, self._bounds = path, units, bounds
         try:
-            loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
             labels = None
-            if not isinstance(loaded, np.ndarray):
-                with loaded as file:
+            if path.suffix.lower() == ".npy":
+                self._array = np.load(path, allow_pickle=False, mmap_mode="r")
+            else:
+                with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                     self._array = file[_key(path, file.files)]
                     found = next((key for key in _LABELS if key in file.files), None)
                     labels = None if found is None else file[found]
-            else:
-                self._array = loaded
-        except (OSError, ValueError, EOFError) as error:
+        except OwaeError:
+            raise
+        except Exception as error:  # a damaged file fails in zipfile, zlib or numpy
             raise DataError(f"{path} cannot be read as an array: {error}") from error
         self._arrange(path)
         if labels is not None:

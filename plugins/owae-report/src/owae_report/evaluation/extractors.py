@@ -95,10 +95,10 @@ class FileFeatures:
     def __init__(self, path: Path) -> None:
         self.name = path.name
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {key: torch.from_numpy(np.asarray(file[key], dtype=np.float32)) for key in file.files}
             self._hash = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        except (OSError, ValueError, EOFError, AttributeError) as error:
+        except Exception as error:  # a damaged file fails in zipfile, zlib or numpy
             raise DataError(f"{path} cannot be read as a .npz file of features: {error}") from error
         missing = [key for key in ("samples", "held_out") if key not in arrays]
         if missing or len({each.shape[1:] for each in arrays.values()}) != 1 or any(each.ndim != 2 for each in arrays.values()):
@@ -151,6 +151,14 @@ def defaults(train: DataSource) -> list[str]:
     return ["pixels", "classifier" if labelled else "random"]
 
 
+def named(text: str) -> tuple[str, str]:
+    """Splits what names an extractor into the name and what stands behind it; `OwaeError` if there is none of that name."""
+    name, _, rest = text.strip().replace(":", " ", 1).partition(" ") if text.startswith(WITH_PATH) else (text.strip(), "", "")
+    if name not in NAMES and not name.lower().endswith(".npz"):
+        raise OwaeError(f"--features '{text}': {suggestion(name, NAMES)}, or a .npz file of features")
+    return name, rest
+
+
 def extractor(text: str, train: DataSource) -> Extractor | FileFeatures:
     """Makes the extractor that a text names: `pixels`, `classifier`, `inception PATH`, `features.npz` and so on.
 
@@ -164,7 +172,7 @@ def extractor(text: str, train: DataSource) -> Extractor | FileFeatures:
     from owae_report.evaluation.classifier import Trained, Untrained
     from owae_report.evaluation.networks import dinov2, efficientnet, inception
 
-    name, _, rest = text.strip().replace(":", " ", 1).partition(" ") if text.startswith(WITH_PATH) else (text.strip(), "", "")
+    name, rest = named(text)
     shape = tuple(train.shape)
     makers: dict[str, Callable[[], Extractor]] = {
         "pixels": lambda: Pixels(shape),
@@ -174,11 +182,7 @@ def extractor(text: str, train: DataSource) -> Extractor | FileFeatures:
         "inception": lambda: inception(shape, _path(name, rest)),
         "dinov2": lambda: dinov2(shape, _path(name, rest)),
     }
-    if name in makers:
-        return makers[name]()
-    if name.lower().endswith(".npz"):
-        return FileFeatures(expanded(name))
-    raise OwaeError(f"--features '{text}': {suggestion(name, NAMES)}, or a .npz file of features")
+    return makers[name]() if name in makers else FileFeatures(expanded(name))
 
 
 def _path(name: str, rest: str) -> Path:

@@ -29,6 +29,7 @@ from owae_report.evaluation.extractors import (
     evenly,
     extractor,
     features_of,
+    named,
     read_blocks,
     unit_scale,
 )
@@ -62,6 +63,10 @@ class Options:
     neighbours: int = 10
     batch_size: int = 250
     blocks: Sequence[str] = ("samples", "generalisation", "levels")
+
+    def __post_init__(self) -> None:
+        for text in self.features:
+            named(text)  # a name that is none is told before anything is measured
 
 
 @dataclass(frozen=True)
