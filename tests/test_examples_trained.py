@@ -209,6 +209,7 @@ def one_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_seventeen_pictures_in_batches_of_eight_under_a_top_of_one_pixel(one_pixel: Path, run: Run, tmp_path: Path) -> None:
     """Case N6: the last batch would be of one, which batch norm over one pixel cannot be trained on."""
     code, _, err = run("train", one_pixel, "--out", tmp_path / "run")

@@ -223,6 +223,7 @@ def test_a_file_of_arrays_is_read_or_refused(tmp_path: Path, array: np.ndarray, 
             assert batch.dtype in (torch.uint8, torch.float32)
 
 
+@pytest.mark.slow
 @fuzz(40)
 @given(st.data())
 def test_a_damaged_picture_is_read_or_refused(tmp_path: Path, data: Any) -> None:

@@ -144,7 +144,7 @@ def test_costs_penalties_divergence_and_prior_are_islands_of_float32(precision: 
     assert all(term.dtype == torch.float32 for term in steps[0].objective.terms().values())
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", pytest.param("16-mixed", marks=pytest.mark.slow)])
 def test_half_precision_trains_as_float32_does(precision: str):
     losses = []
     for name in ("32", precision):

@@ -116,6 +116,7 @@ class Counted(Divergence):
         return (x - y).square().mean()
 
 
+@pytest.mark.slow
 def test_slow_calls_are_not_repeated_and_float64_is_computed_once_for_all_backends(tmp_path, monkeypatch):
     monkeypatch.setattr("owae_bench.measure.ENOUGH_SECONDS", 1e-9)  # all are slow
     made = Registry()
@@ -181,6 +182,7 @@ def test_a_stranger_is_measured_and_what_fails_stops_nothing(strangers, tmp_path
     assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_stopped(strangers):
     (row,) = run(cases(Registry.discover(), ["slow"]), [8], [2], limit=1, **QUICK)
     assert row.reason == "stopped after 1 s"
@@ -218,6 +220,7 @@ def test_the_expected_time_grows_with_what_is_measured():
         assert expected_seconds(*more) > few
 
 
+@pytest.mark.slow
 def test_the_prior_can_stand_on_the_other_side(strangers):
     (row,) = run(cases(Registry.discover(), ["stranger"], ["dense"]), [8], [2], limit=60, **QUICK | {"against": "prior"})
     assert row.reason == ""

@@ -217,7 +217,10 @@ def test_writing_to_an_example_leaves_the_source_alone(sources: dict[str, DataSo
     assert torch.equal(_all(source), before)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=name, marks=[pytest.mark.slow] if name == "image-folder" else []) for name, case in CASES.items()],
+)
 def test_the_contract_is_kept_and_nothing_printed(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,11 +106,11 @@ def test_backends_agree_in_value_and_gradient(kernel: Any, n: int, m: int, d: in
     ("kernel", "estimator", "backend"),
     [
         ("imq", "unbiased", "tiled"),
-        ("imq", "closed-form", "dense"),
+        pytest.param("imq", "closed-form", "dense", marks=pytest.mark.slow),
         ("gaussian", "biased", "tiled"),
         ("rational-quadratic", "unbiased", "dense"),
         ("laplacian", "unbiased", "dense"),
-        ("laplacian", "closed-form", "tiled"),
+        pytest.param("laplacian", "closed-form", "tiled", marks=pytest.mark.slow),
         ("energy", "biased", "tiled"),
     ],
 )

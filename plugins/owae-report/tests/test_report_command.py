@@ -136,6 +136,7 @@ def test_a_run_is_not_compared_with_itself(digits):
     assert "is the same run" in said(result)
 
 
+@pytest.mark.slow
 def test_without_umap_the_rest_is_drawn(digits, tmp_path, no_umap):
     result = run(digits.folder, "--split", "train", "--out", tmp_path, "--format", "png")
     assert result.exit_code == 0
@@ -200,7 +201,7 @@ class Vectors(Run):
         return self._source
 
 
-@pytest.mark.parametrize("labels", [True, False])
+@pytest.mark.parametrize("labels", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_data_that_are_no_images_are_drawn_by_their_columns(tmp_path, monkeypatch, no_umap, labels):
     vectors = Vectors(tmp_path / "vectors", labels)
     monkeypatch.setattr("owae.run.opened.open_run", lambda path, checkpoint, overrides: vectors)

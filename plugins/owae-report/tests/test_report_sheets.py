@@ -122,7 +122,7 @@ def test_nothing_to_draw_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("classes", "panels"), [(0, 1), (10, 2), *(pytest.param(*each, marks=pytest.mark.slow) for each in [(1, 1), (25, 1), (60, 7)])]
+    ("classes", "panels"), [(0, 1), *(pytest.param(*each, marks=pytest.mark.slow) for each in [(1, 1), (10, 2), (25, 1), (60, 7)])]
 )
 def test_points_are_drawn_for_any_number_of_classes_and_levels(classes: int, panels: int):
     generator = np.random.default_rng(0)

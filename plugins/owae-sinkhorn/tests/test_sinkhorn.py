@@ -22,7 +22,11 @@ from owae_sinkhorn import Sinkhorn
 from owae_sinkhorn import sinkhorn as module
 
 # Every option once, and p = 1 with the one that changes its gradient.
-TABLE = [{}, {"blur": 0.5, "scaling": 0.8}, pytest.param({"p": 1, "reach": 1.0}, marks=pytest.mark.slow)]
+TABLE = [
+    {},
+    pytest.param({"blur": 0.5, "scaling": 0.8}, marks=pytest.mark.slow),
+    pytest.param({"p": 1, "reach": 1.0}, marks=pytest.mark.slow),
+]
 everyone = pytest.mark.parametrize("options", TABLE, ids=str)
 
 

@@ -45,7 +45,13 @@ def gaussian_bits(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@pytest.mark.parametrize(("divergence", "keywords"), TABLE.values(), ids=list(TABLE))
+SLOW = {"cramer-wold", "max-sliced"}  # which are quick with other options, and without a largest direction
+
+
+@pytest.mark.parametrize(
+    ("divergence", "keywords"),
+    [pytest.param(*case, id=name, marks=[pytest.mark.slow] if name in SLOW else []) for name, case in TABLE.items()],
+)
 def test_contract(divergence, keywords):
     check_divergence(divergence, **{"shape": (2, 3)} | keywords)
 
@@ -226,7 +232,7 @@ def test_the_two_meanings_of_the_prior_differ_by_a_constant_in_cramer_wold():
 @pytest.mark.parametrize(
     "divergence", [SlicedWasserstein(projections=9), MarginalWasserstein(), CramerWold()], ids=lambda d: d.name
 )
-@pytest.mark.parametrize("n", [2, 7])
+@pytest.mark.parametrize("n", [2, pytest.param(7, marks=pytest.mark.slow)])
 def test_no_draws_leave_the_mean_where_it_was_for_few_samples_too(divergence, n):
     x, prior = gaussian_bits(n, 3) + 0.5, StandardNormal((3,)).double()
     closed = torch.stack([divergence.to_prior(x, prior) for _ in range(50)])
