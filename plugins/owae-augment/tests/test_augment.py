@@ -269,6 +269,13 @@ def test_a_run_goes_on_to_the_bit_and_opens_again(make, monkeypatch):
     assert type(opened.source("train")).__name__ == "Arrays"
 
 
+@pytest.mark.parametrize("transform", ["ColorJitter", "Resize", {"name": "RandomCrop", "padding": 0}])
+def test_a_transform_that_changes_nothing_is_told(transform, caplog):
+    augmented(TensorSource(BYTES), [transform, "RandomHorizontalFlip", "GaussianNoise", {"name": "ColorJitter", "hue": 0.3}])
+    name = transform if isinstance(transform, str) else transform["name"]
+    assert [record.args[0] for record in caplog.records] == [name]
+
+
 @pytest.mark.slow
 def test_phases_after_a_training_on_logits_keep_its_codes_and_draw_data(make):
     settings = ("augment.logit=0.05", 'levels.0.layer.output="linear"', "data.value_range=[-1.0, 1.0]", "data.rescale=true")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from owae.data.sources import examples
-from owae.errors import DataError, InputError
+from owae.errors import DataError, InputError, OwaeError
 from owae.model.inference import evaluating
 from owae_explore.session import Session, plain
 from owae_report.pixels import to_pixels
@@ -89,6 +89,18 @@ def test_a_table_has_values_and_no_sheet(table):
     assert np.shape(session.descend(2, [0.0, 0.0], {1: 5})["events"]) == (2, 4)
     with pytest.raises(DataError, match="no pictures"):
         session.own(b"")
+
+
+def test_of_four_channels_that_are_no_bytes_three_are_shown_or_those_asked_for(trained):
+    run = trained(np.random.default_rng(0).random((64, 4, 12, 8), dtype=np.float32))
+    for asked, count, mode in ((None, 3, "RGB"), ("3", 1, "L"), ("3,0,1", 3, "RGB")):
+        session = Session(run, asked)
+        assert session.about()["picture"]["channels"] == count
+        assert np.shape(session.descend(2, [0.0, 0.0], {})["events"]) == (2, count * 12 * 8)
+        with Image.open(io.BytesIO(base64.b64decode(session.plane(2, "coordinates", [0, 1])["sheet"].partition(",")[2]))) as image:
+            assert image.mode == mode
+    with pytest.raises(OwaeError, match="the data have 4 channels, 0 to 3"):
+        Session(run, "4")
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,15 @@ from safetensors.torch import load_file, save_file
 
 import owae
 from owae.errors import OwaeError
+from owae.interfaces import Prior
+from owae.model.stack import Stack
 from owae.run.train import train
 from owae_export import hub
 from owae_export.cli import export as command
 from owae_export.onnx import onnx_files
+from owae_mmd.mmd import MMD
+from owae_priors.mixture import GaussianMixture
+from owae_refine.layers import Draws, Redecoded, Refined
 
 __all__ = ["registry"]
 
@@ -113,6 +118,63 @@ def test_onnx_is_the_model_at_any_batch_with_noise_as_input(trained):
         assert np.allclose(trained.model.decode(z, 1).detach().numpy(), picture, atol=1e-4)
         (other,) = sampler.run(None, {name: value + 1 for name, value in noise.items()})
         assert np.abs(other - picture).max() > 1e-4
+
+
+def refined_stack(prior: Prior | None = None) -> Stack:
+    """A stack as further phases leave it: refined levels, the lowest of which draws data, and a fitted prior."""
+    torch.manual_seed(0)
+    layers = [Refined(layer, hidden=(12, 12)) for layer in tiny.stack().layers]
+    for layer in layers:
+        layer.residual.scale.mul_(0.3)
+    return Stack(layers, divergence=MMD(), weights=[0.5, 0.5], prior=prior).eval()
+
+
+@pytest.mark.parametrize("mixture", [False, True])
+def test_onnx_draws_as_refined_levels_and_a_mixture_do(mixture):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    stack = refined_stack(GaussianMixture((2,), components=3) if mixture else None)
+    sampler = onnxruntime.InferenceSession(onnx_files(stack)["sampler.onnx"])
+    shapes = {each.name: tuple(each.shape[1:]) for each in sampler.get_inputs()}
+    assert shapes == {"noise_2": (3,) if mixture else (2,), "noise_1": (8,), "noise_0": (64,)}
+    for batch in (1, 7):
+        noise = {name: torch.randn(batch, *shape) for name, shape in shapes.items()}
+        with torch.no_grad():
+            z = stack.prior.from_noise(noise["noise_2"]) if isinstance(stack.prior, GaussianMixture) else noise["noise_2"]
+            for layer, name in ((stack.layers[1], "noise_1"), (stack.layers[0], "noise_0")):
+                p = layer.decode(z)
+                assert isinstance(p, Draws)
+                z = p.from_noise(noise[name])
+        (found,) = sampler.run(None, {name: each.numpy() for name, each in noise.items()})
+        assert np.allclose(z.numpy(), found, atol=1e-4)
+
+
+def test_onnx_shows_the_decoder_that_samples_show():
+    onnxruntime = pytest.importorskip("onnxruntime")
+    bottom, top = tiny.stack().layers
+    fresh = Redecoded(bottom, tiny.stack(1).layers[0])
+    stack = Stack([fresh, top], divergence=MMD(), weights=[0.5, 0.5]).eval()
+    sampler = onnxruntime.InferenceSession(onnx_files(stack)["sampler.onnx"])
+    noise = {each.name: np.zeros((1, *each.shape[1:]), np.float32) for each in sampler.get_inputs()}
+    assert set(noise) == {"noise_2", "noise_1"}
+    with torch.no_grad():
+        shown = fresh.decode(top.decode(torch.zeros(1, 2)).mean).mean
+        assert not torch.allclose(shown, bottom.point(top.decode(torch.zeros(1, 2)).mean), atol=1e-3)
+    assert np.allclose(sampler.run(None, noise)[0], shown.numpy(), atol=1e-4)
+
+
+def test_a_sampler_that_onnx_cannot_hold_costs_no_encoder(caplog):
+    pytest.importorskip("onnxruntime")
+
+    class Other(Prior):
+        name = "other"
+
+        def sample(self, n):
+            return torch.rand(n, *self.shape)
+
+    stack = refined_stack(Other((2,)))
+    assert set(onnx_files(stack)) == {"encoder.onnx"}
+    assert "sampler.onnx is not written" in caplog.text
+    assert "the prior Other" in caplog.text
 
 
 def test_the_hub_is_used_through_its_functions(exported, monkeypatch):

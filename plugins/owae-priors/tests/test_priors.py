@@ -137,3 +137,16 @@ def test_each_class_is_drawn_where_its_codes_are_and_all_together_are_standard_n
         prior.of_class(3, 1)
     with pytest.raises(DataError, match="class 1: found 1 codes"):
         prior.fit(codes[:3], torch.tensor([0, 0, 1]))
+
+
+def test_a_mixture_makes_of_noise_what_it_draws():
+    prior = GaussianMixture((2,), components=3)
+    prior.weights.copy_(torch.tensor([0.6, 0.3, 0.1]))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(20_000, *prior.noise_shape, generator=generator)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        made, drawn = prior.from_noise(noise), prior.sample(20_000)
+    assert made.shape == drawn.shape
+    assert torch.allclose(made.mean(0), drawn.mean(0), atol=0.04)
+    assert torch.allclose(torch.cov(made.T), torch.cov(drawn.T), atol=0.05)

@@ -170,3 +170,13 @@ def test_labels_of_an_own_array_are_numbered_as_the_run_numbers_classes(tmp_path
     assert opened(np.array([0, 7, 1]), ["cat", "owl"]) == ([0, 7, 1], None)
     assert opened(np.array(["owl", "eel", "cat"]), None) == (None, None)
     assert "its labels, <U3 of shape (3,), are left out" in caplog.text
+
+
+def test_a_folder_of_folders_is_read_with_their_names(digits, tmp_path):
+    for name in ("b/0.png", "a/0.png", "a/.hidden/1.png", "a/notes.txt"):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 40).save(tmp_path / "own" / name, format="PNG")
+    assert run(encode, digits.folder, tmp_path / "own", "-o", tmp_path / "codes.npz").exit_code == 0
+    assert read(tmp_path / "codes.npz")["id"].tolist() == ["a/0.png", "b/0.png"]
+    (tmp_path / "none" / "within").mkdir(parents=True)
+    assert "nor do folders within it" in str(run(encode, digits.folder, tmp_path / "none", "-o", tmp_path / "codes.npz").exception)

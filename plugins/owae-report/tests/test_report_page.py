@@ -172,6 +172,17 @@ def test_a_plane_of_wide_pictures_has_room_to_move_in():
     assert 'style="aspect-ratio: 2"' in viewer(found)
 
 
+@pytest.mark.parametrize(("shown", "count"), [(None, 4), ((0, 1, 2), 3), ((3,), 1)])
+def test_a_plane_shows_the_channels_that_are_asked_for(shown, count):
+    torch.manual_seed(0)
+    stack = Stack([MLP((4, 5, 6), latent=2, hidden=[4], output="sigmoid")], divergence=MMD(), weights=[1.0]).eval()
+    found = plane(stack, (0.0, 1.0), live=True, shown=shown)
+    assert found.data["picture"]["channels"] == count
+    assert found.live is (shown is None)
+    if shown is not None:
+        assert f"of 4 channels {count} are shown" in found.notes[-1]
+
+
 def test_the_numbers_of_ticks_have_room():
     drawn = chart("rate", {"rate": [(0, 0.001), (1, 0.001)]}, "step")
     left = float(re.findall(r'class="grid" d="M([\d.]+)', drawn)[0])

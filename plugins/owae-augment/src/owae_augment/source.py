@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -14,7 +15,9 @@ from owae.data.sources import examples, original, reads_singly
 from owae.errors import ConfigError, DataError
 from owae.interfaces import DataSource
 from owae.restoring import generators_kept
-from owae_augment.transforms import applied, checked, made
+from owae_augment.transforms import applied, changes_nothing, checked, made
+
+logger = logging.getLogger(__name__)
 
 _LOOKED_AT = 32  # examples that are held to having the levels that `Dequantise` was told
 
@@ -43,7 +46,12 @@ class Augmented(DataSource):
         except ValueError as error:
             raise ConfigError(str(error)) from error
         self._transforms = made(self._specs, self.shape)
-        for spec in self._specs:
+        for spec, transform in zip(self._specs, self._transforms, strict=True):
+            if changes_nothing(transform, self.shape):
+                logger.warning(
+                    "[augment] %s changes nothing of examples of shape %s, with %s",
+                    *(spec["name"], self.shape, {key: value for key, value in spec.items() if key != "name"} or "no options"),
+                )
             if spec["name"] == "Dequantise":
                 _check_levels(source, spec)
 

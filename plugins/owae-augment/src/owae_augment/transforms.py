@@ -24,6 +24,7 @@ _REFUSED = {
     *("ClampKeyPoints", "SanitizeKeyPoints", "SetClampingMode", "AugMix"),
     *("RandomResize", "RandomShortestSize", "RandomZoomOut", "ScaleJitter"),
 }
+_TRIED = 8  # draws of a transform
 _ANY_SHAPE = {"Dequantise", "GaussianNoise"}  # the rest are made for images
 
 
@@ -130,6 +131,15 @@ def _made(spec: Mapping[str, Any], shape: Shape) -> Transform:
 def applied(transform: Transform, example: Tensor) -> Tensor:
     """Gives a transform one example; a picture (H, W) as (1, H, W)."""
     return transform(example[None])[0] if example.ndim == 2 else transform(example)
+
+
+def changes_nothing(transform: Transform, shape: Shape) -> bool:
+    """Tells whether a transform that is always applied leaves examples of this shape as they are, as colour jitter without a strength."""
+    if getattr(transform, "p", None) is not None or hasattr(transform, "transforms"):  # by chance, or what it is made of
+        return False
+    with generators_kept():
+        example = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        return all(torch.equal(applied(transform, example), example) for _ in range(_TRIED))
 
 
 def _class(name: str) -> Any:

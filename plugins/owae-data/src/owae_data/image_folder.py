@@ -49,8 +49,8 @@ class ImageFolder(ReadsPictures, StoredSource):
         skip_broken: Leave pictures that cannot be read out, with a warning, instead of refusing them.
         layout: Where the channels of `.npy` files with three or four axes are: before height and width ("chw"), last ("hwc"), or as the
             sizes tell ("auto").
-        source_range: The values of `.npy` files, of TIFF files of many channels or bits, and of pictures in grey of 16 bits, that are mapped
-            on value_range; by default the whole range of their type, or for floats as `owae_data.rasters` says.
+        source_range: The values of `.npy` files, of TIFF files of many channels or bits, and of pictures in grey of 16 bits that are
+            mapped on value_range; by default the whole range of their type, or for floats as `owae_data.rasters` says.
         value_range: What black and white stand for.
     """
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from owae.cli.arguments import Checkpoint, Moved, RunFolder, Which
+from owae_report.cli.arguments import Channels
 
 
 def command(
@@ -15,6 +16,7 @@ def command(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     benchmark: Annotated[bool, typer.Option("--benchmark", help="Measure how long a move takes, and end.")] = False,
+    shown_channels: Channels = None,
     checkpoint: Which = Checkpoint.NEWEST,
     moved: Moved = None,
 ) -> None:
@@ -29,7 +31,7 @@ def command(
     from owae_explore.session import Session
 
     with quiet_stdout():
-        session = Session(open_run(run, checkpoint=checkpoint.value, overrides=moved or ()))
+        session = Session(open_run(run, checkpoint=checkpoint.value, overrides=moved or ()), shown_channels)
         _ = session.codes
     try:
         listening = bound(host, port)

@@ -27,7 +27,7 @@ from owae.run.opened import Run
 from owae_data.pictures import as_event
 from owae_report.evaluation.extractors import evenly
 from owae_report.load import training_form
-from owae_report.pixels import COLOURS, drawable, to_pixels
+from owae_report.pixels import channels, colours, drawable, to_pixels
 from owae_report.words import counted
 
 SIDE = 13  # of a plane's sheet; odd, so that its middle is on it
@@ -43,15 +43,17 @@ class Session:
 
     Args:
         run: The run.
+        shown: Channels of pictures, as `owae_report.pixels.channels` takes them.
 
     Attributes:
         lock: Held while a request is computed.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, shown: str | None = None) -> None:
         self.run, self.stack = run, run.model
         self.lock = threading.Lock()
         self.shape, self.picture = tuple(run.shape), drawable(tuple(run.shape))
+        self.shown = channels(self.shape, run.dtype, shown)
 
     @cached_property
     def source(self) -> DataSource | None:
@@ -82,8 +84,8 @@ class Session:
         names = (None if self.source is None else self.source.class_names) or ()
         low, high = self.run.value_range
         if self.picture:
-            channels = 1 if len(self.shape) == 2 else self.shape[0] if self.shape[0] in COLOURS else 3  # of others three are shown
-            form: dict[str, Any] = {"height": self.shape[-2], "width": self.shape[-1], "channels": channels, "range": [0, 255]}
+            count = colours(self.shape, self.shown)
+            form: dict[str, Any] = {"height": self.shape[-2], "width": self.shape[-1], "channels": count, "range": [0, 255]}
         else:
             spread = self._decoded(self.codes[-1][:200], self.stack.depth)
             form = {"low": float(max(low, spread.min())), "high": float(min(high, spread.max()))}
@@ -119,7 +121,7 @@ class Session:
             "spread": float(codes.std(correction=0)) if len(codes) > 1 else 1.0,
         }
         if self.picture:
-            found["sheet"] = _sheet(to_pixels(decoded, self.run.value_range), len(rows), side)
+            found["sheet"] = _sheet(to_pixels(decoded, self.run.value_range, self.shown), len(rows), side)
         return found
 
     def descend(self, level: int, z: object, noise: Mapping[int, int | None]) -> dict[str, Any]:
@@ -245,7 +247,7 @@ class Session:
 
     def _shown(self, events: Tensor) -> list[list[float]]:
         if self.picture:
-            pixels = to_pixels(events, self.run.value_range)
+            pixels = to_pixels(events, self.run.value_range, self.shown)
             return [(np.moveaxis(each, -1, 0) if each.ndim == 3 else each).ravel().tolist() for each in pixels]
         return events.flatten(1).float().cpu().nan_to_num().tolist()
 

@@ -1,7 +1,9 @@
 """Writes a stack's encoder and sampler as ONNX, and runs both by onnxruntime at two batch sizes before they are handed out.
 
 `encoder.onnx` maps `x` (B, *x) to the means `z1` … `zN`. `sampler.onnx` takes the noise as inputs, standard normal: `noise_N` for the
-prior's draw, `noise_i` for the draw of z_i given z_{i+1}, each (B, *z_i), and gives `x` (B, *x). The batch size is free in both.
+prior's draw, `noise_i` for the draw of z_i given z_{i+1}, and `noise_0` where the data themselves are drawn, and gives `x` (B, *x). The
+batch size is free in both. Noise has the shape of what it draws; a prior or a distribution that makes draws otherwise says how by
+`from_noise(noise)` and `noise_shape`, as a mixture of Gaussians, whose first number chooses the component, and a refined conditional.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from owae.distributions import Dirac, Distribution, shape_of
 from owae.errors import OwaeError
 from owae.interfaces import LatentLayer
 from owae.model.defaults import StandardNormal
@@ -45,40 +48,49 @@ class Encoder(nn.Module):
 
 
 class Sampler(nn.Module):
-    """Samples from noise, the deepest level's first."""
+    """Samples from noise, the deepest level's first: what `Stack.sample` does with noise of its own."""
 
-    def __init__(self, layers: Sequence[LatentLayer]) -> None:
+    def __init__(self, stack: Stack) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers, self.prior = nn.ModuleList(stack.layers), stack.prior
 
     def forward(self, *noise: Tensor) -> Tensor:
-        z = noise[0]
+        given = iter(noise)
+        z = next(given)
+        if (made := getattr(self.prior, "from_noise", None)) is not None:
+            z = made(z)
         layers: list[LatentLayer] = list(self.layers)  # pyright: ignore[reportAssignmentType] # ModuleList forgets its item type
-        for layer, own in zip(reversed(layers[1:]), noise[1:], strict=True):
-            p = layer.decode(z)
-            # Noise that a deterministic decoder does not use must stay an input all the same.
-            z = p.mean + p.variance.expand_as(p.mean).sqrt() * own
-        return layers[0].point(z)
+        for layer in reversed(layers[1:]):
+            z = _drawn(layer.decode(z), next(given))
+        if not layers[0].draws_data:
+            return layers[0].point(z)
+        p = layers[0].decode(z)
+        return p.mean if isinstance(p, Dirac) else _drawn(p, next(given))
+
+
+def _drawn(p: Distribution, noise: Tensor) -> Tensor:
+    """Makes a draw of noise: by the distribution's own `from_noise`, if it has one, else as a Gaussian's."""
+    if (made := getattr(p, "from_noise", None)) is not None:
+        return made(noise)
+    # Noise that a deterministic decoder does not use must stay an input all the same.
+    return p.mean + p.variance.expand_as(p.mean).sqrt() * noise
 
 
 def onnx_files(stack: Stack, level: int | None = None) -> dict[str, bytes]:
-    """Returns `encoder.onnx`, up to a level (the deepest unless given), and `sampler.onnx`.
+    """Returns `encoder.onnx`, up to a level (the deepest unless given), and `sampler.onnx`, without which a warning says why.
 
     Raises:
-        OwaeError: onnx is not installed, the model draws in another way than by a mean and a standard deviation from a standard normal
-            prior, torch cannot translate a layer, or what onnxruntime computes differs from torch.
+        OwaeError: onnx is not installed, torch cannot translate the encoder, or what onnxruntime computes of it differs from torch.
     """
     _require()
-    if not isinstance(stack.prior, StandardNormal):
-        raise OwaeError(f"ONNX takes the noise of a standard normal prior; this model has the prior {type(stack.prior).__name__}")
-    _check_draws(stack)
     layers = stack.layers[: stack.depth if level is None else level]
     inputs = {"x": tuple(stack.layers[0].in_shape)}
-    noise = {f"noise_{i}": tuple(layer.latent_shape) for i, layer in reversed(list(enumerate(stack.layers, start=1)))}
-    return {
-        "encoder.onnx": _exported(stack, Encoder(layers), inputs, [f"z{i}" for i in range(1, len(layers) + 1)]),
-        "sampler.onnx": _exported(stack, Sampler(stack.layers), noise, ["x"]),
-    }
+    files = {"encoder.onnx": _exported(stack, Encoder(layers), inputs, [f"z{i}" for i in range(1, len(layers) + 1)])}
+    try:
+        files["sampler.onnx"] = _exported(stack, Sampler(stack), _noise(stack), ["x"])
+    except OwaeError as error:
+        logger.warning("sampler.onnx is not written, the rest is: %s", error)
+    return files
 
 
 def _require() -> None:
@@ -89,19 +101,39 @@ def _require() -> None:
         raise OwaeError(f"ONNX needs onnx and onnxruntime ({error}); pip install 'owae-export[onnx]' brings them") from error
 
 
-def _check_draws(stack: Stack) -> None:
-    """Refuses decoders whose draws are not their mean plus a standard deviation times noise, as a refined level's."""
+def _noise(stack: Stack) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the noise that a sample is made of, by the names of the inputs, the deepest level's first.
+
+    Raises:
+        OwaeError: Something draws otherwise than by standard normal noise.
+    """
+    prior = stack.prior
+    if not isinstance(prior, StandardNormal) and not hasattr(prior, "from_noise"):
+        raise OwaeError(
+            f"ONNX takes the noise of a prior that draws by `from_noise`, as the standard normal and the Gaussian mixture; this model has "
+            f"the prior {type(prior).__name__}"
+        )
+    shapes = {f"noise_{stack.depth}": tuple(getattr(prior, "noise_shape", stack.layers[-1].latent_shape))}
     with evaluating(stack, 0) as device:
         z = torch.randn(2, *stack.layers[-1].latent_shape, device=device)
-        for i, layer in reversed(list(enumerate(stack.layers[1:], start=2))):
+        for i, layer in reversed(list(enumerate(stack.layers))):
+            if i == 0 and not layer.draws_data:
+                break
             p = layer.decode(z)
+            if i == 0 and isinstance(p, Dirac):
+                break
+            shape = tuple(getattr(p, "noise_shape", shape_of(p)[1:]))
             torch.manual_seed(1)
             drawn = p.rsample()
             torch.manual_seed(1)
-            expected = p.mean + p.variance.expand_as(p.mean).sqrt() * torch.randn_like(p.mean)
-            if not torch.allclose(drawn, expected, atol=1e-4, rtol=1e-4):
-                raise OwaeError(f"ONNX cannot hold the draws of level {i}: they are no Gaussian's by its mean and variance")
-            z = p.mean
+            if not torch.allclose(drawn, _drawn(p, torch.randn(2, *shape, device=device).to(z)), atol=1e-4, rtol=1e-4):
+                raise OwaeError(
+                    f"ONNX cannot hold the draws of level {i + 1}: they are neither a Gaussian's by its mean and variance, nor made by "
+                    "`from_noise`"
+                )
+            shapes[f"noise_{i}"] = shape
+            z = drawn
+    return shapes
 
 
 def _exported(stack: Stack, module: nn.Module, inputs: dict[str, tuple[int, ...]], outputs: list[str]) -> bytes:
@@ -127,7 +159,7 @@ def _exported(stack: Stack, module: nn.Module, inputs: dict[str, tuple[int, ...]
             raise OwaeError(f"torch cannot translate the model to ONNX: {text[0] if text else type(error).__name__}") from error
         content = buffer.getvalue()
         for batch in BATCHES:
-            _verify(content, module, {name: torch.rand(batch, *shape, device=device) for name, shape in inputs.items()})
+            _verify(content, module, {name: torch.randn(batch, *shape, device=device) for name, shape in inputs.items()})
     return content
 
 
@@ -136,12 +168,13 @@ def _verify(content: bytes, module: nn.Module, inputs: dict[str, Tensor]) -> Non
 
     expected = module(*inputs.values())
     expected = expected if isinstance(expected, tuple) else (expected,)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    named = {each.name for each in session.get_inputs()}
-    found = session.run(None, {name: value.cpu().numpy() for name, value in inputs.items() if name in named})
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        named = {each.name for each in session.get_inputs()}
+        found = session.run(None, {name: value.cpu().numpy() for name, value in inputs.items() if name in named})
+    except Exception as error:  # onnxruntime's own kinds
+        raise OwaeError(f"onnxruntime cannot run what torch made of the model: {str(error).strip().splitlines()[0]}") from error
     for name, ours, theirs in zip(session.get_outputs(), expected, found, strict=True):
         apart = float(np.abs(ours.cpu().numpy() - np.asarray(theirs)).max())
         if not apart <= TOLERANCE * max(1.0, float(ours.abs().max())):
-            raise OwaeError(
-                f"onnxruntime computes {name.name} of {len(ours)} examples {apart:.2g} away from torch, so nothing is written"
-            )
+            raise OwaeError(f"onnxruntime computes {name.name} of {len(ours)} examples {apart:.2g} away from torch")

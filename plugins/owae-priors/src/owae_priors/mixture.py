@@ -62,6 +62,18 @@ class GaussianMixture(Prior):
         means = self.means[chosen]
         return (means + self.log_deviations[chosen].exp() * torch.randn_like(means)).reshape(n, *self.shape)
 
+    @property
+    def noise_shape(self) -> Shape:
+        """Numbers that `from_noise` makes a draw of."""
+        return (1 + self.means.shape[1],)
+
+    def from_noise(self, noise: Float[Tensor, "B numbers"]) -> Float[Tensor, "B *z"]:
+        """Makes draws of standard normal noise, the first number of which chooses the component: for samplers that are given noise."""
+        share = (1 + torch.erf(noise[:, :1] / math.sqrt(2))) / 2
+        ends = (self.weights / self.weights.sum()).cumsum(0)[:-1]
+        chosen = (share >= ends).sum(1)
+        return (self.means[chosen] + self.log_deviations[chosen].exp() * noise[:, 1:]).reshape(-1, *self.shape)
+
     def log_prob(self, z: Float[Tensor, "B *z"]) -> Float[Tensor, " B"]:
         """The logarithm of the density at each event, in nats."""
         check_events("z", z.shape[1:], self.shape)

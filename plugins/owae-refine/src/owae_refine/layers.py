@@ -21,6 +21,10 @@ MOMENTS = 256  # draws that moments are estimated from
 class Draws:
     """A distribution known by its draws. Its moments are those of draws at noise that is the same each time, computed when asked for.
 
+    Attributes:
+        from_noise: Makes a draw of each row of standard normal noise.
+        noise_shape: Shape of the noise of one draw.
+
     Args:
         draw: Makes a draw of each row, (B, *event), of noise (B, *noise).
         noise_shape: Shape of the noise of one draw.
@@ -28,11 +32,11 @@ class Draws:
     """
 
     def __init__(self, draw: Callable[[Tensor], Tensor], noise_shape: Shape, like: Tensor) -> None:
-        self._draw, self._noise_shape, self._like = draw, noise_shape, like
+        self.from_noise, self.noise_shape, self._like = draw, noise_shape, like
         self.shape = like.shape
 
     def rsample(self) -> Tensor:
-        return self._draw(torch.randn(len(self._like), *self._noise_shape, dtype=self._like.dtype, device=self._like.device))
+        return self.from_noise(torch.randn(len(self._like), *self.noise_shape, dtype=self._like.dtype, device=self._like.device))
 
     @property
     def mean(self) -> Tensor:
@@ -44,8 +48,8 @@ class Draws:
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(MOMENTS // 2, *self._noise_shape, generator=torch.Generator().manual_seed(0)).to(self._like)
-        draws = [self._draw(each.expand(len(self._like), *each.shape)) for each in (*noise, *-noise)]
+        noise = torch.randn(MOMENTS // 2, *self.noise_shape, generator=torch.Generator().manual_seed(0)).to(self._like)
+        draws = [self.from_noise(each.expand(len(self._like), *each.shape)) for each in (*noise, *-noise)]
         variance, mean = torch.var_mean(torch.stack(draws), 0)
         return mean, variance
 

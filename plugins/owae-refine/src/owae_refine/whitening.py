@@ -58,12 +58,14 @@ class Whitening(nn.Module):
         self.scale.copy_(torch.where(largest > 0, variance.clamp(min=SMALLEST * largest), 1.0).sqrt())
 
     def forward(self, events: Float[Tensor, "B C *rest"]) -> Float[Tensor, "B C *rest"]:
-        x = events.movedim(1, -1) - self.mean
+        last = events.ndim - 1  # counted from the front: in ONNX a place from the back stays negative
+        x = events.movedim(1, last) - self.mean
         x = x if self.rotation is None else x @ self.rotation
-        return (x / self.scale).movedim(-1, 1)
+        return (x / self.scale).movedim(last, 1)
 
     def inverse(self, events: Float[Tensor, "B C *rest"]) -> Float[Tensor, "B C *rest"]:
         """Maps standardised events back."""
-        x = events.movedim(1, -1) * self.scale
+        last = events.ndim - 1
+        x = events.movedim(1, last) * self.scale
         x = x if self.rotation is None else x @ self.rotation.T
-        return (x + self.mean).movedim(-1, 1)
+        return (x + self.mean).movedim(last, 1)

@@ -116,15 +116,21 @@ def training_form(run: Run) -> Form:
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """Lists picture files, and those in folders, sorted by name."""
+    """Lists picture files, and those in folders, sorted by name; of a folder without any, those in the folders within, as of classes."""
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            inside = sorted(one for one in path.iterdir() if is_picture(one.name))
-            inside = inside or sorted(one for one in path.iterdir() if is_picture(one.name, (".npy",)))
-            if not inside:
-                raise DataError(f"{path} holds no image files")
-            files += inside
-        else:
-            files.append(path)
+        files += _inside(path) if path.is_dir() else [path]
     return files
+
+
+def _inside(folder: Path) -> list[Path]:
+    for pattern in ("*", "**/*"):
+        held = sorted(
+            one
+            for one in folder.glob(pattern)
+            if not one.is_dir() and not any(part.startswith(".") for part in one.relative_to(folder).parts)
+        )
+        for also in ((), (".npy",)):
+            if found := [one for one in held if is_picture(one.name, also)]:
+                return found
+    raise DataError(f"{folder} holds no image files, nor do folders within it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 from owae.errors import OwaeError
 from owae.files import write_durably
 from owae.interfaces import Shape
+
+logger = logging.getLogger(__name__)
 
 COLOURS = (1, 3, 4)  # grey, RGB, RGBA; of others three are shown as RGB
 
@@ -47,12 +50,22 @@ def channels(shape: Shape, dtype: str = "uint8", asked: str | None = None) -> tu
     count = shape[0] if len(shape) == 3 else 0
     if asked is None:
         plain = count in COLOURS and (count != 4 or dtype == "uint8")
+        if count == 4 and plain:
+            logger.info(
+                "four channels of bytes are shown as red, green, blue and opacity; --channels 0,1,2 would show three as colours"
+            )
         return None if not count or plain else tuple(range(min(3, count)))
     parts = [part.strip() for part in asked.split(",")]
     if not count or len(parts) > 3 or not all(part.isdecimal() and int(part) < count for part in parts):
         found = f"the data have {count} channels, 0 to {count - 1}" if count else f"the data have shape {tuple(shape)}, no channels"
         raise OwaeError(f"channels '{asked}' cannot be shown: {found}; one to three of them would work, as 2,0,1")
     return tuple(map(int, parts))
+
+
+def colours(shape: Shape, shown: tuple[int, ...] | None) -> int:
+    """Returns of how many numbers a pixel of pictures is, of which these channels are shown: 1, 3 or 4."""
+    count = 1 if len(shape) == 2 else shape[0]
+    return count if shown is None else 1 if len(shown) == 1 else 3
 
 
 def to_pixels(batch: Float[Tensor, "n *event"], value_range: tuple[float, float], shown: tuple[int, ...] | None = None) -> Pixels:

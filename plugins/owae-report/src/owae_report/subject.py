@@ -98,7 +98,8 @@ class Subject:
         return drawable(self.run.shape)
 
     @cached_property
-    def _shown(self) -> tuple[int, ...] | None:
+    def shown(self) -> tuple[int, ...] | None:
+        """The channels that pictures show; None for all as they are."""
         return channels(self.run.shape, getattr(self.run, "dtype", "uint8"), self.options.channels)
 
     @property
@@ -216,4 +217,4 @@ class Subject:
                 f"{self.name}: {what} hold values that are not finite, so its training diverged; it can only be trained anew, with a "
                 "lower learning rate for instance"
             )
-        return to_pixels(events, self.run.value_range, self._shown)
+        return to_pixels(events, self.run.value_range, self.shown)

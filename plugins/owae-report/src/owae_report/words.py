@@ -32,8 +32,8 @@ def counted(n: int, noun: str) -> str:
 def shortened(names: Sequence[str], most: int) -> list[str]:
     """Shortens names to some letters and keeps different ones apart: at the end, in the middle, or at last by their places.
 
-    >>> shortened(["house sparrow", "house martin"], 8), shortened(["cat", "house sparrow"], 8)
-    (['hou…rrow', 'hou…rtin'], ['cat', 'house s…'])
+    >>> shortened(["a house sparrow", "a house martin"], 8), shortened(["cat", "house sparrow"], 8)
+    (['a h…rrow', 'a h…rtin'], ['cat', 'house s…'])
     """
 
     def by_end(name: str) -> str:

@@ -13,6 +13,7 @@ import typer
 
 from owae.cli.arguments import Checkpoint, Moved, RunFolder, Seed, Which
 from owae.files import expanded
+from owae_report.cli.arguments import Channels
 
 if TYPE_CHECKING:
     from owae_report.subject import Subject
@@ -35,6 +36,7 @@ def command(
     evaluate: Annotated[bool, typer.Option(help="Measure the run, as `owae evaluate` does.")] = True,
     umap: Annotated[bool, typer.Option(help="Embed codes by UMAP too; it compiles for some ten seconds or more.")] = True,
     seed: Seed = 0,
+    shown_channels: Channels = None,
     checkpoint: Which = Checkpoint.NEWEST,
     moved: Moved = None,
 ) -> None:
@@ -52,8 +54,8 @@ def command(
         path = path / "report.html"
     with tempfile.TemporaryDirectory() as folder, quiet_stdout(), threads_kept():
         opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
-        _ = opened.model  # before anything is begun, what cannot be opened is told
-        subject = Subject(opened, Options(seed=seed))
+        subject = Subject(opened, Options(seed=seed, channels=shown_channels))
+        _ = opened.model, subject.shown  # before anything is begun, what cannot be opened or shown is told
         laid_out = _begin_umap(subject, Path(folder)) if umap else None
         contents = Contents(live, Measured(features or (), seed=seed) if evaluate else None, laid_out)
         html = document(subject, contents)

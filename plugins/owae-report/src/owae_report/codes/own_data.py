@@ -53,22 +53,22 @@ def own_data(run: Run, data: str) -> DataSource:
     if path.is_file() and not is_picture(path.name):
         brought = ", pip install owae-anndata brings it" if path.suffix.lower() == ".h5ad" else ""
         raise DataError(f"{path}: '{path.suffix}' is read by nothing here{brought}; {_WORKS} would work")
-    return PictureFiles(run, image_files([path]))
+    return PictureFiles(run, image_files([path]), path if path.is_dir() else path.parent)
 
 
 class PictureFiles(DataSource):
     """Reads picture files when they are asked for, in the form that the training examples were read in.
 
     Attributes:
-        ids: The files' names.
+        ids: The files' names, with their folders' where these lie within the folder that was named.
     """
 
     name = "own-pictures"
 
-    def __init__(self, run: Run, paths: Sequence[Path], /) -> None:
+    def __init__(self, run: Run, paths: Sequence[Path], root: Path, /) -> None:
         self._run, self._paths = run, list(paths)
         self.shape, self.value_range = tuple(run.shape), run.value_range
-        self.ids = [path.name for path in self._paths]
+        self.ids = [path.relative_to(root).as_posix() for path in self._paths]
 
     def __len__(self) -> int:
         return len(self._paths)

@@ -143,7 +143,7 @@ def _curves(run: Run) -> Markup:
 
 def _plane(subject: Subject, live: bool) -> Markup:
     try:
-        found = plane(subject.run.model, subject.run.value_range, live=live, seed=subject.options.seed)
+        found = plane(subject.run.model, subject.run.value_range, live=live, seed=subject.options.seed, shown=subject.shown)
     except Exception as error:
         return _failed("the plane", error)
     notes = joined(paragraph(note, "note") for note in found.notes)

@@ -17,7 +17,7 @@ from owae.errors import TrainingError
 from owae.model.stack import Stack
 from owae_report.events import decode_plane, latent_plane
 from owae_report.page.network import NotEmbeddableError, difference, network
-from owae_report.pixels import COLOURS, drawable, to_pixels
+from owae_report.pixels import channels, colours, drawable, to_pixels
 
 EXTENT = 2.0
 _SIDES = (33, 25, 17, 13, 9)  # odd, so that 0 is on the grid
@@ -52,7 +52,9 @@ class Plane:
     ratio: float | None = None
 
 
-def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False, seed: int = 0) -> Plane:
+def plane(
+    stack: Stack, value_range: tuple[float, float], *, live: bool = False, seed: int = 0, shown: tuple[int, ...] | None = None
+) -> Plane:
     """Decodes a plane of the deepest latent, by the decoders' points.
 
     Args:
@@ -60,11 +62,13 @@ def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False,
         value_range: The range of the data's values.
         live: Whether to embed the decoders; where that cannot be done, `notes` say why.
         seed: Chooses the plane of a latent with more than two dimensions.
+        shown: The channels of pictures, as `owae_report.pixels.channels` tells them.
 
     Raises:
         TrainingError: Decoded values are not finite.
     """
     shape, depth = tuple(stack.layers[0].in_shape), stack.depth
+    shown = channels(shape) if shown is None else shown
     size = math.prod(shape)
     dimension = math.prod(stack.layers[-1].latent_shape)
     side = next((each for each in _SIDES if each * each * size <= _NUMBERS), _SIDES[-1])
@@ -83,7 +87,7 @@ def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False,
     }
     sheet = values = ratio = None
     if drawable(shape):
-        pictures = _on_white(to_pixels(decoded.flatten(0, 1), value_range))
+        pictures = _on_white(to_pixels(decoded.flatten(0, 1), value_range, shown))
         kept = _shrunk(pictures, rows * columns)
         if kept.shape != pictures.shape:
             notes.append(f"Its pictures are made smaller than they are, {kept.shape[2]}×{kept.shape[1]} pixels.")
@@ -92,8 +96,7 @@ def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False,
         if rows > 1 and not 1 / _SQUARE <= own <= _SQUARE:
             ratio = _SQUARE if own > 1 else 1 / _SQUARE
             notes.append("The plane is drawn with its pictures stretched, which leaves room to move in it.")
-        channels = 1 if len(shape) == 2 else shape[0] if shape[0] in COLOURS else 3
-        data["picture"] = {"height": shape[-2], "width": shape[-1], "channels": channels, "range": list(value_range)}
+        data["picture"] = {"height": shape[-2], "width": shape[-1], "channels": colours(shape, shown), "range": list(value_range)}
     else:
         values = decoded.flatten(2).numpy()
         if columns * rows * size > 4 * _NUMBERS:
@@ -108,8 +111,8 @@ def plane(stack: Stack, value_range: tuple[float, float], *, live: bool = False,
     embedded = False
     if live:
         try:
-            if len(shape) == 3 and shape[0] not in COLOURS:
-                raise NotEmbeddableError(f"of {shape[0]} channels three are shown")
+            if shown is not None:
+                raise NotEmbeddableError(f"of {shape[0]} channels {len(shown)} are shown")
             data["network"], note = _embedded(stack, value_range, dimension, seed)
             embedded = True
         except NotEmbeddableError as error:
