@@ -69,10 +69,15 @@ def neutral(component: Any, *inputs: Any) -> Iterator[None]:
     given = [part for each in inputs for part in ((each,) if isinstance(each, Tensor) else getattr(each, "__dict__", {}).values())]
     tensors = [part for part in given if isinstance(part, Tensor) and not part.is_inference()]
     with GENERATORS:  # another thread's seed is not this component's
-        seed, versions = torch.initial_seed(), [tensor._version for tensor in tensors]
+        seed, versions, gradients = torch.initial_seed(), [tensor._version for tensor in tensors], torch.is_grad_enabled()
         yield
         seeded = torch.initial_seed() != seed
     called = f"{component.interface} '{component.name}'"
+    if torch.is_grad_enabled() != gradients:
+        torch.set_grad_enabled(gradients)
+        raise PluginError(
+            f"{called} switches gradients {'off' if gradients else 'on'} for all that follows; `with torch.no_grad():` would work"
+        )
     if seeded:
         raise PluginError(
             f"{called} seeds torch's global generator, and with it all later draws; draw without a seed, or from a torch.Generator"

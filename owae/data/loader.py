@@ -75,7 +75,8 @@ class Loader:
         self.workers = Workers(source, workers, pinned=self.device.type == "cuda") if workers else None
         self.waited = 0.0
         self._resident: TensorSource | None = None
-        self._begun = self._said = False
+        self._said = self._told = False
+        self._known: tuple[Tensor, Tensor] | None = None  # two examples, as they were when first read, and their indices
         whole, rest = divmod(len(source), batch_size)
         self.batches = whole + (rest > 1)
         if rest == 1:
@@ -113,9 +114,8 @@ class Loader:
             waited += time.perf_counter() - asked
             if batch is None:
                 break
-            if not self._begun:
-                self._begun = True
-                self._look(batch, self.indices(epoch, start))
+            if not taken:
+                self._look(batch, self.indices(epoch, start), epoch)
             taken += 1
             yield batch
         self.waited += waited
@@ -157,14 +157,23 @@ class Loader:
         source, indices = original(self.source, chunk.cpu())
         return source.augment(x, indices, *key)
 
-    def _look(self, batch: Tensor, indices: Tensor) -> None:
-        """Checks the first batch against what the decoder can reach, or else what the source promises, if it is no bare tensor."""
+    def _look(self, batch: Tensor, indices: Tensor, epoch: int) -> None:
+        """Checks an epoch's first batch against what the decoder can reach, or else what the source promises, if it is no bare tensor."""
         source, _ = original(self.source, indices[:0])
         if self.bounds is not None:
             check_scale(type(source).__name__, batch, self.bounds, indices)
         elif not isinstance(source, TensorSource):
             check_scale(type(source).__name__, batch, source.value_range, indices, "its value_range")
-        if len(indices) and not isinstance(source, TensorSource) and not self._repeats(source, indices[:2]):
+        if isinstance(source, TensorSource) or self._told:
+            return
+        if self._known is not None:
+            first, rows = self._known
+            if not torch.equal(first, read(source, rows, self.seed).nan_to_num()):
+                self._told = True
+                text = "data source %s gives example %d otherwise at epoch %d than when training began: its data have changed"
+                logger.warning(text, type(source).__name__, int(rows[0]), epoch)
+        elif len(indices) and not self._repeats(source, indices[:2]):
+            self._told = True
             logger.warning(
                 "data source %s gives example %d otherwise when it is read again: it draws from a generator of its own, which the seed "
                 "does not reach, so two runs differ; draws of torch, numpy.random and random are seeded",
@@ -174,6 +183,7 @@ class Loader:
     def _repeats(self, source: DataSource, indices: Tensor) -> bool:
         """Tells whether a source gives the same examples under the same seed."""
         first, again = (read(source, indices, self.seed).nan_to_num() for _ in range(2))
+        self._known = first, indices
         return torch.equal(first, again)
 
     def _own(self, order: Tensor, start: int) -> list[Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from owae.errors import DataError, InputError
+from owae.errors import DataError, InputError, OwaeError, PluginError
 from owae.interfaces import DataSource, Shape
 from owae.numerics import Range, as_tensor, check_alike, check_events, check_type, check_values
 from owae.restoring import generators_kept, seed_generators
@@ -131,6 +131,11 @@ def check_declared(name: str, source: DataSource) -> None:
     if labels is not None and not (isinstance(labels, Tensor) and labels.shape == (count,) and not labels.is_floating_point()):
         found = f"of shape {tuple(labels.shape)}, {labels.dtype}" if isinstance(labels, Tensor) else f"a {type(labels).__name__}"
         raise InputError(f"{name}: its labels are {found}; {cls} sets `labels` to whole numbers, a tensor ({count},), or None")
+    named, most = source.class_names, -1 if labels is None or not count else int(labels.max())
+    if named is not None and len(named) <= most:
+        raise InputError(
+            f"{name}: its labels go up to {most}, and it names {len(named)} classes; {cls} sets `class_names` to a name for each"
+        )
 
 
 def check_scale(
@@ -163,7 +168,7 @@ def read(source: DataSource, indices: Tensor, *key: int) -> Tensor:
     if isinstance(source, TensorSource):
         return source.batch(indices)
     name = type(source).__name__
-    with generators_kept(), _length_believed(source, name):
+    with generators_kept(), reading(source):
         if not reads_singly(source):
             seed_generators(*key, int(indices[0]))
             batch = as_tensor(name, source.batch(indices))
@@ -180,15 +185,30 @@ def read(source: DataSource, indices: Tensor, *key: int) -> Tensor:
 
 
 @contextmanager
-def _length_believed(source: DataSource, name: str) -> Iterator[None]:
-    """Runs a read of examples below a source's length; an `InputError` says that the length is too large where that is the fault."""
+def reading(source: DataSource) -> Iterator[None]:
+    """Runs a read of examples below a source's length, which leaves the gradient mode as it was.
+
+    An `InputError` says that the length is too large where that is the fault; a `PluginError` names a source that would end the program or
+    a loop around it as if all were well. Other errors keep their kind, with a note of whose they are.
+    """
+    name = type(source).__name__
     try:
-        yield
+        with torch.no_grad():
+            yield
     except IndexError as error:
         raise InputError(
             f"{name} says that it has {len(source)} examples, and cannot give one of them: IndexError: {error}; __len__ gives the "
             "number of examples, which are counted from 0"
         ) from error
+    except (SystemExit, StopIteration) as error:
+        raise PluginError(
+            f"{name} ends in {error!r} where it reads an example; it should return one, or raise a DataError"
+        ) from error
+    except OwaeError:
+        raise
+    except Exception as error:
+        error.add_note(f"while {name} read an example")
+        raise
 
 
 def examples(source: DataSource, indices: Tensor | None = None, device: torch.device | str = "cpu") -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from owae.data.sources import read
-from owae.errors import DataError
+from owae.errors import DataError, OwaeError
 from owae.interfaces import DataSource
 
 START_METHOD = "spawn"
@@ -71,7 +71,7 @@ class Workers:
             with _signals_blocked():
                 self._batches = iter(self._loader)
             for batch in self._batches:
-                if isinstance(batch, DataError):
+                if isinstance(batch, OwaeError):
                     raise type(batch)(*batch.args)
                 yield batch
         except GeneratorExit:
@@ -144,7 +144,7 @@ class _Batches(Dataset[Any]):
         indices, key = chunk
         try:
             return read(self.source, torch.tensor(indices), *key)
-        except DataError as error:
+        except OwaeError as error:
             return error  # raised, it would come over wrapped in the worker's traceback
 
 

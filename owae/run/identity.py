@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel
 
 from owae.config.config import Config
-from owae.data.sources import read
+from owae.data.sources import read, reading
 from owae.interfaces import DataSource
 from owae.restoring import own_randomness
 
@@ -56,7 +56,9 @@ def misfits(saved: Mapping[str, Any]) -> list[str]:
 def fingerprint(source: DataSource) -> str:
     """Hashes what a source says of its examples, and all labels, which are small."""
     labels = b"" if source.labels is None else source.labels.to("cpu", torch.int64).contiguous().numpy().tobytes()
-    return hashlib.sha256(source.fingerprint().encode() + labels).hexdigest()
+    with reading(source):
+        told = source.fingerprint()
+    return hashlib.sha256(told.encode() + labels).hexdigest()
 
 
 def changes(saved: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

@@ -88,6 +88,7 @@ class Guard:
         self._buffers = list(stack.buffers())
         self._kept = [buffer.clone() for buffer in self._buffers]
         self._tried = False
+        self._reached: list[str] | None = None
 
     @torch.no_grad()
     def begin(self, x: Tensor) -> None:
@@ -131,7 +132,15 @@ class Guard:
         return torch.stack([get_total_norm(each or none).detach().float() for each in gradients])
 
     def futile(self, gradient: float) -> str:
-        """Says why a step with this `gradient_norm` trains nothing; empty if it does."""
+        """Says why a step with this `gradient_norm` trains nothing; empty if it does. Warns once of parameters that no gradient reaches."""
+        if self._reached is None:
+            # Where deeper levels are the prior of the matched one, their encoders have no part in the objective.
+            part = {
+                id(p) for layer in self._stack.layers[: self._stack.matched_level] for p in layer.parameters() if p.requires_grad
+            }
+            self._reached = [name for name, p in self._stack.named_parameters() if id(p) in part and p.grad is None]
+            if self._reached:
+                logger.warning("no gradient reaches %s, so they stay as they are: is something detached?", ", ".join(self._reached))
         if not any(float(group["lr"]) for group in self._optimizer.param_groups):
             return "the learning rate is 0"
         if gradient == 0 and not any(p.grad is not None and bool(p.grad.any()) for p in self._stack.parameters()):

@@ -206,3 +206,10 @@ def test_grey_of_16_bits_is_read_in_full_where_its_range_is_said(
     Image.fromarray((pictures[0] // 16).astype(np.uint8)).save(tmp_path / "6.png")
     with pytest.raises(DataError, match=r"6\.png: no TIFF, and no PNG in grey of 16 bits"):
         ImageFolder("train", path=tmp_path, source_range=(0, 4095))
+
+
+def test_pages_of_bytes_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    _write(tmp_path, _pictures(channels=5, dtype=np.uint8), LAYOUTS["page by page"])
+    assert _all(tmp_path).shape == (6, 1, 9, 7)
+    assert "0.tif holds 5 pages of bytes, of which the first is read" in caplog.text

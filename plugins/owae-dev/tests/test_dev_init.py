@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from made_data import arrays, cells, fashion, few_numbers, lists, pictures, pictures_in_parquet, plates, series, table, tars
+from PIL import Image
 
 from owae import Config, Registry
 from owae.data.sources import TensorSource
@@ -114,6 +115,18 @@ def test_a_place_without_data_is_refused(place, words, tmp_path: Path, registry:
         Path(place).touch()
     with pytest.raises(OwaeError, match=words):
         write(place, registry)
+
+
+@pytest.mark.parametrize(
+    ("high", "kind", "settled"), [(4096, "png", [0, 4095]), (65536, "png", None), (256, "npy", None), (4096, "npy", [0, 4095])]
+)
+def test_a_part_of_16_bits_is_settled_and_bytes_stay_bytes(high, kind, settled, tmp_path: Path, registry: Registry):
+    for i in range(8):
+        pixels = np.random.default_rng(i).integers(0, high, (8, 8)).astype(np.uint8 if high == 256 else np.uint16)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png") if kind == "png" else np.save(tmp_path / f"{i}.npy", pixels)
+    data, train, _, _ = opened(find(str(tmp_path), registry), registry, [])
+    assert data.get("source_range") == settled
+    assert (train.batch(torch.arange(1)).dtype == torch.uint8) is (settled is None and (kind == "png" or high == 256))
 
 
 def test_classes_of_a_table_are_found_and_fractions_are_none(tmp_path: Path, registry: Registry):

@@ -54,3 +54,13 @@ def test_a_package_that_is_missing_is_named(package, make, words, tmp_path: Path
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(DataError, match=words):
         opened(find(str(place), registry), registry, [])
+
+
+@pytest.mark.parametrize("name", ["../pictures", "./x", "here/pictrues"])
+def test_a_path_that_is_not_there_is_no_set_of_the_hub(name, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here" if name.startswith(".") else tmp_path)
+    registry = Registry.discover(["owae-data"])
+    assert find("owner/name", registry).data["kind"] == "hub"
+    with pytest.raises(DataError, match="there is no file or folder"):
+        find(name, registry)

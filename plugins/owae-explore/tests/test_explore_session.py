@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -126,12 +127,12 @@ def test_what_cannot_be_shown_is_said(session, ask, message):
 def test_planes_of_a_single_held_out_example_are_finite(pictures):
     session = Session(pictures)
     session.codes = [codes[:1] for codes in session.codes]
-    for level in (1, 2):
-        found = session.plane(level, "coordinates", [0, 1])
+    for level, kind in itertools.product((1, 2), ("coordinates", "principal")):
+        found = session.plane(level, kind, [0, 1])
         assert np.isfinite([*found["axes"][0], *found["axes"][1], *found["place"], found["spread"]]).all()
         assert np.linalg.norm(found["axes"][0]) == pytest.approx(2), "two standard deviations of a normal"
-    with pytest.raises(InputError, match="1 principal component"):
-        session.plane(1, "principal", [0, 1])
+    with pytest.raises(InputError, match="2 principal components"):
+        session.plane(1, "principal", [0, 5])
 
 
 def test_messages_name_no_paths():

@@ -84,6 +84,8 @@ def _takes(path: Path, deep: bool) -> bool | None:
     samples = page.samplesperpixel
     if planes != samples:
         # Pages of one picture's size are channels where they are more than bytes; a scan of several pages of bytes is its first.
+        if dtype.itemsize == 1:
+            log.info("%s holds %d pages of bytes, of which the first is read, as of a scan", path, planes // samples)
         return dtype.itemsize > 1
     if dtype.itemsize == 1:
         return not _is_usual(page, samples)

@@ -223,6 +223,9 @@ class Session:
     def _principal(self) -> dict[int, tuple[Tensor, Tensor]]:
         found = {}
         for level, codes in enumerate(self.codes, start=1):
+            if len(codes) < 2:  # which lie along nothing
+                found[level] = torch.eye(min(2, codes.shape[1]), codes.shape[1]), torch.ones(min(2, codes.shape[1]))
+                continue
             _, sizes, directions = torch.linalg.svd(codes - codes.mean(0), full_matrices=False)
             found[level] = directions, sizes / math.sqrt(max(1, len(codes) - 1))
         return found

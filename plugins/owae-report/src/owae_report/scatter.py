@@ -32,7 +32,7 @@ _LONGEST = 24  # letters of a class's name
 _LETTER = 0.07  # inches
 _COVERED = 2.5  # widths of a panel that all names together may take there
 _SHORT = 12  # letters up to which most names stand in the panels; longer ones would hide the points
-_FEWEST = 4  # points a class from which on its name stands among them, rather than on top of them
+_FEWEST = 5  # points a class from which on its name stands among them, rather than on top of them
 _NONE = "no class"
 
 

@@ -102,7 +102,7 @@ def _depth(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], li
     with _unsaid():
         try:
             train, _ = _both(data, registry)
-            if train.units is None:  # grey of 16 bits is read as 8 unless a range is said
+            if in_bytes := train.units is None:  # grey of 16 bits is read as 8 unless a range is said
                 train, _ = _both({**data, "source_range": [0, 65535]}, registry)
         except (DataError, ConfigError, ValueError):
             return data, []  # whoever opens it in earnest says so, or mends it
@@ -113,7 +113,7 @@ def _depth(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], li
     least = round(min(float(end.min) for end in ends) * scale + shift)
     most = round(max(float(end.max) for end in ends) * scale + shift)
     low, high = (0, (1 << most.bit_length()) - 1) if shift == 0 else (least, most)
-    if scale < 255 or not least < most or high - low > scale / 2:
+    if scale < 255 or not least < most or high - low > scale / 2 or (in_bytes and most <= 255):  # the last are bytes indeed
         return data, []
     said = f"numbers from {least:,} to {most:,} use little of their type's range; {low:,} to {high:,} is taken for all of it (source_range)"
     return {**data, "source_range": [low, high]}, [said]

@@ -175,7 +175,8 @@ def _of_name(name: str, registry: Registry) -> Place:
         sets = vision_sets() if "torchvision" in kinds else []
         if name in sets:
             return Place(name, {"kind": "torchvision", "name": name}, [f"'{name}' is the name of a set of torchvision's"])
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and "hub" in kinds:
+        # The hub's names begin with letters or digits; in a folder that is here, a path was meant.
+        if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) and "hub" in kinds and not Path(name).parent.is_dir():
             return Place(
                 name.partition("/")[2],
                 {"kind": "hub", "name": name},
