@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,15 @@ def modules_with_shapes() -> list[str]:
         for path in source.glob("owae*/**/*.py")
         if "jaxtyping" in path.read_text(encoding="utf-8")
     ]
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # two processes of one thread each take less time than two that share all
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Runs tests in two processes, and in this one what is named, which would wait for them to start."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 # Before anything of owae is imported, for what is imported without it is not checked.
