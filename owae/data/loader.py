@@ -114,8 +114,6 @@ class Loader:
             waited += time.perf_counter() - asked
             if batch is None:
                 break
-            if not taken:
-                self._look(batch, self.indices(epoch, start), epoch)
             taken += 1
             yield batch
         self.waited += waited
@@ -147,44 +145,47 @@ class Loader:
         source, key = self._resident or self.source, (self.seed, epoch)
         augmented = type(original(self.source, torch.arange(0))[0]).augment is not DataSource.augment
         stored = self.workers.read(asked, *key) if self.workers else (read(source, chunk, *key) for chunk in asked)
-        for chunk, batch in zip(chunks, stored, strict=True):
+        for number, (chunk, batch) in enumerate(zip(chunks, stored, strict=True)):
             if on_cuda and batch.device.type == "cpu" and not self.workers:
                 batch = batch.pin_memory()
             x = as_floats(batch.to(self.device, non_blocking=True), source.value_range, self.dtype)[: len(chunk)]
-            yield self._augmented(x, chunk, *key) if augmented and len(x) else x
+            x = self._augmented(x, chunk, *key) if augmented and len(x) else x
+            if not number:
+                self._look(x, chunk.cpu(), epoch)
+            yield x
 
     def _augmented(self, x: Tensor, chunk: Tensor, *key: int) -> Tensor:
         source, indices = original(self.source, chunk.cpu())
         return source.augment(x, indices, *key)
 
-    def _look(self, batch: Tensor, indices: Tensor, epoch: int) -> None:
-        """Checks an epoch's first batch against what the decoder can reach, or else what the source promises, if it is no bare tensor."""
-        source, _ = original(self.source, indices[:0])
+    def _look(self, batch: Tensor, chunk: Tensor, epoch: int) -> None:
+        """Checks an epoch's first batch against what the decoder can reach, or else what the source promises, if it is no bare tensor.
+
+        Two examples are read again and held against what they were when first read.
+        """
+        source, indices = original(self.source, chunk)
+        cls = type(source).__name__
         if self.bounds is not None:
-            check_scale(type(source).__name__, batch, self.bounds, indices)
+            check_scale(cls, batch, self.bounds, indices)
         elif not isinstance(source, TensorSource):
-            check_scale(type(source).__name__, batch, source.value_range, indices, "its value_range")
-        if isinstance(source, TensorSource) or self._told:
+            check_scale(cls, batch, source.value_range, indices, "its value_range")
+        begins = self._known is None
+        if isinstance(source, TensorSource) or self._told or (begins and not len(indices)):
             return
-        if self._known is not None:
-            first, rows = self._known
-            if not torch.equal(first, read(source, rows, self.seed).nan_to_num()):
-                self._told = True
-                text = "data source %s gives example %d otherwise at epoch %d than when training began: its data have changed"
-                logger.warning(text, type(source).__name__, int(rows[0]), epoch)
-        elif len(indices) and not self._repeats(source, indices[:2]):
-            self._told = True
+        self._known = self._known or (read(source, indices[:2], self.seed).nan_to_num(), indices[:2])
+        first, rows = self._known
+        if torch.equal(first, read(source, rows, self.seed).nan_to_num()):
+            return
+        self._told = True
+        if begins:
             logger.warning(
                 "data source %s gives example %d otherwise when it is read again: it draws from a generator of its own, which the seed "
                 "does not reach, so two runs differ; draws of torch, numpy.random and random are seeded",
-                *(type(source).__name__, int(indices[0])),
+                *(cls, int(rows[0])),
             )
-
-    def _repeats(self, source: DataSource, indices: Tensor) -> bool:
-        """Tells whether a source gives the same examples under the same seed."""
-        first, again = (read(source, indices, self.seed).nan_to_num() for _ in range(2))
-        self._known = first, indices
-        return torch.equal(first, again)
+        else:
+            text = "data source %s gives example %d otherwise at epoch %d than when training began: its data have changed"
+            logger.warning(text, cls, int(rows[0]), epoch)
 
     def _own(self, order: Tensor, start: int) -> list[Tensor]:
         """Returns this process's rows of each batch of an epoch, from batch `start` on."""
