@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,10 @@ from PIL import Image
 from runs import run, said
 
 from owae.errors import DataError, OwaeError
+from owae_report import room
 from owae_report.cli import reconstruct, sample, traverse
+from owae_report.events import draw_of_class, reconstructions
+from owae_report.interpolate import interpolate
 from owae_report.pixels import to_pixels
 
 
@@ -177,3 +182,46 @@ def test_help_needs_no_torch():
     modules = "sample, reconstruct, traverse"
     code = f"import sys; from owae_report.cli import {modules}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "words"),
+    [
+        (
+            sample,
+            ["-n", 10**9],
+            r"1,000,000,000 samples of shape \(1, 8, 8\) would take about 1,280,000,000,000 bytes .*; up to 838,860 would fit",
+        ),
+        (
+            traverse,
+            ["--side", 10**5],
+            r"a grid of 10,000,000,000 points of shape \(1, 8, 8\) would take .*; up to 838,860 would fit",
+        ),
+    ],
+)
+def test_more_than_memory_holds_is_refused_before_it_is_drawn(runs, tmp_path, monkeypatch, module, arguments, words):
+    monkeypatch.setattr(room, "_free", lambda: 2**30)
+    result = run(module, "image", *arguments)
+    assert isinstance(result.exception, OwaeError)
+    assert re.match(words, str(result.exception))
+    assert not (tmp_path / "image").exists()
+
+
+def test_figures_and_paths_that_memory_does_not_hold_are_refused(runs, tmp_path, monkeypatch):
+    x = torch.rand(3, 1, 8, 8)
+    monkeypatch.setattr(room, "_free", lambda: 2**22)
+    result = run(sample, "image", "-n", 60)
+    assert re.match(r"a figure of 60 pictures, .* 4,194,304 are free; about \d pictures would fit", str(result.exception))
+    assert isinstance(result.exception, OwaeError)
+    with pytest.raises(OwaeError, match=r"3 paths of 9,999 points of shape \(1, 8, 8\) would take about 38,396,160 bytes"):
+        interpolate(runs["image"].model, x, x, steps=9999)
+    monkeypatch.setattr(room, "_free", lambda: 2**12)
+    with pytest.raises(OwaeError, match="reconstructions of 3 examples through 2 levels"):
+        reconstructions(runs["image"].model, x)
+    with pytest.raises(OwaeError, match="4 samples of shape"):
+        draw_of_class(runs["image"].model, None, 1, 2, 4)
+    assert run(sample, "vector", "-n", 20, "--out", tmp_path / "x.npy").exit_code == 0
+
+
+def test_what_is_free_is_told_by_the_system():
+    assert 2**20 < room._free() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -14,13 +14,19 @@ from torch import Tensor
 
 from owae.model.inference import evaluating
 from owae.model.stack import Stack
+from owae_report.room import require_room
 
 _KEPT = 1000  # samples
 _CHUNK = 256  # events decoded at once; part of what a seed means, since noise is drawn chunk by chunk
 
 
 def draw_samples(stack: Stack, n: int, seed: int = 0) -> Float[Tensor, "{n} *x"]:
-    """`n` ancestral samples (Eq. 1) of the model: noise at every latent level, the mean at the bottom."""
+    """`n` ancestral samples (Eq. 1) of the model: noise at every latent level, the mean at the bottom.
+
+    Raises:
+        OwaeError: Memory cannot hold them; so do all functions here that are asked for a number of events.
+    """
+    require_room(n, stack.layers[0].in_shape, f"{n:,} samples")
     with evaluating(stack, seed):
         return torch.cat([stack.sample(min(_CHUNK, n - start)) for start in range(0, n, _CHUNK)])
 
@@ -48,6 +54,7 @@ class Draws:
 
 def draw_of_class(stack: Stack, prior: Any, label: int, level: int, n: int, seed: int = 0) -> Float[Tensor, "{n} *x"]:
     """`n` samples of one class: draws of `prior.of_class(label, …)` at a level, then as `draw_samples`."""
+    require_room(n, stack.layers[0].in_shape, f"{n:,} samples")
     with evaluating(stack, seed):
         counts = [min(_CHUNK, n - start) for start in range(0, n, _CHUNK)]
         return torch.cat([stack.decode(prior.of_class(label, count), level, sample=True) for count in counts])
@@ -83,6 +90,8 @@ def latent_plane(dimension: int, side: int, extent: float = 2.0, seed: int = 0) 
 def decode_plane(stack: Stack, side: int = 20, extent: float = 2.0, seed: int = 0) -> Float[Tensor, "rows {side} *x"]:
     """The decoders' means over a `latent_plane` of the deepest level, whose events may have any shape."""
     shape = tuple(stack.layers[-1].latent_shape)
+    count = side ** min(2, math.prod(shape))
+    require_room(count, stack.layers[0].in_shape, f"a grid of {count:,} points")
     plane = latent_plane(math.prod(shape), side, extent, seed)
     with evaluating(stack, seed) as device:
         codes = plane.flatten(0, 1).unflatten(1, shape).to(device, stack.prior.anchor.dtype)
@@ -92,6 +101,9 @@ def decode_plane(stack: Stack, side: int = 20, extent: float = 2.0, seed: int = 
 
 def reconstructions(stack: Stack, x: Float[Tensor, "n *x"]) -> list[Tensor]:
     """`x` and its reconstructions through levels 1 … N, by means: N + 1 tensors (n, *x), bottom first."""
+    require_room(
+        len(x) * len(stack.layers), x.shape[1:], f"reconstructions of {len(x):,} examples through {len(stack.layers)} levels,"
+    )
     with evaluating(stack) as device:
         x = x.to(device)
         chunks = []

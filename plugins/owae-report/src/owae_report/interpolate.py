@@ -11,6 +11,7 @@ from owae.model.inference import evaluating
 from owae.model.stack import Stack
 from owae_report.choice import representative
 from owae_report.errors import NotDrawableError
+from owae_report.room import require_room
 
 _CHUNK = 256
 
@@ -29,12 +30,14 @@ def interpolate(
 
     Raises:
         ValueError: A number is out of range, or x and y differ in shape.
+        OwaeError: Memory cannot hold the paths.
     """
     level = stack.depth if level is None else level
     if not 1 <= level <= stack.depth:
         raise ValueError(f"level is {level}; this stack has levels 1 to {stack.depth}")
     if steps < 2 or x.shape != y.shape:
         raise ValueError(f"found {steps} steps between {tuple(x.shape)} and {tuple(y.shape)}; 2 or more between equal shapes work")
+    require_room(len(x) * steps, tuple(x.shape[1:]), f"{len(x):,} paths of {steps:,} points")
     with evaluating(stack) as device:
         start, end = (torch.cat([stack.encode(chunk)[level - 1] for chunk in each.to(device).split(_CHUNK)]) for each in (x, y))
         # lerp gives both ends exactly.

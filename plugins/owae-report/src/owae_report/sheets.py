@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from owae_report.blocks import Block
+from owae_report.room import require_canvas
 from owae_report.style import DPI, PAGE, PAGE_HEIGHT, SMALL, TEXT, new_figure, rendered, styled
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def sheet(blocks: Sequence[Block], *, down: bool = False, on_page: bool = True) 
 
     Raises:
         ValueError: A block has no picture.
+        OwaeError: Memory cannot hold its pixels.
     """
     if not blocks or not all(block.rows and block.columns for block in blocks):
         raise ValueError("there is no picture to draw; every block needs at least one")
@@ -60,6 +62,7 @@ def sheet(blocks: Sequence[Block], *, down: bool = False, on_page: bool = True) 
         width = sum(each.width for each in placed) + _BETWEEN * (len(placed) - 1)
         # Lowest rows level: what is above them and what is below them may differ.
         height = max(each.height - each.foot for each in placed) + max(each.foot for each in placed)
+    require_canvas(height, width, sum(len(row) for block in blocks for row in block.rows))
     # A hair more, for a size in inches times the dots in an inch may fall short of the whole number.
     figure = new_figure((width + 2 * _EDGE + 0.01) / DPI, (height + 2 * _EDGE + 0.01) / DPI)
     axes = figure.add_axes((0, 0, 1, 1))
