@@ -85,7 +85,7 @@ def _component(value: object, info: Info) -> Spec:
         )
         raise mistake(f"is missing; write {how}")
     kind, options = read_tagged(value, "kind", names, lambda kind: options_model(registry.get(interface, kind)))
-    return _spec(interface, kind, options, info.context)
+    return _spec(interface, kind, options, value, info.context)
 
 
 def _phase(value: object, info: Info) -> Spec:
@@ -93,12 +93,12 @@ def _phase(value: object, info: Info) -> Spec:
     name = str(info.field_name)
     if not isinstance(value, Mapping):
         raise mistake(f"found {shown(value)}; it should be a table, as [{name}]")
-    return _spec("phase", name, read(options_model(info.context.registry.get("phase", name)), value), info.context)
+    return _spec("phase", name, read(options_model(info.context.registry.get("phase", name)), value), value, info.context)
 
 
-def _spec(interface: str, kind: str, options: BaseModel, context: Context) -> Spec:
+def _spec(interface: str, kind: str, options: BaseModel, written: object, context: Context) -> Spec:
     try:
-        return Spec(interface, kind, *canonical(_absolute(options, context.folder)))
+        return Spec(interface, kind, *canonical(_absolute(options, written, context.folder)))
     except PluginError as error:
         raise mistake(str(error)) from error
 
@@ -126,18 +126,24 @@ class LevelConfig(BaseModel, frozen=True):
         return self
 
 
-def _absolute(value: Any, folder: Path, *place: str | int) -> Any:
-    """Returns a value, or a model's values, with every path in it expanded and made absolute; the place is for messages."""
+def _absolute(value: Any, written: Any, folder: Path, *place: str | int) -> Any:
+    """Returns a value, or a model's values, with every path in it expanded and made absolute.
+
+    `written` is what the config holds for it, since pydantic reads "" as the path "."; the place is for messages.
+    """
     if isinstance(value, Path):
+        if written == "":
+            raise mistake("found an empty path; '.' would mean the config's own folder", *place)
         try:
             return folder / expanded(value)
         except ConfigError as error:
             raise mistake(str(error), *place) from error
     if isinstance(value, BaseModel):
         given = {name: getattr(value, name) for name in value.model_fields_set}
-        return value.model_copy(update=_absolute(given, folder, *place))
+        return value.model_copy(update=_absolute(given, written, folder, *place))
+    parts = dict(enumerate(written)) if isinstance(written, list | tuple) else written if isinstance(written, Mapping) else {}
     if isinstance(value, list | tuple):
-        return type(value)([_absolute(item, folder, *place, i) for i, item in enumerate(value)])
+        return type(value)([_absolute(item, parts.get(i), folder, *place, i) for i, item in enumerate(value)])
     if isinstance(value, dict):
-        return {key: _absolute(item, folder, *place, key) for key, item in value.items()}
+        return {key: _absolute(item, parts.get(key), folder, *place, key) for key, item in value.items()}
     return value

@@ -124,6 +124,13 @@ def test_a_variable_that_is_not_set_is_refused_by_name_and_place(
         assert word in found["data.others[1]"]
 
 
+@pytest.mark.parametrize(("edits", "place"), [({"data.path": ""}, "data.path"), ({"data.others": ["/a", ""]}, "data.others[1]")])
+def test_an_empty_path_is_refused_at_its_place(edits: dict[str, Any], place: str, tmp_path: Path, registry: Registry) -> None:
+    assert mistakes(tmp_path, registry, edited(edits)) == {place: "found an empty path; '.' would mean the config's own folder"}
+    own = load(tmp_path, registry, edited({"data.path": ".", "data.others": ["."]})).to_dict()["data"]
+    assert (own["path"], own["others"]) == (str(tmp_path), [str(tmp_path)])
+
+
 def test_a_relative_config_gives_absolute_paths(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     load(tmp_path, registry)
     monkeypatch.chdir(tmp_path)

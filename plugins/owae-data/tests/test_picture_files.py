@@ -99,9 +99,12 @@ def test_colours_of_a_palette_are_looked_up(tmp_path: Path) -> None:
     assert np.abs(read.numpy().astype(int) - WHEEL.transpose(2, 0, 1)).mean() < 60
 
 
-def test_the_first_picture_of_an_animation_counts(tmp_path: Path) -> None:
+def test_the_first_picture_of_an_animation_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     frames = [Image.new("L", (6, 5), value) for value in (0, 255)]
     assert (_read(tmp_path, "x.gif", frames[0], save_all=True, append_images=frames[1:]) == 0).all()
+    caplog.set_level("INFO")
+    assert (as_event(tmp_path / "x.gif", Form(channels=1), (1, 5, 6)) == 0).all()
+    assert "x.gif holds further pages or frames, and the first is read" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])

@@ -210,6 +210,22 @@ def test_grey_of_16_bits_is_read_in_full_where_its_range_is_said(
 
 def test_pages_of_bytes_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    _write(tmp_path, _pictures(channels=5, dtype=np.uint8), LAYOUTS["page by page"])
+    Image.fromarray(np.zeros((9, 7), np.uint8)).save(tmp_path / "-.tif")  # the first has but one
+    _write(tmp_path, _pictures(count=5, channels=5, dtype=np.uint8), LAYOUTS["page by page"])
     assert _all(tmp_path).shape == (6, 1, 9, 7)
-    assert "0.tif holds 5 pages of bytes, of which the first is read" in caplog.text
+    told = "5 of 6 files hold further pages or frames, and the first of each is read: 0.tif, 1.tif, 2.tif, 3.tif, 4.tif"
+    assert caplog.text.count(told) == 1
+
+
+@pytest.mark.parametrize("program", [{"imagej": True}, {"ome": True}])
+def test_pages_of_bytes_that_a_file_calls_channels_are_channels(
+    tmp_path: Path, program: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = _pictures(channels=3, dtype=np.uint8)
+    _write(
+        tmp_path, pictures, lambda path, x: tifffile.imwrite(path, x, photometric="minisblack", metadata={"axes": "CYX"}, **program)
+    )
+    assert torch.equal(_all(tmp_path), torch.from_numpy(pictures))
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(DataError, match=r"pip install 'owae-data\[tiff\]'"):
+        ImageFolder("train", path=tmp_path)

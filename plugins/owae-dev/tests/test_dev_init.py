@@ -16,6 +16,8 @@ from owae import Config, Registry
 from owae.data.sources import TensorSource
 from owae.errors import ConfigError, DataError, OwaeError
 from owae.run.train import train
+from owae_data.tables import files
+from owae_data.tables.text import read_text
 from owae_dev.init.facts import Facts
 from owae_dev.init.opening import opened
 from owae_dev.init.places import find
@@ -144,6 +146,16 @@ def test_classes_of_a_table_are_found_and_fractions_are_none(tmp_path: Path, reg
     assert "no classes are read (label = false)" in said
     assert "label" not in settled("x,n,name", lambda i: f"plant {i}")[0]
     assert "label" not in settled("x,n,day", lambda i: f"2024-01-{i % 9 + 1:02}")[0]
+
+
+def test_all_questions_to_a_table_read_it_once(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch):
+    path, reads = tmp_path / "weights.csv", []
+    path.write_text("a,b\n" + "".join(f"{i},{i * i}\n" for i in range(40)))
+    monkeypatch.setattr(files, "read_text", lambda path: reads.append(path) or read_text(path))
+    data, train, _, _ = opened(find(str(path), registry), registry, [])
+    assert data["standardise"]
+    assert train.shape == (2,)
+    assert reads == [path] * 3  # once for the answers, and once for each split that is kept
 
 
 @pytest.mark.parametrize("pattern", ["x-*.tar", "x-{0..1}.tar"])

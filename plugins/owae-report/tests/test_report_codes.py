@@ -82,7 +82,13 @@ def test_the_rank_statistic_is_scipy_s():
     z = mann_whitney(x, y)
     assert z is not None
     assert 2 * scipy.stats.norm.sf(abs(z)) == pytest.approx(theirs.pvalue, rel=1e-6)
-    assert mann_whitney(torch.zeros(4), torch.zeros(5)) is None
+    assert mann_whitney(torch.zeros(40), torch.zeros(50)) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+def test_a_rank_statistic_of_few_is_none(count: int):
+    few, many = torch.arange(count).float(), torch.arange(100).float()
+    assert (mann_whitney(few, many) is None) is (mann_whitney(many, few) is None) is (count < 8)
 
 
 def test_a_gain_that_matches_roughness_is_found():

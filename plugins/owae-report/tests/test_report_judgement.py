@@ -217,6 +217,22 @@ def test_pairs_name_the_nearest_examples_by_their_places(monkeypatch):
     assert found.ratio < 0.01
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "words"),
+    [
+        (blobs(40, 1), blobs(2, 2), "C_T: found 2 held-out examples and as many samples; its z-score needs at least 8 of each"),
+        (TensorSource(torch.ones(40, 1, 8, 8)), TensorSource(torch.ones(9, 1, 8, 8)), "C_T: all distances are equal"),
+        (blobs(40, 1), blobs(9, 2), None),
+    ],
+)
+def test_a_c_t_that_means_nothing_is_left_out_and_told(train, test, words, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("owae_report.events.draw_samples", lambda stack, n, seed: train.examples[:n])
+    result = judge(tiny.stack(), train, test, Options(blocks=["generalisation"]))
+    told = blocks(result)
+    assert ("C_T" in "".join(map(str, told["generalisation"]))) is (words is None)
+    assert [text for text in told.get("remarks", []) if "C_T" in str(text)] == ([] if words is None else [f"not computed: {words}"])
+
+
 def test_an_encoder_above_the_matched_level_is_called_untrained():
     stack = Stack([Add(0.0), Add(0.1)], divergence=MeanGap(), weights=[1.0], matched_level=1)
     source = TensorSource(torch.randn(40, 4), None, (-10.0, 10.0))

@@ -23,7 +23,7 @@ from torch import Tensor
 from owae.errors import DataError
 from owae_data import base
 from owae_data.cache import ArrayCache, Block, Decoder
-from owae_data.pictures import SUFFIXES, Form, Source, read, regular, survey
+from owae_data.pictures import SUFFIXES, Form, Source, opened_picture, read, regular, survey
 from owae_data.progress import progress
 
 RUN = 512  # pictures decoded between two writes
@@ -158,11 +158,21 @@ def _decode(pictures: Pictures, form: Form, cached: ArrayCache, keep: bool) -> t
 
 def _common_shape(pictures: Pictures, form: Form) -> tuple[tuple[int, int, int], dict[str, str]]:
     """The shape of all pictures, and those of which not even that can be told."""
-    found: list[tuple[int, int, int] | Exception] = []
-    for run in _attempts(lambda source: survey(source, form), pictures, "looking at pictures"):
+
+    def look(source: Source) -> tuple[tuple[int, int, int], bool]:
+        with opened_picture(source) as opened:
+            more = getattr(opened, "is_animated", False)
+            return survey(opened, form), more
+
+    found: list[tuple[tuple[int, int, int], bool] | Exception] = []
+    for run in _attempts(look, pictures, "looking at pictures"):
         found += run
     broken = {name: _reason(one) for name, one in zip(pictures.names, found, strict=True) if isinstance(one, Exception)}
-    shapes = {name: one for name, one in zip(pictures.names, found, strict=True) if not isinstance(one, Exception)}
+    seen = {name: one for name, one in zip(pictures.names, found, strict=True) if not isinstance(one, Exception)}
+    shapes = {name: shape for name, (shape, _) in seen.items()}
+    if several := [name for name, (_, more) in seen.items() if more]:
+        text = "%s: %d of %d files hold further pages or frames, and the first of each is read: %s"
+        log.info(text, pictures.place, len(several), len(pictures.names), _list(several, ", "))
     if not shapes:
         report(broken, pictures, skip_broken=False)
     sizes = Counter((height, width) for _, height, width in shapes.values())

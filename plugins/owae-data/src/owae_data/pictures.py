@@ -85,7 +85,7 @@ def survey(source: Source, form: Form) -> tuple[int, int, int]:
     Raises:
         Exception: It cannot be read, or is smaller than the crop; whatever Pillow raises.
     """
-    with _opened(source) as opened:
+    with opened_picture(source) as opened:
         channels = form.channels or (1 if _is_grey(opened) else 3)
         if form.crop is None and form.size is not None:
             return channels, *form.size
@@ -108,7 +108,7 @@ def read(source: Source, form: Form) -> UInt8[np.ndarray, "C H W"]:
     Raises:
         Exception: It cannot be read to its end; whatever Pillow raises.
     """
-    with _opened(source) as opened:
+    with opened_picture(source) as opened:
         opened.load()
         picture = _eight_bit(ImageOps.exif_transpose(opened), None if form.channels == 4 else form.background)
         picture = picture.convert(MODES[form.channels or 3])
@@ -141,7 +141,10 @@ def as_event(path: Path, form: Form, shape: Shape) -> UInt8[np.ndarray, "*x"]:
     height, width = size = (shape[-2], shape[-1])
     channels = 1 if len(shape) == 2 else shape[0]
     try:
-        found = survey(regular(path), replace(form, channels=3, size=None, crop=None))[1:]
+        with opened_picture(regular(path)) as opened:
+            if getattr(opened, "is_animated", False):
+                log.info("%s holds further pages or frames, and the first is read", path)
+            found = survey(opened, replace(form, channels=3, size=None, crop=None))[1:]
         if form.crop is not None and found == size and (found[0] < form.crop[0] or found[1] < form.crop[1]):
             form = replace(form, crop=None)
         elif form.size is None and (form.crop or found) != size:
@@ -155,7 +158,8 @@ def as_event(path: Path, form: Form, shape: Shape) -> UInt8[np.ndarray, "*x"]:
     return pixels.reshape(shape)
 
 
-def _opened(source: Source) -> AbstractContextManager[Image.Image]:
+def opened_picture(source: Source) -> AbstractContextManager[Image.Image]:
+    """Opens a picture of a known format; what is open already stays so."""
     return nullcontext(source) if isinstance(source, Image.Image) else Image.open(source, formats=_formats())
 
 

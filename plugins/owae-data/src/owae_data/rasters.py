@@ -83,10 +83,8 @@ def _takes(path: Path, deep: bool) -> bool | None:
         return None
     samples = page.samplesperpixel
     if planes != samples:
-        # Pages of one picture's size are channels where they are more than bytes; a scan of several pages of bytes is its first.
-        if dtype.itemsize == 1:
-            log.info("%s holds %d pages of bytes, of which the first is read, as of a scan", path, planes // samples)
-        return dtype.itemsize > 1
+        # Pages of one size are channels where they are more than bytes, or the file (ImageJ, OME) says so; others of bytes are a scan's.
+        return dtype.itemsize > 1 or "C" in series.axes
     if dtype.itemsize == 1:
         return not _is_usual(page, samples)
     return samples > 1 or dtype.str not in _PLAIN
@@ -108,6 +106,8 @@ def _is_usual_to_pillow(path: Path) -> bool:
         tags: Any = getattr(image, "tag_v2")  # noqa: B009 # of TIFF files alone
         samples, bits, extras = tags.get(277, 1), tags.get(258, (1,)), tags.get(338, ())
         kind = {**_COLOURS, 5: "SEPARATED"}.get(tags.get(262, 1), "")
+        if getattr(image, "is_animated", False):
+            return False  # whether further pages are channels, tifffile can tell
         image.load()
         return _are_usual(samples, kind, extras) and max(bits) <= (16 if samples == 1 and image.mode.startswith("I;16") else 8)
     return False

@@ -71,17 +71,17 @@ def opened(place: Place, registry: Registry, changes: Iterable[str]) -> tuple[di
 
 def _settled(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], DataSource, DataSource, list[str]]:
     settle = SETTLED.get(data["kind"])
-    data, said = (data, []) if settle is None else settle(data, registry)
-    return data, *_both(data, registry), said
+    data, said = (data, []) if settle is None else settle(data, _Looks(registry))
+    train, test = (_split(data, registry, split) for split in ("train", "test"))
+    return data, train, test, said
 
 
-def _as_they_are(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+def _as_they_are(data: dict[str, Any], look: _Looks) -> tuple[dict[str, Any], list[str]]:
     """Leaves vectors of floats unscaled where their scale is one that networks learn, for a range says little of what has tails."""
     if {"rescale", "value_range"} & data.keys():
         return data, []
     plain = {**data, "rescale": False}
-    with _unsaid():  # what is said of a source that is not kept would mislead
-        train, _ = _both(plain, registry)
+    train = look(plain)
     low, high = train.value_range
     rows = torch.arange(min(len(train), 1000))
     if len(train.shape) > 1 or train.batch(rows[:1]).dtype == torch.uint8 or (low >= 0 and high <= 1):
@@ -95,17 +95,16 @@ def _as_they_are(data: dict[str, Any], registry: Registry) -> tuple[dict[str, An
     return {**data, "value_range": [-1.0, 1.0]}, [brought]
 
 
-def _depth(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+def _depth(data: dict[str, Any], look: _Looks) -> tuple[dict[str, Any], list[str]]:
     """Finds the range of whole numbers that use little of their type's, as those of a camera of 12 bits in files of 16."""
     if {"source_range", "value_range"} & data.keys():
         return data, []
-    with _unsaid():
-        try:
-            train, _ = _both(data, registry)
-            if in_bytes := train.units is None:  # grey of 16 bits is read as 8 unless a range is said
-                train, _ = _both({**data, "source_range": [0, 65535]}, registry)
-        except (DataError, ConfigError, ValueError):
-            return data, []  # whoever opens it in earnest says so, or mends it
+    try:
+        train = look(data)
+        if in_bytes := train.units is None:  # grey of 16 bits is read as 8 unless a range is said
+            train = look({**data, "source_range": [0, 65535]})
+    except (DataError, ConfigError, ValueError):
+        return data, []  # whoever opens it in earnest says so, or mends it
     if train.units is None or tuple(train.value_range) != (0.0, 1.0):
         return data, []
     shift, scale = train.units["shift"][0], train.units["scale"][0]
@@ -119,14 +118,13 @@ def _depth(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], li
     return {**data, "source_range": [low, high]}, [said]
 
 
-def _columns(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+def _columns(data: dict[str, Any], look: _Looks) -> tuple[dict[str, Any], list[str]]:
     """Finds the classes; of pictures settles the size, and standardises columns of numbers, whose units may differ."""
-    data, classes = _classes(data, registry)
-    sized, said = _sizes(data, registry)
+    data, classes = _classes(data, look)
+    sized, said = _sizes(data, look)
     if said or "standardise" in data:
         return sized, [*classes, *said]
-    with _unsaid():
-        train, _ = _both(data, registry)
+    train = look(data)
     low, high = train.value_range
     if train.batch(torch.arange(1)).dtype == torch.uint8:  # pictures
         return data, classes
@@ -136,24 +134,23 @@ def _columns(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], 
     return {**data, "standardise": True}, [*classes, said + "what is sampled is in their own units again"]
 
 
-def _classes(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+def _classes(data: dict[str, Any], look: _Looks) -> tuple[dict[str, Any], list[str]]:
     """Takes the one column of few texts for the classes where none is called so; leaves out one that is called so and holds fractions."""
     if "label" in data:
         return data, []
-    with _unsaid():
-        try:
-            train, _ = _both(data, registry)
-        except DataError as error:
-            if "label = false" not in str(error):
-                return data, []  # whoever opens it in earnest says so, or mends it
-            return {**data, "label": False}, [f"no classes are read (label = false): {str(error).partition(';')[0]}"]
-        columns = [] if train.labels is not None else getattr(train, "unused", [])[:MANY_TEXTS]
-        found: dict[str, int] = {}
-        for name in columns:
-            with contextlib.suppress(DataError):  # dates and such are no classes
-                names = _both({**data, "label": name}, registry)[0].class_names or ()
-                if 1 < len(names) <= min(MANY_CLASSES, len(train) // 4):
-                    found[name] = len(names)
+    try:
+        train = look(data)
+    except DataError as error:
+        if "label = false" not in str(error):
+            return data, []  # whoever opens it in earnest says so, or mends it
+        return {**data, "label": False}, [f"no classes are read (label = false): {str(error).partition(';')[0]}"]
+    columns = [] if train.labels is not None else getattr(train, "unused", [])[:MANY_TEXTS]
+    found: dict[str, int] = {}
+    for name in columns:
+        with contextlib.suppress(DataError):  # dates and such are no classes
+            names = look({**data, "label": name}).class_names or ()
+            if 1 < len(names) <= min(MANY_CLASSES, len(train) // 4):
+                found[name] = len(names)
     if len(found) == 1:
         name, count = found.popitem()
         return {**data, "label": name}, [f"'{name}', whose {count} texts repeat, is taken for the classes (label)"]
@@ -161,19 +158,18 @@ def _classes(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], 
     return data, [f"columns that could be the classes: {listed}; label = '...' takes one"] if found else []
 
 
-def _sizes(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+def _sizes(data: dict[str, Any], look: _Looks) -> tuple[dict[str, Any], list[str]]:
     """Resizes pictures that are large, or of several sizes."""
     if "size" in data:
         return data, []
-    with _unsaid():
-        try:
-            train, _ = _both(data, registry)
-        except DataError as error:
-            common = re.search(r"size = \[(\d+), (\d+)\]", str(error))  # what the source proposes where sizes differ
-            if common is None:
-                raise
-            size = _fitting(int(common[1]), int(common[2]))
-            return {**data, "size": size}, [f"pictures have several sizes and are resized to {size[0]}×{size[1]} (size)"]
+    try:
+        train = look(data)
+    except DataError as error:
+        common = re.search(r"size = \[(\d+), (\d+)\]", str(error))  # what the source proposes where sizes differ
+        if common is None:
+            raise
+        size = _fitting(int(common[1]), int(common[2]))
+        return {**data, "size": size}, [f"pictures have several sizes and are resized to {size[0]}×{size[1]} (size)"]
     if train.batch(torch.arange(1)).dtype != torch.uint8 or max(train.shape[1:]) <= SIDE:
         return data, []
     height, width = train.shape[1:]
@@ -186,9 +182,9 @@ def _fitting(height: int, width: int) -> list[int]:
     return [max(1, round(side * scale)) for side in (height, width)]
 
 
-def _cells(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], list[str]]:
+def _cells(data: dict[str, Any], look: _Looks) -> tuple[dict[str, Any], list[str]]:
     """Normalises counts, and keeps the most variable genes where there are many."""
-    train, _ = _both(data, registry)
+    train = look(data)
     x, said, data = examples(train, torch.arange(min(len(train), 500))), [], dict(data)
     if "normalise" not in data and bool((x >= 0).all()) and bool((x == x.round()).all()):
         data["normalise"] = True
@@ -210,6 +206,21 @@ SETTLED = {
 }
 
 
+class _Looks:
+    """Opens the training examples of a table [data]; several questions to one table, one after another, open it once."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._last: tuple[dict[str, Any], DataSource] | None = None
+
+    def __call__(self, data: dict[str, Any]) -> DataSource:
+        if self._last is None or self._last[0] != data:
+            self._last = None  # what is done with need not be held beside the next
+            with _unsaid():  # what is said of a source that is not kept would mislead
+                self._last = dict(data), _split(data, self._registry, "train")
+        return self._last[1]
+
+
 @contextlib.contextmanager
 def _unsaid() -> Iterator[None]:
     """Runs the block without logs below errors."""
@@ -221,13 +232,12 @@ def _unsaid() -> Iterator[None]:
         logging.disable(before)
 
 
-def _both(data: dict[str, Any], registry: Registry) -> tuple[DataSource, DataSource]:
+def _split(data: dict[str, Any], registry: Registry, split: str) -> DataSource:
     options = {key: value for key, value in data.items() if key != "kind"}
     model, faults = validated(options_model(registry.get("data", data["kind"])), options)
     if model is None:
         raise ConfigError(faults, f"[data] of kind '{data['kind']}'")
     try:
-        train, test = (registry.create("data", data["kind"], split, **dict(model)) for split in ("train", "test"))
+        return registry.create("data", data["kind"], split, **dict(model))
     except OSError as error:
         raise DataError(f"data '{data['kind']}': {error}") from error
-    return train, test

@@ -17,6 +17,9 @@ from owae_report.evaluation.distances import nearest
 
 MOST = 1000  # samples and held-out examples
 MOST_TRAIN = 100_000
+FEWEST = (
+    8  # of each, from which the Mann–Whitney statistic is about normal (Mann and Whitney 1947); of three, no z-score is below −1.97
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Generalisation:
             al. 2022).
         authenticity_held_out: That of held-out examples, which copy nothing.
         copying: C_T of one cell: the z-score of the Mann–Whitney statistic of the two sets of distances (Meehan et al. 2020); far below 0
-            samples lie too near, far above 0 too far.
+            samples lie too near, far above 0 too far. None of fewer than `FEWEST`, or where all distances are equal.
         n: Samples.
         train: Training examples that were looked through.
         pairs: Of the samples nearest to a training example, the nearest first: (sample, training example, distance).
@@ -94,8 +97,13 @@ def _authenticity(distances: Tensor, places: Tensor, train: Tensor) -> float:
 
 
 def mann_whitney(x: Float[Tensor, " n"], y: Float[Tensor, " m"]) -> float | None:
-    """Returns the z-score of how often `x` exceeds `y`, ties counted half and their variance corrected; None where all are equal."""
+    """Returns the z-score of how often `x` exceeds `y`, ties counted half and their variance corrected.
+
+    None of fewer than `FEWEST`, or where all are equal.
+    """
     n, m = len(x), len(y)
+    if min(n, m) < FEWEST:
+        return None
     both = torch.cat([x, y]).double()
     ordered, inverse, counts = both.unique(return_inverse=True, return_counts=True)
     ends = counts.cumsum(0).double()

@@ -36,6 +36,7 @@ from owae_report.evaluation.extractors import (
 from owae_report.evaluation.generalisation import Generalisation
 from owae_report.evaluation.scores import Evaluation, evaluate
 from owae_report.events import Draws
+from owae_report.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -203,11 +204,20 @@ def judge(
     repeated = None
     if "generalisation" in options.blocks:
         repeated = attempt("generalisation", lambda: generalised(drawn, *whole, finite=finite))
+        if repeated is not None and repeated.copying is None:
+            missing.append(f"C_T: {_uncompared(repeated.n)}")
     if judged is not None:
         missing += _uncounted(judged["extractors"])
         missing += [f"{name} of samples: {each['why']}" for name, each in judged["look"].items() if "why" in each]
     seconds = round(time.perf_counter() - begun, 1)
     return Judgement(scores, details, baselines, classes, judged, repeated, tuple(missing), seconds)
+
+
+def _uncompared(n: int) -> str:
+    """Says why there is no C_T of n samples and as many held-out examples."""
+    if n >= generalisation.FEWEST:
+        return "all distances are equal"
+    return f"found {counted(n, 'held-out example')} and as many samples; its z-score needs at least {generalisation.FEWEST} of each"
 
 
 def _uncounted(extractors: dict[str, Any]) -> list[str]:
