@@ -11,7 +11,7 @@ from owae.run import checkpoint
 from owae.run.best import BestMetric
 from owae.run.signals import Interrupts
 from owae.training.loop import Fit
-from owae.training.objective import Step
+from owae.training.step import Step
 
 logger = logging.getLogger(__name__)
 

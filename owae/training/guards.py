@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,10 +21,9 @@ from owae.model.objective import Objective
 from owae.model.stack import Stack
 from owae.numerics import bad_rows
 from owae.restoring import own_randomness
+from owae.training.step import Batches
 
 logger = logging.getLogger(__name__)
-
-Rows = Callable[[int], Tensor]  # which examples the rows of a step's batches are: of the first for 0, and so on
 
 _NOBODYS = 0x5EED_0F_0AE
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"
@@ -147,28 +146,27 @@ class Guard:
             return "every gradient is 0"
         return ""
 
-    def explain(self, batches: Sequence[Tensor], objectives: Sequence[Objective], where: str, rows: Rows) -> StepError:
+    def explain(self, batches: Batches, objectives: Sequence[Objective]) -> StepError:
         """Names what was not finite first: the data, a term of the objective, from the data upward, or the gradient."""
-        for i, x in enumerate(batches):
-            if fault := _bad_examples(x, rows, i):
-                return StepError(f"{where}: {fault}")
+        for i in range(len(batches.own)):
+            if fault := _bad_examples(batches, i):
+                return fault
         for objective in objectives:
             if not math.isfinite(objective.loss.item()):
-                return StepError(f"{where}: {_first_term(objective)}; {_ADVICE}")
-        return StepError(f"{where}: {self._first_gradient()}; {_ADVICE}")
+                return StepError(f"{batches.where}: {_first_term(objective)}; {_ADVICE}")
+        return StepError(f"{batches.where}: {self._first_gradient()}; {_ADVICE}")
 
-    def explain_failure(self, batches: Sequence[Tensor], where: str, rows: Rows, error: Exception) -> Exception:
-        """Returns what to raise for an exception in the last batch: the error itself unless values that are not finite explain it."""
-        x = batches[-1]
-        if fault := _bad_examples(x, rows, len(batches) - 1):
-            return StepError(f"{where}: {fault}")
+    def explain_failure(self, batches: Batches, i: int, error: Exception) -> Exception:
+        """Returns what to raise for an exception in batch `i`: the error itself unless values that are not finite explain it."""
+        if fault := _bad_examples(batches, i):
+            return fault
+        x = batches.own[i]
         with torch.no_grad():
-            for i, layer in enumerate(self._stack.layers, start=1):
+            for level, layer in enumerate(self._stack.layers, start=1):
                 x = layer.encode(x).mean
                 if not bool(torch.isfinite(x).all()):
-                    return StepError(
-                        f"{where}: level {i}, term cost/{i}: the encoder's mean of z_{i} is not finite ({error}); {_ADVICE}"
-                    )
+                    what = f"level {level}, term cost/{level}: the encoder's mean of z_{level} is not finite ({error})"
+                    return StepError(f"{batches.where}: {what}; {_ADVICE}")
         return error
 
     def _first_gradient(self) -> str:
@@ -186,13 +184,14 @@ class Guard:
         return f"level {level}, term gradient of {name}"
 
 
-def _bad_examples(x: Tensor, rows: Rows, batch: int) -> str:
+def _bad_examples(batches: Batches, i: int) -> StepError | None:
+    x = batches.own[i]
     bad = bad_rows(x)
     if not len(bad):
-        return ""
-    return (
-        f"level 1, term cost/0 (the cost on the data) would not be finite: {len(bad)} of the {len(x)} examples "
-        f"in the batch hold NaN or infinity (first: example {rows(batch)[int(bad[0])]}); this step changed nothing"
+        return None
+    return StepError(
+        f"{batches.where}: level 1, term cost/0 (the cost on the data) would not be finite: {len(bad)} of the {len(x)} examples "
+        f"in the batch hold NaN or infinity (first: example {batches.examples(i)[int(bad[0])]}); this step changed nothing"
     )
 
 

@@ -33,11 +33,12 @@ from owae.parallel.launch import launch
 from owae.restoring import CPU, own_terms
 from owae.training import randomness
 from owae.training.ema import Average, load_model
-from owae.training.guards import Guard, Rows, check_trainable, within_memory
+from owae.training.guards import Guard, check_trainable, within_memory
 from owae.training.networks import channels_last, training_context, use_channels_last
-from owae.training.objective import Outcome, Step, TrainingObjective, combined, find_unused_parameters, nan_objective, validate
+from owae.training.objective import TrainingObjective, combined, find_unused_parameters, nan_objective, validate
 from owae.training.optimizers import make_optimizer, make_schedule, restore_optimizer, warming_up
 from owae.training.options import Options
+from owae.training.step import Batches, Outcome, Step
 from owae.training.tally import LossScale, Tally
 
 logger = logging.getLogger(__name__)
@@ -123,39 +124,38 @@ class Fit:
         return -(-self.step // self.steps_per_epoch)
 
     def __iter__(self) -> Iterator[Step]:
-        accumulate = self.options.accumulate
         try:
             while self.step < self.total_steps:
                 done, start = divmod(self.step, self.steps_per_epoch)
-                batches = self.loader.epoch(done + 1, start * accumulate)
+                reader = self.loader.epoch(done + 1, start * self.options.accumulate)
                 for index in range(start, self.steps_per_epoch):
                     with own_terms(self.device, gradients=True):  # whoever iterates may have set others meanwhile
                         if not self.stack.training:
                             self.stack.train()
-                        step = self._advance(list(itertools.islice(batches, accumulate)), done + 1, index)
+                        step = self._advance(
+                            self._batches(reader, done + 1, index), done + 1, last=index + 1 == self.steps_per_epoch
+                        )
                     yield step
         finally:
             self.loader.close()
 
-    def _advance(self, batches: list[Tensor], epoch: int, index: int) -> Step:
-        """Takes one step on some batches: the gradient, then the optimiser's step if all is finite, then the schedule's."""
-        where, first = f"epoch {epoch}, step {self.step + 1}", index * self.options.accumulate
-        counts = [self.loader.rows(first + i) for i in range(len(batches))]
+    def _batches(self, reader: Iterator[Tensor], epoch: int, index: int) -> Batches:
+        """Reads the batches of a step, counted from 0 in its epoch."""
+        first = index * self.options.accumulate
+        own = list(itertools.islice(reader, self.options.accumulate))
+        counts = [self.loader.rows(first + i) for i in range(len(own))]
+        where = f"epoch {epoch}, step {self.step + 1}"
+        return Batches(where, own, counts, lambda i: self.loader.indices(epoch, first + i))
 
-        def rows(i: int) -> Tensor:
-            return self.loader.indices(epoch, first + i)
-
+    def _advance(self, batches: Batches, epoch: int, *, last: bool) -> Step:
+        """Takes one step: the gradient, then the optimiser's step if all is finite, then the schedule's."""
         warm = min(1.0, (self.step + 1) / (self.options.warmup or 1))
         lr = warm * float(self.optimizer.param_groups[0]["lr"])
-
-        self._guard.begin(batches[0])
+        self._guard.begin(batches.own[0])
         self.optimizer.zero_grad(set_to_none=True)
-        with within_memory(where):
-            objectives, fault = self._gradient(batches, counts, where, rows)
-        if fault is None:
-            outcome = self._update(batches, objectives, counts, where, rows, warm)
-        else:
-            outcome = Outcome(nan_objective(self.stack), fault)
+        with within_memory(batches.where):
+            objectives, fault = self._gradient(batches)
+        outcome = self._update(batches, objectives, warm) if fault is None else Outcome(nan_objective(self.stack), fault)
         if outcome.fault is not None:
             self._guard.undo()
             self.tally.skip(outcome.fault)
@@ -164,65 +164,47 @@ class Fit:
         self.step += 1
         if self.step == self.total_steps:
             self.conclude()
-        last, skipped = index + 1 == self.steps_per_epoch, outcome.fault is not None
+        skipped = outcome.fault is not None
         return Step(epoch, self.step, last, outcome.objective, lr, outcome.clipped, skipped, outcome.dropped, outcome.signal)
 
-    def _update(
-        self, batches: list[Tensor], objectives: Sequence[Objective], counts: Sequence[int], where: str, rows: Rows, warm: float
-    ) -> Outcome:
-        """Looks at loss and gradient, once on the device, and takes the optimiser's step if both are finite."""
-        self.scale.unscale(self.optimizer)
-        norm = self._norm()
-        objective, signals = combined(self.stack, objectives, counts, self.rank, self.ranks, self.signal() or 0)
-        loss, gradient, *received = torch.cat([torch.stack([objective.loss.float(), norm.float()]), signals]).tolist()
-        signal = int(max(received))
-        if math.isfinite(loss) and math.isfinite(gradient):
-            clipped = self._take(warm, norm)
-            self.tally.take(where, futile=self._guard.futile(gradient))
-            return Outcome(objective, clipped=clipped, signal=signal)
-        if math.isfinite(loss) and self.scale.overflowed(where):
-            self.tally.dropped += 1
-            return Outcome(objective, dropped=True, signal=signal)
-        return Outcome(objective, self._guard.explain(batches, [*objectives, objective], where, rows), signal=signal)
-
-    def _step_schedule(self) -> None:
-        if self.schedule is None or self.step + 1 >= self.total_steps:
-            return
-        with warnings.catch_warnings():
-            if self.tally.taken <= self.step:  # torch remarks on a schedule whose first step comes before the optimiser's
-                warnings.simplefilter("ignore")
-            self.schedule.step()
-
-    def _gradient(
-        self, batches: Sequence[Tensor], counts: Sequence[int], where: str, rows: Rows
-    ) -> tuple[list[Objective], StepError | None]:
+    def _gradient(self, batches: Batches) -> tuple[list[Objective], StepError | None]:
         """Evaluates a step's batches and adds up their gradients, averaged over processes with the last one."""
         objectives: list[Objective] = []
-        for i, (x, count) in enumerate(zip(batches, counts, strict=True)):
-            with self.fabric.no_backward_sync(self._module, enabled=self.ranks > 1 and i + 1 < len(batches)):
+        for x, count in zip(batches.own, batches.counts, strict=True):
+            more = len(objectives) + 1 < len(batches.own)
+            with self.fabric.no_backward_sync(self._module, enabled=self.ranks > 1 and more):
                 try:
                     with peers():
                         loss = self._module(self._prepared(x), count)
                 except (ValueError, RuntimeError, ArithmeticError) as error:
                     if self.ranks > 1:  # the others are waiting for what this one would have sent
                         raise
-                    reason = self._guard.explain_failure(batches[: i + 1], where, rows, error)
+                    reason = self._guard.explain_failure(batches, len(objectives), error)
                     if isinstance(reason, StepError):
                         return [], reason
                     raise
-                share = count / sum(counts)
+                share = count / sum(batches.counts)
                 with peers():
                     self.fabric.backward(loss if share == 1 else loss * share)
             assert self.objective.latest is not None
             objectives.append(self.objective.latest)
         return objectives, None
 
-    def evaluate(self, x: Tensor, count: int) -> Objective:
-        """Evaluates the objective as training does, without gradients, on a batch of `count` rows of which `x` are this process's."""
-        with torch.no_grad(), self.fabric.autocast():
-            self.objective(self._prepared(x), count)
-        assert self.objective.latest is not None
-        return combined(self.stack, [self.objective.latest], [count], self.rank, self.ranks)[0]
+    def _update(self, batches: Batches, objectives: Sequence[Objective], warm: float) -> Outcome:
+        """Looks at loss and gradient, once on the device, and takes the optimiser's step if both are finite."""
+        self.scale.unscale(self.optimizer)
+        norm = self._norm()
+        objective, signals = combined(self.stack, objectives, batches.counts, self.rank, self.ranks, self.signal() or 0)
+        loss, gradient, *received = torch.cat([torch.stack([objective.loss.float(), norm.float()]), signals]).tolist()
+        signal = int(max(received))
+        if math.isfinite(loss) and math.isfinite(gradient):
+            clipped = self._take(warm, norm)
+            self.tally.take(batches.where, futile=self._guard.futile(gradient))
+            return Outcome(objective, clipped=clipped, signal=signal)
+        if math.isfinite(loss) and self.scale.overflowed(batches.where):
+            self.tally.dropped += 1
+            return Outcome(objective, dropped=True, signal=signal)
+        return Outcome(objective, self._guard.explain(batches, [*objectives, objective]), signal=signal)
 
     def _norm(self) -> Tensor:
         """Returns the norm of the gradient where it is clipped; otherwise any number that is finite only if the gradient is."""
@@ -241,6 +223,21 @@ class Fit:
         if self.average is not None:
             self.average.update()
         return 1.0 if limit is None else (limit / (norm + 1e-6)).clamp(max=1.0)
+
+    def _step_schedule(self) -> None:
+        if self.schedule is None or self.step + 1 >= self.total_steps:
+            return
+        with warnings.catch_warnings():
+            if self.tally.taken <= self.step:  # torch remarks on a schedule whose first step comes before the optimiser's
+                warnings.simplefilter("ignore")
+            self.schedule.step()
+
+    def evaluate(self, x: Tensor, count: int) -> Objective:
+        """Evaluates the objective as training does, without gradients, on a batch of `count` rows of which `x` are this process's."""
+        with torch.no_grad(), self.fabric.autocast():
+            self.objective(self._prepared(x), count)
+        assert self.objective.latest is not None
+        return combined(self.stack, [self.objective.latest], [count], self.rank, self.ranks)[0]
 
     def conclude(self) -> None:
         """Ends training here; errors as for `Tally.conclude`."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from owae.data.sources import check_scale, examples, original
-from owae.errors import DataError, StepError
+from owae.errors import DataError
 from owae.interfaces import DataSource, Shape
 from owae.model.context import Context
 from owae.model.objective import Objective
@@ -19,44 +19,6 @@ from owae.model.stack import Stack
 from owae.numerics import check_values
 from owae.parallel.gather import all_reduce, gather, rows_of, split_rows
 from owae.restoring import evaluation_mode, own_randomness
-
-
-@dataclass(frozen=True)
-class Step:
-    """Describes one optimiser step, just taken.
-
-    Attributes:
-        epoch: The epoch it belongs to, counted from 1.
-        step: Its number since the start of training, counted from 1.
-        last: Whether it ends its epoch.
-        objective: The objective before the step: means over all its rows, on all processes; codes of this process's last batch.
-        lr: The learning rate of the first parameter group that it was taken with.
-        clipped: The factor by which gradients were scaled down: 1 if they were not.
-        skipped: Whether it was left out, for something in it was not finite.
-        dropped: Whether it was left out, for the loss was scaled too far up for float16.
-        signal: The largest of what `Fit.signal` gave in the processes; 0 if none has anything to tell.
-    """
-
-    epoch: int
-    step: int
-    last: bool
-    objective: Objective
-    lr: float
-    clipped: Tensor | float
-    skipped: bool = False
-    dropped: bool = False
-    signal: int = 0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a step: it was taken, unless something in it was not finite (`fault`) or it was dropped, as `Step` tells."""
-
-    objective: Objective
-    fault: StepError | None = None
-    dropped: bool = False
-    clipped: Tensor | float = 1.0
-    signal: int = 0
 
 
 class TrainingObjective(nn.Module):
