@@ -71,20 +71,20 @@ class Loader:
             raise DataError(f"workers is {workers}; 0 or more would work")
         self.source, self.batch_size, self.seed, self.device = source, batch_size, seed, torch.device(device)
         self.count = len(source)
+        self._origin = original(source, torch.arange(0))[0]
         self.rank, self.ranks, self.dtype, self.bounds = rank, ranks, dtype, bounds
         self.workers = Workers(source, workers, pinned=self.device.type == "cuda") if workers else None
         self.waited = 0.0
         self._resident: TensorSource | None = None
         self._said = self._told = False
         self._known: tuple[Tensor, Tensor] | None = None  # two examples, as they were when first read, and their indices
-        whole, rest = divmod(len(source), batch_size)
-        self.batches = whole + (rest > 1)
-        if rest == 1:
+        if len(source) % batch_size == 1:
             logger.info("%d examples in batches of %d leave one over, which an epoch leaves out", len(source), batch_size)
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        return self.batches
+        whole, rest = divmod(self.count, self.batch_size)
+        return whole + (rest > 1)
 
     def rows(self, batch: int) -> int:
         """Returns the number of rows of a batch (counted from 0 in its epoch) of all processes."""
@@ -129,7 +129,7 @@ class Loader:
 
     def _read(self, epoch: int, start: int) -> Iterator[Tensor]:
         if len(self.source) != self.count:
-            cls = type(original(self.source, torch.arange(0))[0]).__name__
+            cls = type(self._origin).__name__
             raise DataError(
                 f"{cls} had {self.count} examples when training began and has {len(self.source)} at epoch {epoch}; a source whose "
                 "length stays would work"
@@ -143,20 +143,17 @@ class Loader:
         # A last batch of fewer rows than processes leaves this one none; no source is asked for nothing.
         asked = [chunk if len(chunk) else order[:1] for chunk in chunks]
         source, key = self._resident or self.source, (self.seed, epoch)
-        augmented = type(original(self.source, torch.arange(0))[0]).augment is not DataSource.augment
+        augmented = type(self._origin).augment is not DataSource.augment
         stored = self.workers.read(asked, *key) if self.workers else (read(source, chunk, *key) for chunk in asked)
         for number, (chunk, batch) in enumerate(zip(chunks, stored, strict=True)):
             if on_cuda and batch.device.type == "cpu" and not self.workers:
                 batch = batch.pin_memory()
             x = as_floats(batch.to(self.device, non_blocking=True), source.value_range, self.dtype)[: len(chunk)]
-            x = self._augmented(x, chunk, *key) if augmented and len(x) else x
+            if augmented and len(x):
+                x = self._origin.augment(x, original(self.source, chunk.cpu())[1], *key)
             if not number:
                 self._look(x, chunk.cpu(), epoch)
             yield x
-
-    def _augmented(self, x: Tensor, chunk: Tensor, *key: int) -> Tensor:
-        source, indices = original(self.source, chunk.cpu())
-        return source.augment(x, indices, *key)
 
     def _look(self, batch: Tensor, chunk: Tensor, epoch: int) -> None:
         """Checks an epoch's first batch against what the decoder can reach, or else what the source promises, if it is no bare tensor.
@@ -189,7 +186,7 @@ class Loader:
 
     def _own(self, order: Tensor, start: int) -> list[Tensor]:
         """Returns this process's rows of each batch of an epoch, from batch `start` on."""
-        batches = order.split(self.batch_size)[start : self.batches]
+        batches = order.split(self.batch_size)[start : len(self)]
         return [batch.tensor_split(self.ranks)[self.rank] for batch in batches]
 
 

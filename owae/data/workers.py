@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from owae.data.sources import read
 from owae.errors import DataError, OwaeError
@@ -42,7 +42,8 @@ class Workers:
 
     def __init__(self, source: DataSource, count: int, *, pinned: bool = False) -> None:
         self.source, self.count, self.pinned, self.start_method = source, count, pinned, START_METHOD
-        self._chunks = _Chunks()
+        # What is to be read next, indices as numbers, since each tensor would travel in shared memory of its own.
+        self._chunks: list[tuple[list[int], tuple[int, ...]]] = []
         self._loader: DataLoader | None = None
         self._batches: Any = None
 
@@ -52,7 +53,7 @@ class Workers:
         Raises:
             DataError: What the source raises as such; it cannot be sent to workers; one died.
         """
-        self._chunks.chunks = [(chunk.tolist(), key) for chunk in chunks]
+        self._chunks[:] = [(chunk.tolist(), key) for chunk in chunks]
         if self._loader is None:
             if self.start_method != "fork":
                 self._require_sendable()
@@ -121,19 +122,6 @@ def _end_with_the_parent(_: int) -> None:
 def _advice(death: str) -> str:
     killed = "killed by signal: Killed" in death
     return "memory may have run out: use fewer workers" if killed else f"its own message says why; {_MAIN}"
-
-
-class _Chunks(Sampler[Any]):
-    """Yields what is to be read next, indices as numbers, since each tensor would travel in shared memory of its own."""
-
-    def __init__(self) -> None:
-        self.chunks: Sequence[tuple[list[int], tuple[int, ...]]] = ()
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.chunks)
-
-    def __len__(self) -> int:
-        return len(self.chunks)
 
 
 class _Batches(Dataset[Any]):

@@ -6,8 +6,8 @@ backward pass; then that mean is
 
     1/R · Σ_r ∇ L_r = ∇ (1/R · Σ_r L_r),
 
-the gradient of the mean loss. (A plain all_gather, whose backward pass keeps a process's own rows only, would give 1/R of the
-gradient that flows through the codes.)
+the gradient of the mean loss. (`torch.distributed.all_gather`, of whose result a process keeps the graph of its own rows only, would
+give 1/R of the gradient that flows through the codes; that of `torch.distributed.nn` sums what all processes send back.)
 """
 
 from __future__ import annotations
@@ -15,24 +15,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.distributed.nn.functional import all_gather
 
 from owae.errors import PeerError
 
 
-def split_rows(batch: Tensor, ranks: int) -> tuple[Tensor, ...]:
-    """Splits a batch into each process's rows: as evenly as can be, the first ones one more."""
-    return batch.tensor_split(ranks)
-
-
 def rows_of(count: int, ranks: int) -> tuple[int, ...]:
-    """Counts each process's rows of a batch, as `split_rows` deals them."""
-    return tuple(map(len, split_rows(torch.arange(count), ranks)))
+    """Counts each process's rows of a batch, as `Tensor.tensor_split` deals them: as evenly as can be, the first ones one more."""
+    return tuple(map(len, torch.arange(count).tensor_split(ranks)))
 
 
 _OF_MESSAGES = re.compile(r"gloo|NCCL|connection|process group|store", re.IGNORECASE)
@@ -61,22 +55,7 @@ def all_reduce(tensor: Tensor) -> Tensor:
 
 def gather(z: Tensor, rows: Sequence[int]) -> Tensor:
     """Gathers codes of all processes, in order of their ranks; differentiable. Process r gives `rows[r]` of them, (rows[r], *event)."""
-    return _Gather.apply(z, tuple(rows))  # pyright: ignore[reportReturnType]
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, rows: tuple[int, ...]) -> Tensor:
-        ctx.rows = rows
-        padded = z.new_zeros(max(rows), *z.shape[1:])  # messages are of one size
-        padded[: len(z)] = z
-        parts = [torch.empty_like(padded) for _ in rows]
-        with peers():
-            dist.all_gather(parts, padded)
-        return torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        summed = all_reduce(gradients[0].clone(memory_format=torch.contiguous_format))
-        return summed.split(ctx.rows)[dist.get_rank()], None
+    padded = torch.cat([z, z.new_zeros(max(rows) - len(z), *z.shape[1:])])  # messages are of one size
+    with peers():
+        parts = all_gather(padded)
+    return torch.cat([part[:count] for part, count in zip(parts, rows, strict=True)])

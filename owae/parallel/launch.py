@@ -136,9 +136,6 @@ def leave(fabric: Fabric) -> None:
         torch.distributed.destroy_process_group()
 
 
-PRECISIONS = ("32", "bf16-mixed", "16-mixed")
-
-
 class MixedNetworks(MixedPrecision):
     """Runs networks in mixed precision as Fabric does, but leaves the data float32, for costs compare with them."""
 
@@ -152,7 +149,7 @@ def precision_plugin(name: str, device: torch.device) -> Precision:
     Raises:
         TrainingError: There is none of that name, or not on this device.
     """
-    if name not in PRECISIONS:
+    if name not in ("32", "bf16-mixed", "16-mixed"):
         raise TrainingError(f"found precision '{name}'; '32', 'bf16-mixed' and '16-mixed' would work")
     if name == "32":
         return Precision()

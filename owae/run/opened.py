@@ -37,26 +37,37 @@ logger = logging.getLogger(__name__)
 
 
 class Run:
-    """A run folder, opened to read. See `open_run`.
+    """A run folder, opened to read.
+
+    Args:
+        folder: Where it is.
+        registry: The components to build its model from; those of the installed plugins unless given.
+        checkpoint: The newest one that is whole, the best by the metric that `train.best` names, or the newest of the "first" training,
+            without the phases after it.
+        overrides: Where the data are now, if they have moved, as `data.path=/new/place`; relative to the current folder.
 
     Attributes:
-        folder: Where it is.
         config: The effective config it was trained with.
-        registry: The components that its config names.
         shape: The shape of one example.
         value_range: The range of the examples' values.
         dtype: What the examples are stored as, such as "uint8".
         phases: The phases of training that are behind the model, after the first.
+
+    Raises:
+        TrainingError: It is no run folder, or something else than the data's place was set.
+        ConfigError: Its config needs a component that is not installed.
     """
 
     def __init__(
         self,
-        folder: Path,
-        registry: Registry,
+        folder: str | Path,
+        registry: Registry | None = None,
         checkpoint: Literal["newest", "best", "first"] = "newest",
         overrides: Iterable[str] = (),
     ) -> None:
-        self.folder, self.registry, self._checkpoint = folder, registry, checkpoint
+        self.folder = folder = Path(folder)
+        self.registry = registry = Registry.discover() if registry is None else registry
+        self._checkpoint = checkpoint
         if checkpoint not in ("newest", "best", "first"):
             raise TrainingError(f"found checkpoint '{checkpoint}'; 'newest', 'best' and 'first' would work")
         if not (folder / CONFIG).is_file() or not (folder / INFO).is_file():
@@ -153,24 +164,4 @@ class Run:
         return source
 
 
-def open_run(
-    path: str | Path,
-    registry: Registry | None = None,
-    *,
-    checkpoint: Literal["newest", "best", "first"] = "newest",
-    overrides: Iterable[str] = (),
-) -> Run:
-    """Opens a run folder.
-
-    Args:
-        path: The folder.
-        registry: The components to build its model from; those of the installed plugins unless given.
-        checkpoint: The newest one that is whole, the best by the metric that `train.best` names, or the newest of the "first" training,
-            without the phases after it.
-        overrides: Where the data are now, if they have moved, as `data.path=/new/place`; relative to the current folder.
-
-    Raises:
-        TrainingError: It is no run folder, or something else than the data's place was set.
-        ConfigError: Its config needs a component that is not installed.
-    """
-    return Run(Path(path), Registry.discover() if registry is None else registry, checkpoint, overrides)
+open_run = Run  # a verb for whoever opens one

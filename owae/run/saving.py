@@ -1,19 +1,58 @@
-"""Decides after which steps of a training a checkpoint is written, writes it, and goes on from the newest."""
+"""Decides after which steps of a training a checkpoint is written and where training ends, and goes on from the newest checkpoint."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 from owae.errors import TrainingError
 from owae.run import checkpoint
-from owae.run.best import BestMetric
 from owae.run.signals import Interrupts
 from owae.training.loop import Fit
 from owae.training.step import Step
 
 logger = logging.getLogger(__name__)
+
+
+class BestMetric:
+    """Remembers the best value of a metric over the validations of a training, for the best checkpoint and for stopping early.
+
+    Values that are not finite count as worse. After `patience` validations in a row without a better value, `done` is true.
+    """
+
+    def __init__(self, metric: str, mode: Literal["min", "max"] = "min", patience: int | None = None) -> None:
+        self.metric, self.mode, self.patience = metric, mode, patience
+        self.best: float | None = None
+        self.waited = 0
+
+    @property
+    def done(self) -> bool:
+        return self.patience is not None and self.waited >= self.patience
+
+    def update(self, values: Mapping[str, float]) -> bool:
+        """Takes the numbers of one validation; returns whether the metric is better than ever."""
+        value = values[self.metric]
+        sign = -1 if self.mode == "max" else 1
+        better = math.isfinite(value) and (self.best is None or sign * value < sign * self.best)
+        if better:
+            self.best = value
+        self.waited = 0 if better else self.waited + 1
+        return better
+
+    def state(self) -> dict[str, Any]:
+        return {"metric": self.metric, "mode": self.mode, "best": self.best, "waited": self.waited}
+
+    def restore(self, state: Mapping[str, Any] | None, old: Mapping[str, Any] | None = None) -> None:
+        """Goes on from a `state()` of the same metric; `old` holds those of version 0.1.0, "early_stopping" and "best"."""
+        old = old or {}
+        for saved in (state, old.get("early_stopping"), old.get("best")):
+            if saved and (saved["metric"], saved["mode"]) == (self.metric, self.mode):
+                self.best, self.waited = saved["best"], saved["waited"]
+                return
 
 
 class Saving:
@@ -22,16 +61,17 @@ class Saving:
     Args:
         folder: Of the checkpoints.
         steps: The training.
-        best: The metric whose best value has a checkpoint of its own, if one is watched.
         interrupts: The signals received.
         after: How many steps the training before this phase took.
 
     Attributes:
+        best: The metric whose best value has a checkpoint of its own, if one is watched.
         newest: The checkpoint that the training went on from, if there was one.
     """
 
-    def __init__(self, folder: Path, steps: Fit, best: BestMetric | None, interrupts: Interrupts, after: int) -> None:
-        self.steps, self.best = steps, best
+    def __init__(self, folder: Path, steps: Fit, interrupts: Interrupts, after: int) -> None:
+        self.steps = steps
+        self.best = None if steps.options.best is None else BestMetric(**steps.options.best.model_dump())
         self.newest: Path | None = None
         self._folder, self._interrupts, self._after = folder, interrupts, after
         self._saved_at = time.monotonic()

@@ -21,7 +21,6 @@ from owae.parallel.launch import launch, leave, only_main_process_reports
 from owae.registry.registry import Registry
 from owae.restoring import deterministic
 from owae.run import checkpoint
-from owae.run.best import BestMetric
 from owae.run.folder import CHECKPOINTS, INFO, delete_run, locked, writing
 from owae.run.identity import identity, require_same, write_info
 from owae.run.log import Log, open_log
@@ -81,7 +80,7 @@ def train(
             opened.enter_context(deterministic(options.deterministic))
             with peers():
                 fabric.barrier()  # for the folder
-            if not (resume and checkpoint.paths(folder / CHECKPOINTS)):
+            if not (resume and checkpoint.paths(folder / CHECKPOINTS)):  # else what they measure or load is in the checkpoint
                 for beginning in built.beginnings.values():
                     beginning.prepare(built.stack, built.train)
             saving = _begin(folder, config, built, fabric, interrupts, resume=resume)
@@ -142,8 +141,7 @@ def _begin(
     options = config.train
     examples, held_out = _split(built.train, options)
     steps = Fit(built.stack, examples, validation=held_out, fabric=fabric, options=options)
-    best = None if options.best is None else BestMetric(**options.best.model_dump())
-    saving = Saving(folder / CHECKPOINTS, steps, best, interrupts, after)
+    saving = Saving(folder / CHECKPOINTS, steps, interrupts, after)
     if resume:
         saving.resume()
     return saving

@@ -17,7 +17,7 @@ from owae.model.context import Context
 from owae.model.objective import Objective
 from owae.model.stack import Stack
 from owae.numerics import check_values
-from owae.parallel.gather import all_reduce, gather, rows_of, split_rows
+from owae.parallel.gather import all_reduce, gather, rows_of
 from owae.restoring import evaluation_mode, own_randomness
 
 
@@ -146,7 +146,7 @@ def validate(
         for rows in torch.arange(len(source)).split(batch_size):
             if len(rows) < 2:  # as in training: no divergence of one example
                 break
-            own = split_rows(rows, ranks)[rank]
+            own = rows.tensor_split(ranks)[rank]
             x = examples(source, own if len(own) else rows[:1], stack.device)[: len(own)]  # no source is asked for nothing
             if not count and bounds is not None:
                 check_scale("the held-out data", x, bounds, original(source, own)[1])

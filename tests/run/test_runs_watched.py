@@ -18,9 +18,9 @@ from owae import Registry
 from owae.data.sources import TensorSource, hold_out
 from owae.errors import DataError, InterruptionError, TrainingError
 from owae.run import checkpoint
-from owae.run.best import BestMetric
 from owae.run.metrics import read_metrics
 from owae.run.opened import open_run
+from owae.run.saving import BestMetric
 
 ALL_ON = (
     "train.validation=0.25",

@@ -15,7 +15,7 @@ from owae.distributions import Distribution, Gaussian
 from owae.interfaces import LatentLayer, Prior
 from owae.model.stack import Level, Stack
 from owae.parallel.batch_norm import sync_batchnorm
-from owae.parallel.gather import all_reduce, rows_of, split_rows
+from owae.parallel.gather import all_reduce, rows_of
 from owae.training import Fit
 from owae_layers.mlp import MLP
 from owae_layers.resnet import ResNet
@@ -31,7 +31,7 @@ class Draws:
 
     def __call__(self, p: Distribution) -> Tensor:
         whole = self.noise(self.count, tuple(p.mean.shape[1:]))
-        own = whole if len(p.mean) == self.count else split_rows(whole, self.ranks)[self.rank]
+        own = whole if len(p.mean) == self.count else whole.tensor_split(self.ranks)[self.rank]
         return p.mean + p.variance.sqrt() * own.to(p.mean.dtype)
 
     def noise(self, count: int, shape: tuple[int, ...]) -> Tensor:
@@ -177,7 +177,7 @@ def norms(fabric: Fabric) -> dict[str, Tensor]:
                 generator = torch.Generator().manual_seed(rows)
                 # With a mean that loses half the digits where squares are summed.
                 x = 1e5 + torch.randn(rows, *shape, generator=generator, dtype=torch.float64)
-                x = split_rows(x, ranks)[rank].requires_grad_()
+                x = x.tensor_split(ranks)[rank].requires_grad_()
                 output = norm(x)
                 (output.sin().sum()).backward()
                 assert x.grad is not None
@@ -193,7 +193,7 @@ def norms(fabric: Fabric) -> dict[str, Tensor]:
     half = nn.BatchNorm1d(3)
     if ranks > 1:
         sync_batchnorm(nn.Sequential(half), fabric.device, ranks)
-    assert half(split_rows(torch.ones(4, 3, dtype=torch.bfloat16), ranks)[rank]).dtype == torch.bfloat16
+    assert half(torch.ones(4, 3, dtype=torch.bfloat16).tensor_split(ranks)[rank]).dtype == torch.bfloat16
     return found
 
 
@@ -209,7 +209,7 @@ def tenfold(fabric: Fabric) -> dict[str, Tensor]:
     if fabric.world_size > 1:
         sync_batchnorm(model, fabric.device, fabric.world_size)
     x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
-    return {"output": model(split_rows(x, fabric.world_size)[fabric.global_rank]).detach()}
+    return {"output": model(x.tensor_split(fabric.world_size)[fabric.global_rank]).detach()}
 
 
 def several(fabric: Fabric, *tasks: str) -> dict[str, Tensor]:
