@@ -40,13 +40,15 @@ class Run:
     """A run folder, opened to read.
 
     Args:
-        folder: Where it is.
+        path: The folder.
         registry: The components to build its model from; those of the installed plugins unless given.
         checkpoint: The newest one that is whole, the best by the metric that `train.best` names, or the newest of the "first" training,
             without the phases after it.
         overrides: Where the data are now, if they have moved, as `data.path=/new/place`; relative to the current folder.
 
     Attributes:
+        folder: Where it is.
+        registry: The components that its config names.
         config: The effective config it was trained with.
         shape: The shape of one example.
         value_range: The range of the examples' values.
@@ -60,12 +62,12 @@ class Run:
 
     def __init__(
         self,
-        folder: str | Path,
+        path: str | Path,
         registry: Registry | None = None,
         checkpoint: Literal["newest", "best", "first"] = "newest",
         overrides: Iterable[str] = (),
     ) -> None:
-        self.folder = folder = Path(folder)
+        self.folder = folder = Path(path)
         self.registry = registry = Registry.discover() if registry is None else registry
         self._checkpoint = checkpoint
         if checkpoint not in ("newest", "best", "first"):
