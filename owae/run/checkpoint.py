@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def save(folder: Path, state: dict[str, Any], *, keep: int = 2) -> Path:
     Raises:
         TrainingError: The disk is full or the folder cannot be written, or the state holds values that are not finite.
     """
-    target = _write(folder / _name(state), state)
+    target = _write(folder / _name(state["step"]), state)
     older = [path for path in paths(folder) if path < target]
     try:
         for path in older[max(1, keep) - 1 :]:
@@ -77,16 +76,8 @@ def _write(target: Path, state: dict[str, Any]) -> Path:
     return target
 
 
-def _name(state: dict[str, Any]) -> str:
-    return f"step-{state['step']:09d}.safetensors"
-
-
-def put_in_order(folder: Path, state: dict[str, Any], damaged: Sequence[Path]) -> None:
-    """Gives the newest whole checkpoint, whose state this is, the name of its step: under a later one it would hide those to come."""
-    path = next(path for path in paths(folder) if path not in damaged)
-    if path.name != _name(state):
-        logger.warning("%s holds step %d, and is called %s again", path, state["step"], _name(state))
-        path.replace(path.with_name(_name(state)))
+def _name(step: int) -> str:
+    return f"step-{step:09d}.safetensors"
 
 
 def paths(folder: Path) -> list[Path]:
@@ -94,15 +85,23 @@ def paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
-def put_aside(damaged: Path) -> None:
-    """Renames a checkpoint that does not open to `….damaged`, under which it counts no longer."""
-    damaged.replace(damaged.with_name(f"{damaged.name}.damaged"))
+def put_in_order(path: Path, step: int) -> None:
+    """Gives the newest whole checkpoint the name of its step, and newer ones, which do not open, names under which they do not count.
+
+    Under the name of a later step it would hide those to come.
+    """
+    for damaged in paths(path.parent):
+        if damaged > path:
+            damaged.replace(damaged.with_name(f"{damaged.name}.damaged"))
+    if path.name != _name(step):
+        logger.warning("%s holds step %d, and is called %s again", path, step, _name(step))
+        path.replace(path.with_name(_name(step)))
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
     """Reads a training state; `TrainingError` for a file that is missing, no checkpoint of owae, cut, altered, or lacks a tensor."""
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # not a dictionary
     except FileNotFoundError as error:
@@ -123,24 +122,26 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise TrainingError(f"{path} has a damaged header: {error}") from error
     if version != FORMAT:
         raise TrainingError(f"{path} has checkpoint format {version}; this owae reads format {FORMAT}")
-    if digest({name: tensor.cpu() for name, tensor in tensors.items()}, text) != expected:
+    if digest(tensors, text) != expected:
         raise TrainingError(f"{path} was altered after it was written: its contents do not match their hash")
     return state
 
 
-def load_newest(folder: Path, device: torch.device | str = "cpu", damaged: list[Path] | None = None) -> dict[str, Any] | None:
-    """Reads the newest training state that is whole, and warns of each newer file that is not; None if there is no file.
+def load_newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Reads the newest checkpoint that is whole, and warns of each newer file that is not; None if there is no file.
 
-    Files that are not whole are added to `damaged`. `TrainingError` where there are files, but none is whole.
+    Returns:
+        Its path and its training state.
+
+    Raises:
+        TrainingError: There are files, but none is whole.
     """
     failures = []
     for path in paths(folder):
         try:
-            return load(path, device)
+            return path, load(path)
         except TrainingError as error:
             failures.append(str(error))
-            if damaged is not None:
-                damaged.append(path)
             logger.warning("%s; trying an older checkpoint", error)
     if failures:
         raise TrainingError("no checkpoint can be opened:\n" + "\n".join(f"  {failure}" for failure in failures))

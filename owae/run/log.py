@@ -14,7 +14,7 @@ from owae.config.config import Config
 from owae.files import json_ready
 from owae.interfaces import Observer
 from owae.model.noise_floor import NoiseFloor, noise_floor
-from owae.run.folder import METRICS, jsonable, writing
+from owae.run.folder import METRICS, writing
 from owae.run.metrics import Metrics
 from owae.run.observers import Observers, Training
 from owae.streams import on_terminal
@@ -33,15 +33,15 @@ Show = Callable[[str, str], None]  # takes the epoch and a summary
 class Log:
     """Logs the steps of one training. See `open_log`."""
 
-    def __init__(self, folder: Path, config: Config, steps: Fit, metrics: Metrics, observers: Observers, show: Show | None) -> None:
-        self._folder, self._options, self._steps = folder, config.train, steps
+    def __init__(self, folder: Path, steps: Fit, metrics: Metrics, observers: Observers, show: Show | None) -> None:
+        self._folder, self._steps = folder, steps
         self._metrics, self._observers, self._show = metrics, observers, show
         self._warned: set[str] = set()
         self._begun_at, self._started = steps.step, time.monotonic()
 
     def step(self, step: Step, validated: Mapping[str, float]) -> None:
         """Logs a step, if its turn has come, with the results of a validation, if there was one, and shows the progress."""
-        if step.step % self._options.log_every == 0 or step.last or step.step == 1:
+        if step.step % self._steps.options.log_every == 0 or step.last or step.step == 1:
             with writing(self._folder):
                 values = self._metrics.write(self._steps, step, {**validated, **self._steps.tally.left_out()})
             self._warn_of_dead_levels(values)
@@ -85,9 +85,12 @@ def open_log(folder: Path, config: Config, built: Built, steps: Fit, observers: 
     with writing(folder):
         folder.mkdir(exist_ok=True)  # that of a further phase
         metrics = Metrics(folder / METRICS, steps.step, floor)
-    training = Training(folder, built.stack, built.test, config.train, jsonable(config), steps.step, steps.averaged)
-    with closing(Observers(observers, training)) as watching, _progress(steps) as show:
-        yield Log(folder, config, steps, metrics, watching, show)
+    training = Training(folder, built.stack, built.test, config.train, config.to_dict(), steps.step, steps.averaged)
+    with closing(Observers()) as watching:
+        for cls in observers:
+            watching.open(cls, training)
+        with _progress(steps) as show:
+            yield Log(folder, steps, metrics, watching, show)
 
 
 def _floor(built: Built, batch_size: int) -> NoiseFloor | None:

@@ -33,9 +33,9 @@ class Metrics:
             self.latest = kept[-1] if kept else {}
             write_durably(path, "".join(_line(line) for line in kept))
 
-    def write(self, fit: Fit, step: Step, more: Mapping[str, float] | None = None) -> dict[str, Any]:
-        """Adds the line of a step, with further numbers if there are any, as those of a validation."""
-        values = step.objective.scalars() | fit.gradient_norms(step) | dict(more or {})
+    def write(self, fit: Fit, step: Step, more: Mapping[str, float]) -> dict[str, Any]:
+        """Adds the line of a step, with further numbers, as those of a validation."""
+        values = step.objective.scalars() | fit.gradient_norms(step) | dict(more)
         self.latest = {"epoch": step.epoch, "step": step.step, "lr": step.lr} | values | self.floor
         with self.path.open("a") as file:
             file.write(_line(self.latest))

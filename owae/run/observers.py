@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,21 +64,13 @@ class Observers:
 
     What an observer raises is logged once and ends the observer, not the training: a server that is gone must not end a week of
     work. Only an `OwaeError` is raised on, for what it names, such as a full disk, has to be mended first.
-
-    Raises:
-        TrainingError: An observer that `train.loggers` names cannot be opened.
     """
 
-    def __init__(self, classes: Iterable[type[Observer]], training: Training) -> None:
+    def __init__(self) -> None:
         self._observers: list[Observer] = []
-        try:
-            for cls in classes:
-                self._open(cls, training)
-        except BaseException:
-            self.close()
-            raise
 
-    def _open(self, cls: type[Observer], training: Training) -> None:
+    def open(self, cls: type[Observer], training: Training) -> None:
+        """Makes an observer of a training; `TrainingError` if one that `train.loggers` names cannot be made."""
         try:
             self._observers.append(cls(training))  # pyright: ignore[reportCallIssue] # as the interface asks of a constructor
         except OwaeError:
@@ -92,14 +84,13 @@ class Observers:
 
     def values(self, values: Mapping[str, float | None]) -> None:
         """Hands one logged step to all."""
-        self._call_all(lambda observer: observer.values(values))
+        self._call(lambda observer: observer.values(values))
 
     def epoch_ended(self, epoch: int, step: int, *, last: bool) -> None:
-        """Tells all that an epoch has ended, with a step, and hands what one draws to all."""
-        for observer in list(self._observers):
-            drawn = self._call(observer, lambda observer: observer.epoch_ended(epoch, last=last))
+        """Tells all that an epoch has ended, with a step, and hands what each draws to all."""
+        for drawn in self._call(lambda observer: observer.epoch_ended(epoch, last=last)):
             for name, picture in (drawn or {}).items():
-                self._call_all(lambda observer, name=name, picture=picture: observer.picture(name, picture, step))
+                self._call(lambda observer, name=name, picture=picture: observer.picture(name, picture, step))
 
     def close(self) -> None:
         """Closes all."""
@@ -110,18 +101,18 @@ class Observers:
             except Exception as error:
                 _warn_of_failure(type(observer), error)
 
-    def _call_all(self, act: Callable[[Observer], Any]) -> None:
+    def _call(self, act: Callable[[Observer], Any]) -> list[Any]:
+        """Has all of them act and returns what they give; one that fails is left out from here on."""
+        given = []
         for observer in list(self._observers):
-            self._call(observer, act)
-
-    def _call(self, observer: Observer, act: Callable[[Observer], Any]) -> Any:
-        try:
-            return act(observer)
-        except OwaeError:
-            raise
-        except Exception as error:  # of a server, or of another's disk
-            self._observers.remove(observer)
-            _warn_of_failure(type(observer), error)
+            try:
+                given.append(act(observer))
+            except OwaeError:
+                raise
+            except Exception as error:  # of a server, or of another's disk
+                self._observers.remove(observer)
+                _warn_of_failure(type(observer), error)
+        return given
 
 
 def _warn_of_failure(cls: type[Observer], error: Exception) -> None:

@@ -29,8 +29,8 @@ from owae.model.stack import Stack
 from owae.registry.discovery import bound
 from owae.registry.registry import Registry
 from owae.run import checkpoint as checkpoints
-from owae.run.folder import CHECKPOINTS, CONFIG, INFO, differences, read_info, since_training
-from owae.run.identity import changes, identity, locations
+from owae.run.folder import CHECKPOINTS, CONFIG, INFO
+from owae.run.identity import changes, differences, identity, locations, read_info, since_training
 from owae.training.ema import load_model
 
 logger = logging.getLogger(__name__)
@@ -66,22 +66,18 @@ class Run:
             raise TrainingError(f"{folder} {what}; `owae train CONFIG --out {folder}` makes one")
         saved = Config.load(folder / CONFIG, registry)
         self.config = Config.load(folder / CONFIG, registry, overrides, folder=Path.cwd())
-        if changed := differences(saved, self.config, {f"data.{name}" for name in locations(saved, self.config)}):
+        if changed := differences(saved, self.config, locations(saved, self.config)):
             raise TrainingError(f"{folder} is trained, so only where its data are can be set; found {'; '.join(changed)}")
         self._moved = saved != self.config
-        info = read_info(folder)
-        if edited := since_training(folder, info, saved, registry):
+        if edited := since_training(folder, saved, registry):
             raise TrainingError(f"{folder / CONFIG} was changed after the training, whose model it describes: {'; '.join(edited)}")
-        self._data, self._warned = info["data"], False
         begun = takewhile(lambda name: checkpoints.paths(folder / name / CHECKPOINTS), self.config.phases)
         self.phases = () if checkpoint == "first" else tuple(begun)
-        try:
-            self.shape: Shape = tuple(self._data["shape"])
-            self.value_range: tuple[float, float] = tuple(self._data["value_range"])
-            self.dtype: str = self._data.get("dtype", "float32")
-            self.class_names: list[str] | None = self._data.get("class_names")
-        except (KeyError, TypeError) as error:
-            raise TrainingError(f"{folder / INFO} is damaged: {error}") from error
+        self._data, self._warned = read_info(folder)["data"], False
+        self.shape: Shape = tuple(self._data["shape"])
+        self.value_range: tuple[float, float] = tuple(self._data["value_range"])
+        self.dtype: str = self._data.get("dtype", "float32")
+        self.class_names: list[str] | None = self._data.get("class_names")
 
     def __getattr__(self, name: str) -> Any:
         """Looks up what plugins add to a run, as owae-report does `figures` and `evaluate`."""
@@ -100,12 +96,12 @@ class Run:
                     f'{folder.parent} keeps no best checkpoint; train with best = "validation/loss" in [train] for one'
                 )
             return checkpoints.load(path)
-        state = checkpoints.load_newest(folder)
-        if state is None:
+        newest = checkpoints.load_newest(folder)
+        if newest is None:
             raise TrainingError(
                 f"{self.folder} has no checkpoint yet; `owae train {self.folder / CONFIG} --out {self.folder} --resume` goes on"
             )
-        return state
+        return newest[1]
 
     @cached_property
     def model(self) -> Stack:
@@ -145,7 +141,7 @@ class Run:
             source = build_source(self.config, self.registry, split)
         except DataError as error:
             places = sorted(locations(self.config))
-            moved = f"; if the data have moved, --set data.{places[0]}=… says where they are" if places else ""
+            moved = f"; if the data have moved, --set {places[0]}=… says where they are" if places else ""
             raise DataError(f"{error}{moved}") from error
         changed = changes(self._data, identity({split: source}))
         text = f"the data are not those that {self.folder} was trained on: {'; '.join(changed)}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -22,14 +22,15 @@ from owae.registry.registry import Registry
 from owae.restoring import deterministic
 from owae.run import checkpoint
 from owae.run.best import BestMetric
-from owae.run.folder import CHECKPOINTS, locked_folder, writing
-from owae.run.log import open_log
+from owae.run.folder import CHECKPOINTS, INFO, delete_run, locked, writing
+from owae.run.identity import identity, require_same, write_info
+from owae.run.log import Log, open_log
 from owae.run.observers import observer_classes
 from owae.run.opened import Run
 from owae.run.saving import Saving
 from owae.run.signals import Interrupts
 from owae.training.ema import load_model
-from owae.training.loop import Fit
+from owae.training.loop import Fit, Step
 from owae.training.options import Options
 
 logger = logging.getLogger(__name__)
@@ -65,15 +66,17 @@ def train(
             observer.require()
         # Whatever the config or the data have wrong shows here, before there is a folder.
         built = build(config, registry)
-        for each in (options, *(phase_options(phase, options) for phase in built.phases.values())):
-            _split(built.train, each)
         _tell_of_examples(config, built)
+        for phase in built.phases.values():
+            _split(built.train, phase_options(phase, options))
         fabric = launch(options.device, devices=options.devices, nodes=options.nodes, precision=options.precision)
         with ExitStack() as opened:
-            make_ready = None
+            data: dict[str, Any] = {}
             if fabric.is_global_zero:
-                claim = locked_folder(folder, config, registry, built, resume=resume, overwrite=overwrite)
-                make_ready = opened.enter_context(claim)
+                opened.enter_context(locked(folder, may_hold_run=resume or overwrite))
+                data = identity({"train": built.train, "test": built.test})
+                if resume and (folder / INFO).exists():
+                    require_same(folder, config, registry, data)
             interrupts = opened.enter_context(Interrupts())
             opened.enter_context(deterministic(options.deterministic))
             with peers():
@@ -81,14 +84,20 @@ def train(
             if not (resume and checkpoint.paths(folder / CHECKPOINTS)):
                 for beginning in built.beginnings.values():
                     beginning.prepare(built.stack, built.train)
-            steps = _train(folder, config, built, fabric, interrupts, observers, resume=resume, make_ready=make_ready)
+            saving = _begin(folder, config, built, fabric, interrupts, resume=resume)
+            if fabric.is_global_zero:  # until here nothing of a run in the folder was touched
+                if overwrite:
+                    delete_run(folder)
+                write_info(folder, config, registry, built, data)
+            _train(folder, config, built, saving, observers)
             before = folder
             for name, phase in built.phases.items():
                 logger.info("%s: a further phase of training, in %s", name, folder / name)
                 further, built = _extended(before, folder / name, config, built, phase, fabric)
                 before = folder / name
                 taught = replace(built, train=phase.examples(built.train))
-                steps = _train(before, further, taught, fabric, interrupts, observers, after=steps)
+                saving = _begin(before, further, taught, fabric, interrupts, after=saving.steps.step)
+                _train(before, further, taught, saving, observers)
             with peers():
                 fabric.barrier()  # for what the first still draws and writes
         leave(fabric)
@@ -97,11 +106,11 @@ def train(
 
 def _tell_of_examples(config: Config, built: Built) -> None:
     """Logs how many examples there are, and of what shape."""
-    data = _split(built.train, config.train)
-    held_out = "" if data[1] is None else f", {len(data[1]):,} to validate on"
+    examples, held_out = _split(built.train, config.train)
+    validated = "" if held_out is None else f", {len(held_out):,} to validate on"
     low, high = built.train.value_range
     shape = "×".join(map(str, built.train.shape))
-    text = f"{len(data[0]):,} examples to train on{held_out}, {len(built.test):,} to test on, {shape} in [{low:g}, {high:g}]"
+    text = f"{len(examples):,} examples to train on{validated}, {len(built.test):,} to test on, {shape} in [{low:g}, {high:g}]"
     logger.info("data '%s': %s", config.data.kind, text)
 
 
@@ -111,9 +120,9 @@ def _extended(before: Path, folder: Path, config: Config, built: Built, phase: P
     with peers():
         fabric.barrier()  # for the last checkpoint of the training before
     # From the file, so that it makes no difference whether the training before has ended just now.
-    state = checkpoint.load_newest(before / CHECKPOINTS)
-    assert state is not None
-    load_model(built.stack, state, averaged=True)
+    newest = checkpoint.load_newest(before / CHECKPOINTS)
+    assert newest is not None
+    load_model(built.stack, newest[1], averaged=True)
     torch.manual_seed(options.seed)
     stack = phase.extend(built.stack).to(fabric.device)
     if not checkpoint.paths(folder / CHECKPOINTS):
@@ -126,58 +135,59 @@ def _split(source: DataSource, options: Options) -> tuple[DataSource, DataSource
     return (source, None) if options.validation is None else hold_out(source, options.validation, options.seed)
 
 
-def _train(
-    folder: Path,
-    config: Config,
-    built: Built,
-    fabric: Fabric,
-    interrupts: Interrupts,
-    observers: list[type[Observer]],
-    *,
-    after: int = 0,
-    resume: bool = True,
-    make_ready: Callable[[], None] | None = None,
-) -> int:
-    """Trains a stack into a folder, `after` so many steps of the training before; returns the steps taken.
-
-    `make_ready` is called, by the process that has it, before anything is written there.
-    """
+def _begin(
+    folder: Path, config: Config, built: Built, fabric: Fabric, interrupts: Interrupts, *, after: int = 0, resume: bool = True
+) -> Saving:
+    """Makes the training of a stack, `after` so many steps of the training before, and goes on from its checkpoints; writes nothing."""
     options = config.train
-    data = _split(built.train, options)
-    steps = Fit(built.stack, data[0], validation=data[1], fabric=fabric, options=options)
+    examples, held_out = _split(built.train, options)
+    steps = Fit(built.stack, examples, validation=held_out, fabric=fabric, options=options)
     best = None if options.best is None else BestMetric(**options.best.model_dump())
     saving = Saving(folder / CHECKPOINTS, steps, best, interrupts, after)
-    damaged = saving.resume() if resume else []
-    if make_ready is not None:
-        make_ready()
-    if fabric.is_global_zero and damaged:
+    if resume:
+        saving.resume()
+    return saving
+
+
+def _train(folder: Path, config: Config, built: Built, saving: Saving, observers: list[type[Observer]]) -> None:
+    """Takes the steps of a training that are left, and logs them in a folder."""
+    steps, best, main = saving.steps, saving.best, saving.steps.fabric.is_global_zero
+    if main and saving.newest is not None:
         with writing(folder):
-            for path in damaged:
-                checkpoint.put_aside(path)
-    if steps.step >= len(steps) or (best is not None and best.done):
+            checkpoint.put_in_order(saving.newest, steps.step)
+    if saving.complete:
         more = "train.epochs" if steps.step >= len(steps) else "train.best.patience"
         logger.info("%s is complete: %d steps; raise %s to train longer", folder, steps.step, more)
-        return steps.step
-    with open_log(folder, config, built, steps, observers) if fabric.is_global_zero else nullcontext() as log:
+        return
+    with open_log(folder, config, built, steps, observers) if main else nullcontext() as log:
         for step in steps:
-            looked = steps.validate() if data[1] is not None and step.last and step.epoch % options.validate_every == 0 else {}
-            better = best is not None and bool(looked) and best.update(looked)
-            ends = step.step == len(steps) or (best is not None and best.done)
-            if ends and step.step < len(steps):
-                steps.conclude()
-            if log is not None:
-                log.step(step, looked)
-            due, stopped = saving.asked(step, ends=ends)
-            try:
-                # Before the checkpoint: killed meanwhile, training comes here again, and nothing that is drawn is missing.
-                if log is not None and step.last:
-                    log.epoch_ended(step, last=ends)
-            finally:
-                saving.save(due=due, better=better)
-            if stopped is not None:
-                raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)
-            if ends:
+            _after(step, saving, log)
+            if saving.complete:
                 break
     if best is not None and best.done:
         logger.info("stopped after epoch %d: no better %s for %d validations", steps.epoch, best.metric, best.waited)
-    return steps.step
+
+
+def _after(step: Step, saving: Saving, log: Log | None) -> None:
+    """Validates, logs and saves after a step, each where its turn has come; the log is that of the main process.
+
+    Raises:
+        InterruptionError: A signal stops training here.
+    """
+    steps, best = saving.steps, saving.best
+    looks = steps.validation is not None and step.last and step.epoch % steps.options.validate_every == 0
+    looked = steps.validate() if looks else {}
+    better = best is not None and looks and best.update(looked)
+    if saving.complete and step.step < len(steps):
+        steps.conclude()  # as it does by itself after the last
+    if log is not None:
+        log.step(step, looked)
+    due, stopped = saving.due(step)
+    try:
+        # Before the checkpoint: killed meanwhile, training comes here again, and nothing that is drawn is missing.
+        if log is not None and step.last:
+            log.epoch_ended(step, last=saving.complete)
+    finally:
+        saving.save(due=due, better=better)
+    if stopped is not None:
+        raise InterruptionError(f"stopped by a signal; step {step.step} is saved, --resume goes on", stopped)

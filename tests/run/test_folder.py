@@ -253,7 +253,7 @@ def test_a_failed_removal_of_an_old_checkpoint_is_told(tmp_path: Path, monkeypat
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(TrainingError, match=r"older checkpoints in .* cannot be removed: .*Read-only.*step-000000002.* is written"):
         checkpoint.save(tmp_path, state(2), keep=1)
-    assert checkpoint.load_newest(tmp_path)["step"] == 2  # pyright: ignore[reportOptionalSubscript]
+    assert checkpoint.load_newest(tmp_path)[1]["step"] == 2  # pyright: ignore[reportOptionalSubscript]
 
 
 @pytest.mark.parametrize("name", [".writing-run.json", ".writing-config.toml", "metrics.jsonl"])

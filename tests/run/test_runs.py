@@ -158,8 +158,9 @@ def test_a_training_that_fails_keeps_the_last_good_checkpoint(tmp_path: Path, re
     saved = json.loads((tmp_path / "good" / "run.json").read_text())
     saved["config"]["train"]["optimizer"]["lr"] = 1e6
     (tmp_path / "good" / "run.json").write_text(json.dumps(saved))
-    state = checkpoint.load_newest(tmp_path / "good" / "checkpoints")
-    assert state is not None
+    newest = checkpoint.load_newest(tmp_path / "good" / "checkpoints")
+    assert newest is not None
+    _, state = newest
     state["optimizer"]["param_groups"][0]["lr"] = 1e6
     checkpoint.save(tmp_path / "good" / "checkpoints", state)
     config = Config.load(diverging, registry, [*overrides[:2], "train.optimizer.lr=1e6"])

@@ -62,9 +62,9 @@ def saved(folder: Path) -> Stack:
     """The averaged stack of a folder."""
     from owae.training.ema import load_model
 
-    state, made = checkpoint.load_newest(folder / "checkpoints"), stack(9, prior=True)
-    assert state is not None
-    load_model(made, state, averaged=True)
+    newest, made = checkpoint.load_newest(folder / "checkpoints"), stack(9, prior=True)
+    assert newest is not None
+    load_model(made, newest[1], averaged=True)
     return made
 
 

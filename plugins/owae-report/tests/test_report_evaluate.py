@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from runs import run, runs
 
 from owae.errors import OwaeError
+from owae_report import room
 from owae_report.cli import evaluate
 
 __all__ = ["runs"]
@@ -26,6 +28,15 @@ def test_numbers_out_of_range_are_refused(runs, tmp_path, option):
     assert option.strip("-") in result.stderr
     assert result.stdout == ""
     assert not (tmp_path / "image").exists()
+
+
+def test_more_neighbours_than_there_are_all_vote_and_memory_holds_them(runs, monkeypatch):
+    few, many = (json.loads(run(evaluate, "image", "--json", "--quick", "--neighbours", k).stdout) for k in (40, 10**9))
+    assert many == few
+    monkeypatch.setattr(room, "_free", lambda: 2**14)
+    refused = run(evaluate, "image", "--quick", "--neighbours", 10**9).exception
+    assert isinstance(refused, OwaeError)
+    assert re.match("40 neighbours of every held-out example in 2 levels would take about 36,800 bytes", str(refused))
 
 
 def test_json_stands_alone_on_stdout(runs):

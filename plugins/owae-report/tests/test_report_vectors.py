@@ -72,6 +72,12 @@ def test_numbers_are_in_the_units_of_the_data_and_columns_have_their_names(tmp_p
     assert "from 500 to 501" in texts(figure("reconstructions", [Subject(series, Options())]))
 
 
+def test_columns_that_were_scaled_without_names_are_numbered(tmp_path):
+    run = OfVectors(tmp_path / "run", noise(30, 2), {"names": [], "shift": [5.0], "scale": [100.0]})
+    made = figure("samples", [Subject(run, Options())])
+    assert [label.get_text() for label in made.subfigs[0].axes[0].get_xticklabels()] == ["0", "1"]
+
+
 def test_lines_are_drawn_at_their_values():
     from owae_report.style import new_figure
 

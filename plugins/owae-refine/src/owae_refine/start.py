@@ -107,12 +107,11 @@ class Start(Phase):
             if not best.exists():
                 raise TrainingError(f'start: {self.path} keeps no best checkpoint; checkpoint = "newest" would work')
             return best, checkpoints.load(best)
-        damaged: list[Path] = []
-        state = checkpoints.load_newest(folder, damaged=damaged)
-        if state is None:
+        newest = checkpoints.load_newest(folder)
+        if newest is None:
             what = "has no checkpoint" if self.path.is_dir() else "does not exist"
             raise TrainingError(f"start: {self.path} {what}; from takes the folder of a trained run, or a checkpoint in it")
-        return next(path for path in checkpoints.paths(folder) if path not in damaged), state
+        return newest
 
 
 def _bare(layer: LatentLayer) -> LatentLayer:

@@ -16,14 +16,15 @@ _PIXEL = 68  # bytes that a figure's pixel takes while matplotlib renders it (me
 
 
 def require_room(count: int, shape: Shape, what: str) -> None:
-    """Refuses events of a shape that are more than memory has room for.
+    """Refuses events of a shape, or numbers, of shape (), that are more than memory has room for.
 
     Raises:
         OwaeError: It says how many bytes they take, and how many would fit.
     """
     each = _NUMBER * max(1, math.prod(shape))
     if count * each > (free := _free()):
-        raise OwaeError(f"{what} of shape {tuple(shape)} {_too_much(count * each, free)}; up to {free // each:,} would fit")
+        of = f" of shape {tuple(shape)}" if shape else ""
+        raise OwaeError(f"{what}{of} {_too_much(count * each, free)}; up to {free // each:,} would fit")
 
 
 def require_canvas(height: int, width: int, pictures: int) -> None:

@@ -53,15 +53,16 @@ class Neighbours:
         if not k:
             raise ValueError("no labelled code has been added, so none can vote")
         # Places never filled hold the largest distance, and topk returns the nearest first.
-        labels = self._labels[:, :k]
-        counts = (labels[:, :, None] == labels[:, None, :]).sum(-1)
+        labels, places = self._labels[:, :k].unique(return_inverse=True)
+        counts = torch.zeros(len(places), len(labels), dtype=torch.long, device=places.device)
+        counts.scatter_add_(1, places, torch.ones_like(places))
         winners = counts == counts.amax(1, keepdim=True)
         return torch.where(winners, labels, torch.iinfo(torch.long).max).amin(1)
 
 
 def votes(codes: Float[Tensor, "n *z"], labels: Int[Tensor, " n"], queries: Float[Tensor, "m *z"], k: int) -> Int[Tensor, " m"]:
     """Returns the label that most of the `k` nearest labelled codes of each query have."""
-    found = Neighbours(queries, k)
+    found = Neighbours(queries, min(k, len(codes)))
     for part, own in zip(codes.split(_CHUNK), labels.split(_CHUNK), strict=True):
         found.add(part, own)
     return found.vote()

@@ -23,6 +23,7 @@ from owae.model.noise_floor import noise_floor
 from owae.model.stack import Stack
 from owae.numerics import full_precision
 from owae_report.evaluation.neighbours import Neighbours
+from owae_report.room import require_room
 
 # A dense divergence takes time and memory in n².
 MOST_MATCHED = 2000
@@ -169,6 +170,8 @@ def _accuracies(
     voters, known = (train.labels >= 0).nonzero()[:, 0].cpu(), (test.labels >= 0).to(device)
     if not len(voters) or not known.any():
         return [None] * stack.depth
+    k = min(k, len(voters))
+    require_room(stack.depth * int(known.sum()) * k, (), f"{k:,} neighbours of every held-out example in {stack.depth} levels")
     found = [Neighbours(codes[known], k) for codes in means]
     for indices in voters.split(batch_size):
         for neighbours, codes in zip(found, stack.encode(examples(train, indices, device)), strict=True):

@@ -101,8 +101,8 @@ def _table(name: str, subject: Subject) -> Drawn:
 
 
 def _names(subject: Subject, size: int) -> list[str]:
-    units = subject.source.units
-    return list(map(str, units["names"])) if units else [str(place) for place in range(size)]
+    names = (subject.source.units or {}).get("names")  # none where all numbers were scaled alike
+    return list(map(str, names)) if names else [str(place) for place in range(size)]
 
 
 def _where(subject: Subject) -> str:
