@@ -110,12 +110,12 @@ class Commands(TyperGroup):
         return sorted(available())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        owners = available().get(cmd_name)
-        if owners is None:
-            said = [f"no such command '{cmd_name}'", suggestion(cmd_name, available()), restriction()]
+        commands = available()
+        if cmd_name not in commands:
+            said = [f"no such command '{cmd_name}'", suggestion(cmd_name, commands), restriction()]
             return ctx.fail("; ".join(filter(None, said)))
         try:
-            return loaded(cmd_name, owners)
+            return loaded(cmd_name, commands[cmd_name])
         except PluginError as error:
             return _unusable(cmd_name, str(error))
 

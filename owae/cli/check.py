@@ -119,15 +119,15 @@ def _level(config: Config, stack: Stack, i: int) -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from owae.cli.tables import print_line, print_table
+    from owae.cli.tables import print_table
 
     data, levels, k = found["data"], found["levels"], found["stacked"]
     low, high = data["value_range"]
     counts = f", {data['train']:,} to train on and {data['test']:,} to test on" if "train" in data else " (not opened)"
-    print_line(f"data: {data['kind']}{counts}, {_shape(data['shape'])} in [{low:g}, {high:g}]")
+    typer.echo(f"data: {data['kind']}{counts}, {_shape(data['shape'])} in [{low:g}, {high:g}]")
     if names := data.get("class_names"):
-        print_line(f"classes: {', '.join(names[:20])}{f' and {len(names) - 20} more' if len(names) > 20 else ''}")
-    print_line()
+        typer.echo(f"classes: {', '.join(names[:20])}{f' and {len(names) - 20} more' if len(names) > 20 else ''}")
+    typer.echo()
     headings = {
         "level": lambda level: str(level["level"]),
         "layer": lambda level: level["layer"],
@@ -144,14 +144,14 @@ def _print(found: dict[str, Any]) -> None:
     columns = {heading: [cell(level) for level in levels] for heading, cell in headings.items()}
     shown = {heading: cells for heading, cells in columns.items() if any(cells)}
     print_table(list(shown), zip(*shown.values(), strict=True), right={"level", "dimension", "parameters", "weight", "penalty"})
-    print_line()
+    typer.echo()
     described = ", ".join(f"{name} {_value(value)}" for name, value in found["divergence"].items() if name != "divergence")
-    print_line(
+    typer.echo(
         f"divergence at z_{k}: {found['divergence'].get('divergence', '')}, weight {_number(found['weights'][-1])}; {described}"
     )
     prior = found["prior"] if k == len(levels) else f"ancestral, through levels {k + 1} to {len(levels)}, from {found['prior']}"
-    print_line(f"prior at z_{k}: {prior}")
-    print_line(f"total: {found['parameters']:,} parameters, {found['epochs']:,} epochs in batches of {found['batch_size']}")
+    typer.echo(f"prior at z_{k}: {prior}")
+    typer.echo(f"total: {found['parameters']:,} parameters, {found['epochs']:,} epochs in batches of {found['batch_size']}")
 
 
 def _cost(level: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Results on stdout: tables, drawn on a terminal and in aligned columns elsewhere, lines and JSON."""
+"""Results on stdout: tables, drawn on a terminal and in aligned columns elsewhere, and JSON."""
 
 from __future__ import annotations
 
@@ -30,12 +30,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        print_line(line.rstrip())
-
-
-def print_line(text: str = "") -> None:
-    """Prints a line as it is."""
-    typer.echo(text)
+        typer.echo(line.rstrip())
 
 
 def print_json(value: Any) -> None:

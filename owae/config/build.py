@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
@@ -67,12 +67,11 @@ def build(config: Config, registry: Registry) -> Built:
         )
     torch.manual_seed(config.train.seed)
     stack = _stack(config, registry, tuple(train.shape), train.value_range)
-    beginnings, maker = {}, _Maker(config, registry)
+    beginnings = {}
     for name, spec in config.beginnings.items():
-        with maker.at(name):
+        with _at(name, config):
             phase = beginnings[name] = spec.create(registry)
             stack, train = phase.extend(stack), phase.examples(train)
-        maker.raise_problems()
     return Built(stack, train, test, build_phases(config, registry, stack), beginnings)
 
 
@@ -85,11 +84,9 @@ def build_stack(config: Config, registry: Registry, shape: Shape, value_range: R
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.train.seed)
         stack = _stack(config, registry, shape, value_range)
-        maker = _Maker(config, registry)
         for name, spec in [*config.beginnings.items(), *((name, config.phases[name]) for name in phases)]:
-            with maker.at(name):
+            with _at(name, config):
                 stack = spec.create(registry).extend(stack)
-            maker.raise_problems()
         return stack
 
 
@@ -99,14 +96,13 @@ def build_phases(config: Config, registry: Registry, stack: Stack) -> dict[str, 
     Raises:
         ConfigError: A phase refuses its options, or they do not fit the stack.
     """
-    maker, phases = _Maker(config, registry), {}
+    phases = {}
     with torch.random.fork_rng(devices=[]):
         for name, spec in config.phases.items():
-            with maker.at(name):
+            with _at(name, config):
                 phase = phases[name] = spec.create(registry)
                 phase_options(phase, config.train)
                 stack = phase.extend(copy.deepcopy(stack))
-            maker.raise_problems()
     return phases
 
 
@@ -115,52 +111,35 @@ def phase_options(phase: Phase, first: Options) -> Options:
     return Options.checked(**{**first.model_dump(), **phase.options()})
 
 
-class _Maker:
-    """Makes components, and collects what they refuse, by place, until it is all raised at once."""
+@contextmanager
+def _at(place: str, config: Config) -> Iterator[None]:
+    """Runs the block; what it refuses becomes a `ConfigError` about one place of the config."""
+    try:
+        yield
+    except _REFUSALS as error:
+        plain = isinstance(error, ConfigError | ValueError)
+        problem = Problem(place, str(error) if plain else f"{type(error).__name__}: {error}")
+        raise ConfigError([problem], config.source) from error
 
-    def __init__(self, config: Config, registry: Registry) -> None:
-        self.config, self.registry = config, registry
-        self._problems: list[Problem] = []
-        self._cause: Exception | None = None
 
-    @contextmanager
-    def at(self, place: str) -> Iterator[None]:
-        """Runs the block; what it refuses becomes a problem of one place of the config."""
-        try:
+@contextmanager
+def _collected(refused: list[ConfigError], place: str, config: Config) -> Iterator[None]:
+    """Runs the block as `_at` does, but adds what it refuses to a list, so that all is told at once."""
+    try:
+        with _at(place, config):
             yield
-        except _REFUSALS as error:
-            self._cause = error
-            plain = isinstance(error, ConfigError | ValueError)
-            self._problems.append(Problem(place, str(error) if plain else f"{type(error).__name__}: {error}"))
-
-    def make(self, spec: Spec | None, place: str, *engine: Any, trial: Callable[[Any, Any], None] | None = None) -> Any:
-        """Makes the component of a spec, if it passes a trial with the last of the engine's arguments; None if it refuses."""
-        with self.at(place):
-            component = None if spec is None else spec.create(self.registry, *engine)
-            if trial is not None:
-                trial(component, engine[-1])
-            return component
-
-    def error(self) -> ConfigError:
-        """Returns everything that was refused, as one error."""
-        error = ConfigError(list(dict.fromkeys(self._problems)), self.config.source)
-        error.__cause__ = self._cause
-        return error
-
-    def raise_problems(self) -> None:
-        """Raises what was refused, if anything was."""
-        if self._problems:
-            raise self.error()
+    except ConfigError as error:
+        refused.append(error)
 
 
 def build_source(config: Config, registry: Registry, split: str) -> DataSource:
     """Makes the data of one split; errors as for `build`."""
-    maker, name = _Maker(config, registry), f"data '{config.data.kind}'"
+    name = f"data '{config.data.kind}'"
     try:
-        source = maker.make(config.data, "data", split)
+        with _at("data", config):
+            source = config.data.create(registry, split)
     except (OSError, DataError) as error:
         raise DataError(f"{name}: {error}") from error
-    maker.raise_problems()
     check_declared(name, source)
     if len(source) == 0:
         raise DataError(f"{name}: the {split} split is empty")
@@ -168,43 +147,44 @@ def build_source(config: Config, registry: Registry, split: str) -> DataSource:
 
 
 def _stack(config: Config, registry: Registry, shape: Shape, value_range: Range) -> Stack:
-    maker = _Maker(config, registry)
-    layers = list(_layers(maker, shape))
-    costs, regularisers = (
-        [
-            maker.make(own, join("levels", i, name)) if (own := getattr(level, name)) else maker.make(getattr(config, name), name)
-            for i, level in enumerate(config.levels)
-        ]
-        for name in ("cost", "regulariser")
-    )
-    divergence = maker.make(config.divergence, "divergence")
+    refused: list[ConfigError] = []
+    layers: list[LatentLayer] = []
+    for i, level in enumerate(config.levels):
+        with _collected(refused, join("levels", i, "layer"), config):
+            layer = level.layer.create(registry, shape)
+            try_layer(layer, shape)
+            layers.append(layer)
+            shape = tuple(layer.latent_shape)
+        if refused:
+            break  # the levels above have no shape
+    terms: dict[str, list[Any]] = {"cost": [], "regulariser": []}
+    for name, made in terms.items():
+        for i, level in enumerate(config.levels):
+            own = getattr(level, name)
+            spec = own or getattr(config, name)
+            with _collected(refused, join("levels", i, name) if own else name, config):
+                made.append(spec and spec.create(registry))
+    with _collected(refused, "divergence", config):
+        divergence = config.divergence.create(registry)
     if layers:
-        with maker.at(join("levels", 0, "layer")):
+        with _collected(refused, join("levels", 0, "layer"), config):
             _check_range(config, registry, layers[0], value_range)
-    maker.raise_problems()
-    prior = maker.make(config.prior, "prior", tuple(layers[-1].latent_shape), trial=try_prior)
-    maker.raise_problems()
-    with maker.at("weights"):  # all else that a stack could refuse has been seen
+    if refused:
+        told = dict.fromkeys(problem for error in refused for problem in error.problems)
+        raise ConfigError(list(told), config.source) from refused[-1].__cause__
+    with _at("prior", config):
+        prior = config.prior.create(registry, shape)
+        try_prior(prior, shape)
+    with _at("weights", config):  # all else that a stack could refuse has been seen
         matched, weights = config.matched_level, config.weights
         dims = [math.prod(layer.latent_shape) for layer in layers[:matched]]
         penalty_weights = [*weights.penalty_weights(dims), *[0.0] * (len(layers) - matched)]
-        parts = zip(layers, costs, regularisers, penalty_weights, config.levels, strict=True)
+        parts = zip(layers, terms["cost"], terms["regulariser"], penalty_weights, config.levels, strict=True)
         levels = [
             Level(layer, cost=cost, regulariser=term, penalty_weight=weight, space=said.space, target=said.target, rows=said.rows)
             for layer, cost, term, weight, said in parts
         ]
         return Stack(levels, divergence=divergence, weights=weights.products(dims), prior=prior, matched_level=matched)
-    raise maker.error()
-
-
-def _layers(maker: _Maker, shape: Shape) -> Iterator[LatentLayer]:
-    """Makes the layers from the bottom, as far as they can be made."""
-    for i, level in enumerate(maker.config.levels):
-        layer = maker.make(level.layer, join("levels", i, "layer"), shape, trial=try_layer)
-        if layer is None:
-            return
-        yield layer
-        shape = tuple(layer.latent_shape)
 
 
 def _check_range(config: Config, registry: Registry, layer: LatentLayer, value_range: Range) -> None:

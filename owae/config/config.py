@@ -17,8 +17,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, create_model, field_validator
 
-from owae.config import overrides
 from owae.config.old_keys import NEWEST, refuse_newer, replace_old_keys
+from owae.config.overrides import apply, with_override
 from owae.config.schema import Component, Context, LevelConfig, Phase, Spec
 from owae.config.unknown_keys import Tables
 from owae.config.weights import Weights
@@ -59,7 +59,6 @@ class Config(BaseModel, frozen=True):
     train: Options = Field(default={}, validate_default=True)
     levels: tuple[LevelConfig, ...] = Field(default=(), validate_default=True)
     _source: str = PrivateAttr("")
-    _first: frozenset[str] = PrivateAttr(frozenset())
 
     @property
     def source(self) -> str:
@@ -69,12 +68,12 @@ class Config(BaseModel, frozen=True):
     @property
     def phases(self) -> dict[str, Spec]:
         """The further phases of training, by name, in the order of the file."""
-        return {name: spec for name, spec in self._tables.items() if name not in self._first}
+        return {name: spec for name, spec in self._tables.items() if not spec.first}
 
     @property
     def beginnings(self) -> dict[str, Spec]:
         """What changes the first training (`Phase.first`), by name, in the order of the file."""
-        return {name: spec for name, spec in self._tables.items() if name in self._first}
+        return {name: spec for name, spec in self._tables.items() if spec.first}
 
     @property
     def _tables(self) -> dict[str, Spec]:
@@ -138,20 +137,55 @@ class Config(BaseModel, frozen=True):
         Raises:
             ConfigError: The file cannot be read, or holds mistakes: all of them are in `problems`.
         """
-        path = Path(path)
-        return _checked(_parsed(path), registry, folder or path.absolute().parent, str(path), overrides)
+        return cls.from_dict(cls.parse(path), registry, folder or Path(path).parent, str(Path(path)), overrides)
 
     @classmethod
     def from_dict(
         cls, values: Mapping[str, Any], registry: Registry, folder: str | Path = "", source: str = "", overrides: Iterable[str] = ()
     ) -> Config:
         """Reads values, as `parse` gives them; relative paths are relative to `folder`, else to the current one."""
-        return _checked(values, registry, Path(folder).absolute(), source, overrides)
+        changed = copy.deepcopy(dict(values))
+        replace_old_keys(changed, source)
+        set_by, found = apply(changed, overrides)
+        replace_old_keys(changed, "--set")
+        refuse_newer(changed.get("version"), source)
+        context, model = Context(changed, registry, Path(folder).absolute()), _with_phases(changed, registry)
+        config, wrong = None, _nones(changed)
+        try:
+            config = read(model, changed, context)
+            config._source = source  # pyright: ignore[reportAttributeAccessIssue] # frozen, but for private attributes
+        except ValidationError as error:
+            wrong += problems(error, changed, Tables(model, context).unknown)
+        found += [with_override(problem, set_by) for problem in wrong]
+        if config is None or found:
+            raise ConfigError(found, source)
+        return config
 
     @staticmethod
     def parse(path: str | Path) -> dict[str, Any]:
         """Reads a TOML file's values and checks nothing; `ConfigError` if it is no TOML."""
-        return _parsed(Path(path))
+        path = Path(path)
+
+        def refuse(reason: str) -> ConfigError:
+            return ConfigError(reason, str(path))
+
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            siblings = [file.name for file in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+            close = nearest(path.name, siblings)
+            raise refuse("no such file" + (f"; did you mean '{path.parent / close}'?" if close else "")) from error
+        except IsADirectoryError as error:
+            raise refuse("is a folder; a config is a TOML file") from error
+        except (OSError, ValueError) as error:  # ValueError: a path that no file system takes
+            raise refuse(f"cannot be read: {error}") from error
+        try:
+            return tomllib.loads(content.decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise refuse(f"is not UTF-8, as TOML must be: byte 0x{content[error.start]:02x} in line {line}") from error
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise refuse(f"is not valid TOML: {error}{_marked(content.decode('utf-8-sig'), str(error))}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """The effective config as TOML values."""
@@ -162,29 +196,6 @@ class Config(BaseModel, frozen=True):
         return tomli_w.dumps(self.to_dict())
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    def refuse(reason: str) -> ConfigError:
-        return ConfigError(reason, str(path))
-
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        siblings = [file.name for file in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        close = nearest(path.name, siblings)
-        raise refuse("no such file" + (f"; did you mean '{path.parent / close}'?" if close else "")) from error
-    except IsADirectoryError as error:
-        raise refuse("is a folder; a config is a TOML file") from error
-    except (OSError, ValueError) as error:  # ValueError: a path that no file system takes
-        raise refuse(f"cannot be read: {error}") from error
-    try:
-        return tomllib.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise refuse(f"is not UTF-8, as TOML must be: byte 0x{content[error.start]:02x} in line {line}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise refuse(f"is not valid TOML: {error}{_marked(content.decode('utf-8-sig'), str(error))}") from error
-
-
 def _marked(text: str, message: str) -> str:
     """Returns the line that a TOML parser's message is about, with a mark beneath the place."""
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
@@ -193,27 +204,6 @@ def _marked(text: str, message: str) -> str:
     start = max(0, column - 80)
     line = "".join(sign if sign.isprintable() else " " for sign in lines[number - 1][start : start + 120])
     return f"\n  {line}\n  {' ' * (column - start - 1)}^"
-
-
-def _checked(values: Mapping[str, Any], registry: Registry, folder: Path, source: str, texts: Iterable[str]) -> Config:
-    changed = copy.deepcopy(dict(values))
-    replace_old_keys(changed, source)
-    set_by, found = overrides.apply(changed, texts)
-    replace_old_keys(changed, "--set")
-    refuse_newer(changed.get("version"), source)
-    context, model = Context(changed, registry, folder), _with_phases(changed, registry)
-    config, wrong = None, _nones(changed)
-    try:
-        config = read(model, changed, context)
-        config._source = source  # pyright: ignore[reportAttributeAccessIssue] # frozen, but for private attributes
-        first = (entry.name for entry in registry.entries if entry.interface == "phase" and getattr(entry.cls, "first", False))
-        config._first = frozenset(first)  # pyright: ignore[reportAttributeAccessIssue]
-    except ValidationError as error:
-        wrong += problems(error, changed, Tables(model, context).unknown)
-    found += [overrides.with_override(problem, set_by) for problem in wrong]
-    if config is None or found:
-        raise ConfigError(found, source)
-    return config
 
 
 def _with_phases(values: Mapping[str, Any], registry: Registry) -> type[Config]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,12 +60,14 @@ class Spec:
         kind: Its name.
         options: Its options, as `owae.registry.options.options_model` of its class; paths are absolute.
         values: The same as TOML values, defaults included.
+        first: Whether it is a phase that changes the first training (`owae.interfaces.Phase.first`).
     """
 
     interface: str
     kind: str
     options: BaseModel
     values: dict[str, Any]
+    first: bool = False
 
     def create(self, registry: Registry, *engine: Any) -> Any:
         """Makes the component, from the engine's arguments and these options."""
@@ -93,7 +95,9 @@ def _phase(value: object, info: Info) -> Spec:
     name = str(info.field_name)
     if not isinstance(value, Mapping):
         raise mistake(f"found {shown(value)}; it should be a table, as [{name}]")
-    return _spec("phase", name, read(options_model(info.context.registry.get("phase", name)), value), value, info.context)
+    cls = info.context.registry.get("phase", name)
+    spec = _spec("phase", name, read(options_model(cls), value), value, info.context)
+    return replace(spec, first=getattr(cls, "first", False))
 
 
 def _spec(interface: str, kind: str, options: BaseModel, written: object, context: Context) -> Spec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -70,24 +69,20 @@ class Tables:
 def _named(values: Any, context: Context, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Path, type[BaseModel]]]:
     """Finds the tables that name a component, an optimiser, a schedule or a rule, and the options of each."""
     for key, value in values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ():
-        match path, key, value:
-            case ("train",), "optimizer" | "schedule" as kind, {"name": str(name)}:
-                model_of = partial(options_of, kind, name)
-            case ("weights",), _, {"rule": str(name)}:
-                model_of = partial(rule_model, name)
-            case (), str(), dict() if key in context.registry.names("phase"):
-                model_of = partial(_component_options, context, "phase", key)
-            case _, str(), {"kind": str(name)}:
-                model_of = partial(_component_options, context, key, name)
-            case _:
-                yield from _named(value, context, (*path, key))
-                continue
         with suppress(OwaeError):  # a mistake of its own, or an option that happens to be called so
-            yield (*path, key), model_of()
-
-
-def _component_options(context: Context, interface: str, kind: str) -> type[BaseModel]:
-    return options_model(context.registry.get(interface, kind))
+            match path, key, value:
+                case ("train",), "optimizer" | "schedule" as kind, {"name": str(name)}:
+                    model = options_of(kind, name)
+                case ("weights",), _, {"rule": str(name)}:
+                    model = rule_model(name)
+                case (), str(), dict() if key in context.registry.names("phase"):
+                    model = options_model(context.registry.get("phase", key))
+                case _, str(), {"kind": str(name)}:
+                    model = options_model(context.registry.get(key, name))
+                case _:
+                    yield from _named(value, context, (*path, key))
+                    continue
+            yield (*path, key), model
 
 
 def _place(path: Path) -> str:

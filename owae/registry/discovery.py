@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import metadata
@@ -27,11 +28,6 @@ class Declared:
     distribution: str
     version: str
     point: metadata.EntryPoint
-
-    def load(self) -> Any:
-        """Imports what it points to. Raises whatever that raises, `SystemExit` included."""
-        with quiet_stdout():
-            return self.point.load()
 
     def named_in(self, names: Iterable[str]) -> bool:
         """Tells whether it or its distribution is among some names, whether these are written with hyphens or underscores."""
@@ -70,6 +66,22 @@ def available(group: str) -> dict[str, list[Declared]]:
     return found
 
 
+@contextmanager
+def plugin_code(failing: str = "") -> Iterator[None]:
+    """Runs a block that calls a plugin's code, with stdout going to stderr.
+
+    Raises:
+        PluginError: It raises anything, be it `SystemExit`; the message is the error in one line, after `failing`.
+    """
+    try:
+        with quiet_stdout():
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit while it is imported
+        raise PluginError(failing + reason(error)) from error
+
+
 def load(what: str, owners: Sequence[Declared], make: Callable[[Any], Any] = lambda target: target) -> Any:
     """Imports what one distribution has declared, and makes of it what is wanted.
 
@@ -78,12 +90,8 @@ def load(what: str, owners: Sequence[Declared], make: Callable[[Any], Any] = lam
     """
     if len(owners) > 1:
         raise clash_error(what, [owner.distribution for owner in owners])
-    try:
-        return make(owners[0].load())
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin may even call sys.exit while it is imported
-        raise PluginError(f"{what} of '{owners[0].distribution}' cannot be used: {reason(error)}") from error
+    with plugin_code(f"{what} of '{owners[0].distribution}' cannot be used: "):
+        return make(owners[0].point.load())
 
 
 def clash_error(what: str, owners: Iterable[str]) -> PluginError:

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import pluggy
 
-from owae import hooks
+from owae import __version__, hooks
 from owae.errors import PluginError, nearest, suggestion
 from owae.hooks import COMMANDS, ENTRY_POINTS, PROJECT
 from owae.registry import defaults
-from owae.registry.discovery import ONLY, clash_error, declared, reason, wanted
+from owae.registry.discovery import ONLY, clash_error, declared, plugin_code, reason, wanted
 from owae.registry.options import breach
-from owae.streams import quiet_stdout
 
 
 @dataclass(frozen=True)
@@ -45,21 +43,16 @@ class Failure:
     reason: str
 
 
-def _manager() -> pluggy.PluginManager:
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(hooks)
-    return manager
-
-
 class Registry:
     """The components that a program can use. A new registry holds owae's defaults; `discover` adds the installed plugins."""
 
     def __init__(self) -> None:
-        self._manager = _manager()
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hooks)
         self.entries: list[Entry] = []
         self.failures: list[Failure] = []
         self.plugins: list[tuple[str, str, str]] = []
-        self.register(defaults, name="defaults", distribution="owae", version=_version("owae"))
+        self.register(defaults, name="defaults", distribution="owae", version=__version__)
 
     @classmethod
     def discover(cls, only: Iterable[str] | None = None) -> Registry:
@@ -72,17 +65,16 @@ class Registry:
         registry = cls()
         names = wanted() if only is None else {name.strip() for name in only if name.strip()}
         points = declared(ENTRY_POINTS)
-        for point in points:
-            if names is not None and not point.named_in(names):
+        for found in points:
+            if names is not None and not found.named_in(names):
                 continue
             try:
-                module = point.load()
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # a plugin may even call sys.exit while it is imported
-                registry.failures.append(Failure(point.name, point.distribution, point.version, reason(error)))
-                continue
-            registry.register(module, name=point.name, distribution=point.distribution, version=point.version)
+                with plugin_code():
+                    module = found.point.load()
+            except PluginError as error:
+                registry.failures.append(Failure(found.name, found.distribution, found.version, str(error)))
+            else:
+                registry.register(module, name=found.name, distribution=found.distribution, version=found.version)
         points += declared(COMMANDS)
         for name in sorted(names or ()):
             if not any(point.named_in([name]) for point in points):
@@ -110,19 +102,15 @@ class Registry:
         for hook in callers:
             if not hook.has_spec():
                 fail(f"unknown hook '{hook.name}'; {suggestion(hook.name, ['owae_components'])}")
-        if not any(hook.has_spec() for hook in callers):
-            return None
-        alone = _manager()  # one that knows this plugin alone, so that a failure is known to be its own
-        alone.register(plugin)
+        own = [each for each in self._manager.hook.owae_components.get_hookimpls() if each.plugin is plugin]
         try:
-            with quiet_stdout():
-                if not (results := alone.hook.owae_components()):  # pluggy leaves None out
-                    return fail("owae_components() gave None; a list of classes would work")
-                classes = [cls for result in results for cls in result]
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            return fail(f"owae_components() failed: {reason(error)}")
+            with plugin_code("owae_components() failed: "):
+                brought: list[Any] = [given for each in own if (given := each.function()) is not None]
+                classes = [cls for given in brought for cls in given]
+        except PluginError as error:
+            return fail(str(error))
+        if own and not brought:
+            return fail("owae_components() gave None; a list of classes would work")
         for cls in classes:
             if why := breach(cls):
                 fail(why)
@@ -160,10 +148,3 @@ class Registry:
         for entry in self.entries:
             owners.setdefault((entry.interface, entry.name), []).append(entry)
         return {key: entries for key, entries in owners.items() if len(entries) > 1}
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return ""

@@ -39,8 +39,8 @@ def that(condition: bool, found: str) -> None:
 
 def finite(what: str, *tensors: Tensor | None) -> None:
     for tensor in tensors:
-        that(tensor is not None, f"{what} does not exist: nothing flows there")
-        assert tensor is not None
+        if tensor is None:
+            raise AssertionError(f"{what} does not exist: nothing flows there")
         that(bool(torch.isfinite(tensor).all()), f"{what} holds NaN or infinity")
 
 
@@ -67,9 +67,10 @@ def gradients(value: Tensor, *inputs: Tensor) -> tuple[Tensor | None, ...]:
     return torch.autograd.grad(value.sum(), inputs, allow_unused=True)
 
 
-def true_gradients(function: Callable[..., Tensor], *inputs: Tensor, rtol: float, step: float = 1e-5) -> None:
+def true_gradients(function: Callable[..., Tensor], *inputs: Tensor, rtol: float) -> None:
     """Requires that gradients agree with central differences along three random directions; the inputs are float64."""
     inputs = tuple(tensor.detach().requires_grad_() for tensor in inputs)
+    step = 1e-5
     function = seeded()(function)
     found = gradients(function(*inputs), *inputs)
     scale = sum(gradient.norm().item() for gradient in found if gradient is not None)

@@ -53,18 +53,20 @@ def _number(value: float | None, unit: float = 1.0, *, digits: int = 3) -> str:
 
 def print_rows(rows: Sequence[Row], where: dict[str, Any]) -> None:
     """Print the table and, under it, what failed and why."""
-    from owae.cli.tables import print_line, print_table
+    import typer
+
+    from owae.cli.tables import print_table
 
     measured = [row for row in rows if not row.reason]
     failed = [row for row in rows if row.reason]
     print_table(HEADINGS, map(cells, measured), right=HEADINGS[1:])
-    print_line(
+    typer.echo(
         f"{where['device_name']}, torch {where['torch']}, {where['threads']} threads, load {where['load'] or 'unknown'}. "
         "Medians and middle halves of warm calls; errors relative to float64, blank where the estimate is random or the "
         "reference too large."
     )
     for row in failed:
-        print_line(f"not measured: {row.case.label}, n = {row.n}, d = {row.d}: {row.reason}")
+        typer.echo(f"not measured: {row.case.label}, n = {row.n}, d = {row.d}: {row.reason}")
 
 
 def to_json(rows: Sequence[Row], where: dict[str, Any], failures: Sequence[str]) -> str:

@@ -33,7 +33,7 @@ def command(
     """Compare runs on held-out data: seeds of one config are averaged, and the best is marked where it is ahead of its error."""
     from dataclasses import asdict
 
-    from owae.cli.tables import print_json, print_line, print_table
+    from owae.cli.tables import print_json, print_table
     from owae.run.identity import fingerprint
     from owae.run.opened import open_run
     from owae.streams import quiet_stdout
@@ -64,15 +64,15 @@ def command(
             cells = [_cell(cell, factor) + (" *" if row.best == group else "") for group, cell in row.cells.items()]
             table.append([TITLES.get(metric, metric) + by + extractor, *cells])
         print_table(["number", *names.values()], table, right=names.values())
-        print_line(
+        typer.echo(
             "*: best by more than two standard errors of every difference. ± is the standard error: over training seeds where"
         )
-        print_line("there are several, else over sampling seeds or held-out examples alone, which says nothing of another training")
+        typer.echo("there are several, else over sampling seeds or held-out examples alone, which says nothing of another training")
         for group, members in groups.items():
             if len(members) > 1:
-                print_line(f"{group} is the mean of {', '.join(members)}, whose configs differ by the seed alone")
+                typer.echo(f"{group} is the mean of {', '.join(members)}, whose configs differ by the seed alone")
         for warning in warnings:
-            print_line(f"warning: {warning}")
+            typer.echo(f"warning: {warning}")
     if figures is not None:
         _draw(list(opened.items()), figures, seed)
 

@@ -35,7 +35,7 @@ def command(
     moved: Moved = None,
 ) -> None:
     """Measure a run on held-out data: every level, the samples by two kinds of features or more, and nearest training examples."""
-    from owae.cli.tables import print_json, print_line, print_table
+    from owae.cli.tables import print_json, print_table
     from owae.run.opened import open_run
     from owae_report.evaluation.whole import Options, judge_run
     from owae_report.page.judgement import Table, blocks
@@ -52,9 +52,9 @@ def command(
     else:
         for i, block in enumerate(blocks(result).values()):
             if i:
-                print_line()
+                typer.echo()
             for part in block:
                 if isinstance(part, Table):
                     print_table(part.headings, part.rows, right=part.right)
                 else:
-                    print_line(part)
+                    typer.echo(part)
