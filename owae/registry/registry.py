@@ -43,12 +43,17 @@ class Failure:
     reason: str
 
 
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hooks)
+    return manager
+
+
 class Registry:
     """The components that a program can use. A new registry holds owae's defaults; `discover` adds the installed plugins."""
 
     def __init__(self) -> None:
-        self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(hooks)
+        self._manager = _manager()
         self.entries: list[Entry] = []
         self.failures: list[Failure] = []
         self.plugins: list[tuple[str, str, str]] = []
@@ -102,14 +107,17 @@ class Registry:
         for hook in callers:
             if not hook.has_spec():
                 fail(f"unknown hook '{hook.name}'; {suggestion(hook.name, ['owae_components'])}")
-        own = [each for each in self._manager.hook.owae_components.get_hookimpls() if each.plugin is plugin]
+        if not any(hook.has_spec() for hook in callers):
+            return None
+        alone = _manager()  # one that knows this plugin alone, so that a failure is known to be its own
+        alone.register(plugin)
         try:
             with plugin_code("owae_components() failed: "):
-                brought: list[Any] = [given for each in own if (given := each.function()) is not None]
-                classes = [cls for given in brought for cls in given]
+                results = alone.hook.owae_components()
+                classes = [cls for result in results for cls in result]
         except PluginError as error:
             return fail(str(error))
-        if own and not brought:
+        if not results:  # pluggy leaves None out
             return fail("owae_components() gave None; a list of classes would work")
         for cls in classes:
             if why := breach(cls):
