@@ -102,9 +102,10 @@ def require_same(folder: Path, config: Config, registry: Registry, data: Mapping
         TrainingError: The config differs.
         DataError: The data differ from their identity in `run.json`.
     """
-    if changed := since_training(folder, config, registry):
+    info = read_info(folder)
+    if changed := since_training(folder, info, config, registry):
         raise TrainingError(f"{folder} was trained with another config; these differ: {'; '.join(changed)}")
-    if changed := changes(read_info(folder)["data"], data):
+    if changed := changes(info["data"], data):
         raise DataError(
             f"the data are not those that {folder} was trained on: {'; '.join(changed)}; --resume needs them as they were, and --out "
             "trains anew on these"
@@ -114,9 +115,13 @@ def require_same(folder: Path, config: Config, registry: Registry, data: Mapping
 # Configs
 
 
-def since_training(folder: Path, config: Config, registry: Registry) -> list[str]:
-    """Lists the places where a config is not that which the run in a folder was trained with, but for what may change."""
-    info = read_info(folder)
+def since_training(folder: Path, info: Mapping[str, Any], config: Config, registry: Registry) -> list[str]:
+    """Lists the places where a config is not that which the run in a folder was trained with, but for what may change.
+
+    `info` is what `run.json` says of the run.
+    """
+    if info["config"] == config.to_dict():
+        return []
     # Read as a config is: keys that owae did not have yet when the run began stand at their defaults, old ones are renamed.
     saved = Config.from_dict(info["config"], registry, source=str(folder / INFO))
     may_change = {f"train.{name}" for name in Options.resumable()}

@@ -82,11 +82,12 @@ class Run:
         if changed := differences(saved, self.config, locations(saved, self.config)):
             raise TrainingError(f"{folder} is trained, so only where its data are can be set; found {'; '.join(changed)}")
         self._moved = saved != self.config
-        if edited := since_training(folder, saved, registry):
+        info = read_info(folder)
+        if edited := since_training(folder, info, saved, registry):
             raise TrainingError(f"{folder / CONFIG} was changed after the training, whose model it describes: {'; '.join(edited)}")
         begun = takewhile(lambda name: checkpoints.paths(folder / name / CHECKPOINTS), self.config.phases)
         self.phases = () if checkpoint == "first" else tuple(begun)
-        self._data, self._warned = read_info(folder)["data"], False
+        self._data, self._warned = info["data"], False
         self.shape: Shape = tuple(self._data["shape"])
         self.value_range: tuple[float, float] = tuple(self._data["value_range"])
         self.dtype: str = self._data.get("dtype", "float32")

@@ -17,9 +17,8 @@ from owae_report.evaluation.distances import nearest
 
 MOST = 1000  # samples and held-out examples
 MOST_TRAIN = 100_000
-FEWEST = (
-    8  # of each, from which the Mann–Whitney statistic is about normal (Mann and Whitney 1947); of three, no z-score is below −1.97
-)
+# Of each, from which the Mann–Whitney statistic is about normal (Mann and Whitney 1947); of three, no z-score is below −1.97.
+FEWEST = 8
 
 
 @dataclass(frozen=True)
