@@ -8,6 +8,8 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,10 +52,17 @@ def read_only(folder: Path) -> Iterator[None]:
         finally:
             folder.chmod(0o755)
         return
-    if not mounted("--bind", str(folder), str(folder)):
-        pytest.skip("root, and no right to mount")
+    # A mount cannot be made read-only while a file in it is open for writing. So a second one is, where nobody writes, and
+    # a copy of it, which is read-only from its first moment, is laid over the folder.
+    with tempfile.TemporaryDirectory() as aside:
+        if not mounted("--bind", str(folder), aside):
+            pytest.skip("root, and no right to mount")
+        try:
+            assert mounted("-o", "remount,ro,bind", aside)
+            assert mounted("--bind", aside, str(folder))
+        finally:
+            subprocess.run(["umount", "-l", aside], check=True)
     try:
-        assert mounted("-o", "remount,ro,bind", str(folder))
         yield
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
@@ -103,7 +112,9 @@ def test_a_full_disk(tmp_path: Path):
     with small_disk(disk):
         process = start(disk)
         wait_for_checkpoint(disk, process)
-        fill(disk)
+        while process.poll() is None:  # again and again: an older checkpoint that is deleted leaves room
+            fill(disk)
+            time.sleep(0.05)
         assert_stopped_and_whole(process, disk, "No space left on device", "checkpoint")
         assert not list((disk / "run" / "checkpoints").glob(".writing*"))
         (disk / "filler").unlink()
