@@ -55,31 +55,23 @@ def level_costs(
     layers = [*beneath, *(level.layer for level in levels)]
     # At the bottom of a whole stack the data are the latent, and both kinds of cost are one.
     in_data = [level.space == "data" and (n > 0 or len(beneath) > 0) for n, level in enumerate(levels)]
-    targets = {n for n, level in enumerate(levels) if in_data[n] and level.target == "code"}
-    wanted = targets | {n + 1 for n in range(len(levels)) if in_data[n]}
+    targets = {n for n, level in enumerate(levels) if in_data[n] and level.target == "code"}  # the n whose R_n is a target
+    wanted = targets | {n + 1 for n in range(len(levels)) if in_data[n]}  # the n whose R_n is needed at all
     rows = _deal(levels, len(codes[0]), whole={n - 1 for n in targets})  # of level n, which rows are compared
     costs: dict[int, Tensor] = {}
-    reconstructions: dict[int, Tensor] = {}
+    reconstructions: dict[int, Tensor] = {}  # by n; those on their way down are means of the latent where they have come to
     for depth in reversed(range(len(layers))):
-        n = depth - len(beneath)
-        own = [_take(codes[n + 1], rows[n])] if n >= 0 else [codes[0]] if n + 1 in targets else []
-        inputs = [*own, *reconstructions.values()]
-        if not inputs:
+        n = depth - len(beneath)  # the decoder gives z_n; those beneath the levels have codes of their own only for the target R_0
+        own = _take(codes[n + 1], rows[n]) if n >= 0 else codes[0] if n + 1 in targets else None
+        if own is None and not reconstructions:
             break
-        z = torch.cat(inputs) if len(inputs) > 1 else inputs[0]
-        with neutral(layers[depth], z):
-            p = context.decode(layers[depth], z)
-        count = sum(map(len, own))
-        if reconstructions:
-            means = p.mean[count:].split([len(each) for each in reconstructions.values()])
-            reconstructions = dict(zip(reconstructions, means, strict=True))
-            p = _first_rows(p, count)
-        if not own:
+        prediction, reconstructions = _decode(context, layers[depth], own, reconstructions)
+        if prediction is None:
             continue
         if n + 1 in wanted:
-            reconstructions[n + 1] = context.draw(p) if depth > 0 else p.mean
+            reconstructions[n + 1] = context.draw(prediction) if depth > 0 else prediction.mean
         if n >= 0 and not in_data[n]:
-            costs[n] = cost(levels[n], _take(codes[n], rows[n]), p)
+            costs[n] = cost(levels[n], _take(codes[n], rows[n]), prediction)
     for n, level in enumerate(levels):
         if in_data[n]:
             target = reconstructions[n] if n in targets else data
@@ -87,6 +79,26 @@ def level_costs(
                 raise ValueError(f"level {n + 1} of this slice compares with the data: call it as stack[i:](z, data=x)")
             costs[n] = cost(level, _take(target, rows[n]), Dirac(reconstructions[n + 1]))
     return [costs[n] for n in range(len(levels))]
+
+
+def _decode(
+    context: Context, layer: LatentLayer, own: Tensor | None, above: dict[int, Tensor]
+) -> tuple[Distribution | None, dict[int, Tensor]]:
+    """Decodes a level's own codes, if any, and what has come down from above in one batch.
+
+    Returns:
+        The distribution that the own codes give, or None; and the means that the others give, by the same keys.
+    """
+    inputs = [*([] if own is None else [own]), *above.values()]
+    z = torch.cat(inputs) if len(inputs) > 1 else inputs[0]
+    with neutral(layer, z):
+        p = context.decode(layer, z)
+    count = 0 if own is None else len(own)
+    if above:
+        means = p.mean[count:].split([len(each) for each in above.values()])
+        above = dict(zip(above, means, strict=True))
+        p = _first_rows(p, count)
+    return None if own is None else p, above
 
 
 def _deal(levels: Sequence[Level], size: int, *, whole: Collection[int]) -> list[slice | None]:

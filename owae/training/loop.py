@@ -32,8 +32,10 @@ from owae.parallel.gather import peers
 from owae.parallel.launch import launch
 from owae.restoring import CPU, own_terms
 from owae.training import randomness
+from owae.training.effect import Effect, check_trainable, level_gradient_norms
 from owae.training.ema import Average, load_model
-from owae.training.guards import Guard, check_trainable, within_memory
+from owae.training.faults import explain, explain_failure, within_memory
+from owae.training.guards import Guard
 from owae.training.networks import channels_last, training_context, use_channels_last
 from owae.training.objective import TrainingObjective, combined, find_unused_parameters, nan_objective, validate
 from owae.training.optimizers import make_optimizer, make_schedule, restore_optimizer, warming_up
@@ -86,7 +88,7 @@ class Fit:
         self._prepared = channels_last if use_channels_last(stack, given.memory_format) else nn.Identity()
         # A stack matched at a lower level leaves some encoders without a gradient; an optimiser skips those.
         self.optimizer = make_optimizer(functions.get("optimizer", given.optimizer), stack.parameters())
-        self._guard = Guard(stack, self.optimizer)
+        self._guard, self._effect = Guard(stack), Effect(stack, self.optimizer)
         if self.ranks > 1:
             find_unused_parameters(self.fabric, stack, shape)
             sync_batchnorm(stack, self.device, self.ranks)
@@ -179,7 +181,7 @@ class Fit:
                 except (ValueError, RuntimeError, ArithmeticError) as error:
                     if self.ranks > 1:  # the others are waiting for what this one would have sent
                         raise
-                    reason = self._guard.explain_failure(batches, len(objectives), error)
+                    reason = explain_failure(self.stack, batches, len(objectives), error)
                     if isinstance(reason, StepError):
                         return [], reason
                     raise
@@ -199,17 +201,17 @@ class Fit:
         signal = int(max(received))
         if math.isfinite(loss) and math.isfinite(gradient):
             clipped = self._take(warm, norm)
-            self.tally.take(batches.where, futile=self._guard.futile(gradient))
+            self.tally.take(batches.where, futile=self._effect.futile(gradient))
             return Outcome(objective, clipped=clipped, signal=signal)
         if math.isfinite(loss) and self.scale.overflowed(batches.where):
             self.tally.dropped += 1
             return Outcome(objective, dropped=True, signal=signal)
-        return Outcome(objective, self._guard.explain(batches, [*objectives, objective]), signal=signal)
+        return Outcome(objective, explain(self.stack, batches, [*objectives, objective]), signal=signal)
 
     def _norm(self) -> Tensor:
         """Returns the norm of the gradient where it is clipped; otherwise any number that is finite only if the gradient is."""
         if self.options.clip_gradients is None:
-            return self._guard.gradient_norm()
+            return self._effect.gradient_norm()
         return get_total_norm([p.grad for p in self.stack.parameters() if p.grad is not None])
 
     def _take(self, warm: float, norm: Tensor) -> Tensor | float:
@@ -241,7 +243,7 @@ class Fit:
 
     def conclude(self) -> None:
         """Ends training here; errors as for `Tally.conclude`."""
-        self.tally.conclude(self.step, unmoved=self._guard.unmoved())
+        self.tally.conclude(self.step, unmoved=self._effect.unmoved())
 
     def averaged(self) -> AbstractContextManager[None]:
         """Runs the block with the averaged parameters in the stack, if an average is kept: what evaluation uses."""
@@ -257,7 +259,7 @@ class Fit:
 
     def gradient_norms(self, step: Step) -> dict[str, float]:
         """Returns the norm of each level's gradient at the step just taken, before clipping: `gradient/i`, i = 1 … N."""
-        values = (self._guard.norms() / step.clipped).tolist()
+        values = (level_gradient_norms(self.stack) / step.clipped).tolist()
         return {f"gradient/{i}": value for i, value in enumerate(values, start=1)}
 
     def state(self) -> dict[str, Any]:
