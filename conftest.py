@@ -52,7 +52,7 @@ settings.load_profile("owae")
 @pytest.fixture(autouse=True)
 def same_draws_in_any_order() -> None:
     """Seeds all generators, by a number that no test uses for its data."""
-    from owae.restoring import seed_generators
+    from owae.torch_state import seed_generators
 
     seed_generators(20_261_126)
 

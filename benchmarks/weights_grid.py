@@ -20,7 +20,7 @@ from claims.quality import frechet, train_classifier
 
 from owae import Registry, Run
 from owae.data.sources import examples
-from owae.restoring import own_randomness
+from owae.torch_state import own_randomness
 from owae_report.evaluation.neighbours import votes
 from owae_report.events import draw_samples
 from owae_sweep.pictures import draw_cells

@@ -38,9 +38,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from owae.contract import check_choices, checked_result
+from owae.component_checks import check_choices, checked_result
 from owae.distributions import Distribution, shape_of
-from owae.numerics import check_events, checked_samples, full_precision
+from owae.tensor_checks import check_events, checked_samples, full_precision
 
 Shape = tuple[int, ...]
 Picture = UInt8[np.ndarray, "H W 3"]

@@ -19,7 +19,8 @@ CORE = sorted((ROOT / "owae").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").glob("*/src/**/*.py"))
 # From the ground up: a folder or file of the core imports only from those before it, types included.
 FLOORS = [
-    *("errors", "streams", "files", "contract", "distributions", "numerics", "restoring", "compilation", "interfaces", "hooks"),
+    *("errors", "streams", "files", "component_checks", "distributions", "tensor_checks", "torch_state", "compilation"),
+    *("interfaces", "hooks"),
     *("model", "registry", "data", "parallel", "training", "testing", "config", "run", "cli"),
 ]
 FOLDERS = [name for name in FLOORS if (ROOT / "owae" / name).is_dir()]

@@ -14,7 +14,7 @@ from torch import Tensor
 from owae.distributions import Distribution
 from owae.errors import ConfigError
 from owae.interfaces import LatentLayer, Prior, Shape
-from owae.restoring import evaluation_mode
+from owae.torch_state import evaluation_mode
 
 _ROWS = 2
 

@@ -17,7 +17,7 @@ from owae.data.sources import TensorSource, as_floats, check_scale, original, re
 from owae.data.workers import Workers
 from owae.errors import DataError
 from owae.interfaces import DataSource
-from owae.numerics import Range
+from owae.tensor_checks import Range
 
 logger = logging.getLogger(__name__)
 

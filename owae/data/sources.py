@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from owae.errors import DataError, InputError, OwaeError, PluginError
 from owae.interfaces import DataSource, Shape
-from owae.numerics import Range, as_tensor, check_alike, check_events, check_type, check_values
-from owae.restoring import generators_kept, seed_generators
+from owae.tensor_checks import Range, as_tensor, check_alike, check_events, check_type, check_values
+from owae.torch_state import generators_kept, seed_generators
 
 _LOOKED_AT = 256  # examples, spread over the data, whose values are looked at before training
 SLACK = 0.01  # how far beyond its range an example may lie, as a share of the range

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 
-from owae.contract import neutral
+from owae.component_checks import neutral
 from owae.distributions import Dirac, Distribution, Gaussian
 from owae.interfaces import LatentLayer
 from owae.model.context import Context

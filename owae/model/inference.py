@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from owae.model.stack import Stack
-from owae.restoring import evaluation_mode, own_randomness
+from owae.torch_state import evaluation_mode, own_randomness
 
 
 @contextmanager

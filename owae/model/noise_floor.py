@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from owae.interfaces import Divergence, Prior
-from owae.numerics import full_precision
-from owae.restoring import evaluation_mode, own_randomness
+from owae.tensor_checks import full_precision
+from owae.torch_state import evaluation_mode, own_randomness
 
 _SEED = 0x0AE  # one seed, so that a resumed or repeated run logs the same floor
 

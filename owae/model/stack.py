@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from owae.contract import checked_result, neutral
+from owae.component_checks import checked_result, neutral
 from owae.distributions import Distribution, at_least_float32, shape_of
 from owae.errors import ConfigError, InputError, PluginError
 from owae.interfaces import Divergence, LatentLayer, Prior, Shape
@@ -32,8 +32,8 @@ from owae.model.defaults import Ancestral, StandardNormal
 from owae.model.html import html_table
 from owae.model.level import CostSpace, CostTarget, Level
 from owae.model.objective import Objective, multipliers_of, products
-from owae.numerics import ArrayLike, as_tensor, at_least, check_events, check_layout, check_values, full_precision, unchecked
-from owae.restoring import evaluation_mode, own_randomness
+from owae.tensor_checks import ArrayLike, as_tensor, at_least, check_events, check_layout, check_values, full_precision, unchecked
+from owae.torch_state import evaluation_mode, own_randomness
 
 __all__ = ["CostSpace", "CostTarget", "Level", "Stack"]
 

@@ -26,8 +26,8 @@ from owae.files import clear_temporary, write_durably
 from owae.interfaces import DataSource
 from owae.registry.problems import join, validated
 from owae.registry.registry import Registry
-from owae.restoring import own_randomness
 from owae.run.folder import CHECKPOINTS, CONFIG, INFO
+from owae.torch_state import own_randomness
 from owae.training.options import Options
 
 FORMAT = 1

@@ -19,7 +19,6 @@ from owae.interfaces import DataSource, Observer, Phase
 from owae.parallel.gather import peers
 from owae.parallel.launch import launch, leave, only_main_process_reports
 from owae.registry.registry import Registry
-from owae.restoring import deterministic
 from owae.run import checkpoint
 from owae.run.folder import CHECKPOINTS, INFO, delete_run, locked, writing
 from owae.run.identity import identity, require_same, write_info
@@ -28,6 +27,7 @@ from owae.run.observers import observer_classes
 from owae.run.opened import Run
 from owae.run.saving import Saving
 from owae.run.signals import Interrupts
+from owae.torch_state import deterministic
 from owae.training.ema import load_model
 from owae.training.loop import Fit, Step
 from owae.training.options import Options

@@ -13,7 +13,7 @@ text), in place of raising the first breach. They leave torch's random numbers a
 A component that breaks a law by intention, such as a divergence that is not 0 between equal samples, says so with a keyword of the
 check, and should say so in its docstring.
 
-May import: errors, distributions, numerics, interfaces, model, registry.
+May import: the files of owae itself, model, registry.
 Start reading at `laws.py`: how laws are run; `require.py`: what they are made of; then the file of an interface.
 """
 

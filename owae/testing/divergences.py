@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from owae.distributions import at_least_float32
 from owae.interfaces import Divergence, Prior, Shape
 from owae.model.defaults import StandardNormal
-from owae.numerics import unchecked
+from owae.tensor_checks import unchecked
 from owae.testing import require
 from owae.testing.laws import Case, Report, run
 from owae.testing.require import seeded

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from owae.interfaces import Shape
-from owae.restoring import generators_kept, seed_generators
+from owae.torch_state import generators_kept, seed_generators
 
 # Draws made within a law have another seed than its data: a prior's draws that were the data itself would hide much.
 WITHIN = 20201004

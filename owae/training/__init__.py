@@ -1,6 +1,6 @@
 """Training: an iterator of optimiser steps on the objective of a stack.
 
-May import: errors, distributions, numerics, interfaces, model, registry, data, parallel.
+May import: the files of owae itself, model, registry, data, parallel.
 Start reading at `loop.py`: `Fit` is the loop and its state.
 """
 

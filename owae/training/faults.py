@@ -15,7 +15,7 @@ import torch
 from owae.errors import StepError, TrainingError
 from owae.model.objective import Objective
 from owae.model.stack import Stack
-from owae.numerics import bad_rows
+from owae.tensor_checks import bad_rows
 from owae.training.step import Batches
 
 _ADVICE = "the parameters are as they were before this step; a smaller learning rate or clip_gradients may help"

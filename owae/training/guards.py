@@ -10,7 +10,7 @@ from torch import Tensor
 from owae.errors import PluginError
 from owae.model.context import Context
 from owae.model.stack import Stack
-from owae.restoring import own_randomness
+from owae.torch_state import own_randomness
 
 logger = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from owae.model.stack import Stack
 from owae.parallel.batch_norm import sync_batchnorm
 from owae.parallel.gather import peers
 from owae.parallel.launch import launch
-from owae.restoring import CPU, own_terms
+from owae.torch_state import CPU, own_terms
 from owae.training import randomness
 from owae.training.effect import Effect, check_trainable, level_gradient_norms
 from owae.training.ema import Average, load_model

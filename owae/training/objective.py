@@ -16,9 +16,9 @@ from owae.interfaces import DataSource, Shape
 from owae.model.context import Context
 from owae.model.objective import Objective
 from owae.model.stack import Stack
-from owae.numerics import check_values
 from owae.parallel.gather import all_reduce, gather, rows_of
-from owae.restoring import evaluation_mode, own_randomness
+from owae.tensor_checks import check_values
+from owae.torch_state import evaluation_mode, own_randomness
 
 
 class TrainingObjective(nn.Module):

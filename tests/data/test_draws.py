@@ -17,7 +17,7 @@ from owae.data.sources import Subset, examples, hold_out
 from owae.data.workers import Workers
 from owae.errors import DataError
 from owae.interfaces import DataSource
-from owae.restoring import own_randomness
+from owae.torch_state import own_randomness
 from owae.training import fit
 
 

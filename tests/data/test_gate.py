@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from owae import DataError, DataSource, Stack, TrainingError, fit
 from owae.data.sources import TensorSource, as_source
 from owae.errors import InputError
-from owae.numerics import as_tensor
+from owae.tensor_checks import as_tensor
 from owae_layers import MLP
 from owae_mmd import MMD
 

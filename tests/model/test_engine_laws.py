@@ -18,7 +18,7 @@ from owae.interfaces import Divergence
 from owae.model.context import Context
 from owae.model.defaults import Ancestral, Euclidean, SquaredEuclidean, StandardNormal
 from owae.model.stack import Level, Stack
-from owae.numerics import unchecked
+from owae.tensor_checks import unchecked
 from owae_layers.mlp import MLP
 from owae_layers.resnet import ResNet
 

@@ -12,7 +12,7 @@ from toys import Affine, Bounded, Moments, Spread
 from owae.errors import ConfigError
 from owae.model.defaults import StandardNormal
 from owae.model.stack import Level, Stack
-from owae.numerics import unchecked
+from owae.tensor_checks import unchecked
 from owae_layers.mlp import MLP
 
 IMAGES = (1, 4, 4)

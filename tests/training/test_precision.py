@@ -16,7 +16,7 @@ from owae.errors import ConfigError, TrainingError
 from owae.interfaces import Cost, Divergence, Prior, Regulariser
 from owae.model.defaults import SquaredEuclidean, StandardNormal
 from owae.model.stack import Level, Stack
-from owae.restoring import deterministic
+from owae.torch_state import deterministic
 from owae.training import fit
 from owae_layers.mlp import MLP
 from owae_layers.resnet import ResNet

@@ -14,7 +14,7 @@ from torch import Tensor
 from owae.data.sources import examples, original, reads_singly
 from owae.errors import ConfigError, DataError
 from owae.interfaces import DataSource
-from owae.restoring import generators_kept
+from owae.torch_state import generators_kept
 from owae_augment.transforms import applied, changes_nothing, checked, made
 
 logger = logging.getLogger(__name__)

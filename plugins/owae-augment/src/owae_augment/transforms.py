@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from owae.errors import ConfigError, suggestion
 from owae.interfaces import Shape
-from owae.restoring import generators_kept
+from owae.torch_state import generators_kept
 
 Transform = Callable[[Tensor], Tensor]
 

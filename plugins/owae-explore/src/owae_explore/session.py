@@ -22,8 +22,8 @@ from owae.data.sources import as_floats, examples
 from owae.errors import DataError, InputError, OwaeError
 from owae.interfaces import DataSource
 from owae.model.inference import evaluating
-from owae.restoring import own_randomness
 from owae.run.opened import Run
+from owae.torch_state import own_randomness
 from owae_data.pictures import as_event
 from owae_report.evaluation.extractors import evenly
 from owae_report.load import training_form

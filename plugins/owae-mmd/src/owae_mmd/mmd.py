@@ -22,7 +22,7 @@ from torch import Tensor
 from owae.errors import ConfigError
 from owae.interfaces import Divergence, Prior, Shape
 from owae.model.defaults import StandardNormal
-from owae.numerics import full_precision
+from owae.tensor_checks import full_precision
 from owae_mmd import backends, closed_form, pairs
 from owae_mmd.kernels import make
 

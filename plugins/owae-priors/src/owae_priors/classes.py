@@ -11,7 +11,7 @@ from torch import Tensor
 
 from owae.errors import DataError, suggestion
 from owae.interfaces import Prior, Shape
-from owae.numerics import at_least, check_events
+from owae.tensor_checks import at_least, check_events
 from owae_priors.mixture import GaussianMixture
 
 

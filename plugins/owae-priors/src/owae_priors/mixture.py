@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from owae.distributions import at_least_float32
 from owae.errors import DataError
 from owae.interfaces import Prior, Shape
-from owae.numerics import at_least, check_events, check_values
+from owae.tensor_checks import at_least, check_events, check_values
 from owae_priors.fixed import positive
 
 log = logging.getLogger(__name__)

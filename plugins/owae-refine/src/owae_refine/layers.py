@@ -11,7 +11,7 @@ from torch import Tensor
 
 from owae.distributions import Dirac, Distribution, at_least_float32
 from owae.interfaces import Cost, LatentLayer, Shape
-from owae.restoring import generators_kept
+from owae.torch_state import generators_kept
 from owae_refine.networks import NoisyConvolutions, NoisyPerceptron
 from owae_refine.whitening import Whitening
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from owae.interfaces import Divergence, Shape
-from owae.numerics import at_least
+from owae.tensor_checks import at_least
 from owae_transport.lines import coupling, directions, flatten_and_centre, transport
 
 FIRST_ANGLE, SHRINKAGE = 0.5, 0.04  # of the steps over the sphere: the first, in radians nearly, and the last as a share of it

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from owae.interfaces import Divergence, Prior
 from owae.model.defaults import StandardNormal
-from owae.numerics import full_precision
+from owae.tensor_checks import full_precision
 from owae_transport.lines import ordered
 
 Against = Literal["expected", "population"]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from owae.errors import ConfigError
 from owae.interfaces import Shape
-from owae.numerics import at_least
+from owae.tensor_checks import at_least
 from owae_transport.lines import directions, flatten_and_centre
 from owae_transport.normal import Against, ClosedAgainstNormal
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from owae.interfaces import Shape
-from owae.numerics import at_least
+from owae.tensor_checks import at_least
 from owae_transport.lines import directions, flatten_and_centre, transport
 from owae_transport.normal import Against, ClosedAgainstNormal, transport_to_normal
 

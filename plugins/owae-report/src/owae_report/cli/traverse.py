@@ -29,8 +29,8 @@ def command(
     """Decode an even grid of the deepest latent: z[0] rightwards, z[1] upwards; of a random plane, where it has more dimensions."""
     import math
 
-    from owae.numerics import LARGEST
     from owae.run.opened import open_run
+    from owae.tensor_checks import LARGEST
     from owae_report.blocks import latent_grid
     from owae_report.cli.output import figure_path, write_figure
     from owae_report.events import decode_plane

@@ -15,9 +15,9 @@ from owae.data.sources import check_scale
 from owae.errors import DataError, InputError, OwaeError
 from owae.files import expanded
 from owae.interfaces import DataSource, Shape
-from owae.numerics import Range
 from owae.registry.discovery import extension
 from owae.run.opened import Run
+from owae.tensor_checks import Range
 from owae_data.picture_sets import is_picture
 from owae_data.tables.files import is_table
 from owae_data.tables.own import of_run

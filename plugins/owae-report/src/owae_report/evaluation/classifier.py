@@ -20,8 +20,8 @@ from owae.data.sources import examples
 from owae.errors import DataError
 from owae.files import replace_durably, temporary_for
 from owae.interfaces import DataSource, Shape
-from owae.restoring import own_randomness
 from owae.run.identity import fingerprint
+from owae.torch_state import own_randomness
 from owae_report.evaluation.extractors import Extractor, as_channels, evenly, is_picture, unit_scale
 
 logger = logging.getLogger(__name__)

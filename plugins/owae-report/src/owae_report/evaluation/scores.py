@@ -21,7 +21,7 @@ from owae.interfaces import DataSource, Prior, Shape
 from owae.model.inference import evaluating
 from owae.model.noise_floor import noise_floor
 from owae.model.stack import Stack
-from owae.numerics import full_precision
+from owae.tensor_checks import full_precision
 from owae_report.evaluation.neighbours import Neighbours
 from owae_report.room import require_room
 

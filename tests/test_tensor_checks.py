@@ -8,7 +8,7 @@ import pytest
 import torch
 from toys import Moments
 
-from owae.numerics import LARGEST, checked_samples, full_precision, unchecked
+from owae.tensor_checks import LARGEST, checked_samples, full_precision, unchecked
 
 GOOD = torch.zeros(8, 4)
 

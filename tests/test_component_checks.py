@@ -11,7 +11,7 @@ import torch
 from toys import Affine, Bounded, Moments, Spread
 
 from owae import Registry
-from owae.contract import check_choices
+from owae.component_checks import check_choices
 from owae.errors import PluginError
 from owae.interfaces import Component, DataSource, Divergence, Prior
 from owae.model.stack import Level, Stack

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from owae.contract import GENERATORS
+from owae.component_checks import GENERATORS
 from owae.errors import TrainingError
 
 CPU = torch.device("cpu")
