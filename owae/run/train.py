@@ -150,9 +150,12 @@ def _begin(
 def _train(folder: Path, config: Config, built: Built, saving: Saving, observers: list[type[Observer]]) -> None:
     """Takes the steps of a training that are left, and logs them in a folder."""
     steps, best, main = saving.steps, saving.best, saving.steps.fabric.is_global_zero
-    if main and saving.newest is not None:
-        with writing(folder):
-            checkpoint.put_in_order(saving.newest, steps.step)
+    if saving.newest is not None:
+        with peers():
+            steps.fabric.barrier()  # until all have read it under the name that it has
+        if main:
+            with writing(folder):
+                checkpoint.put_in_order(saving.newest, steps.step)
     if saving.complete:
         more = "train.epochs" if steps.step >= len(steps) else "train.best.patience"
         logger.info("%s is complete: %d steps; raise %s to train longer", folder, steps.step, more)

@@ -166,6 +166,16 @@ def test_an_index_is_made_once_and_anew_when_a_file_has_changed(folder: Path, mo
     assert before.fingerprint() != after.fingerprint()
 
 
+def test_the_first_frame_of_a_file_counts_and_further_ones_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    frames, stream = [Image.new("L", (6, 5), value) for value in (0, 255)], io.BytesIO()
+    frames[0].save(stream, format="GIF", save_all=True, append_images=frames[1:])
+    path = write(tmp_path / "x.tar", {**{f"{n}.png": picture(n, (5, 6)) for n in range(5)}, "9.gif": stream.getvalue()})
+    caplog.set_level("INFO")
+    source = Shards("train", path=path, test_path=path)
+    assert (source[5] == 0).all()
+    assert "1 of 6 files hold further pages or frames, and the first of each is read" in caplog.text
+
+
 @pytest.mark.parametrize("format_", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_long_names_of_every_format(tmp_path: Path, format_: int):
     deep = "d" * 60 + "/" + "e" * (30 if format_ == tarfile.USTAR_FORMAT else 120)

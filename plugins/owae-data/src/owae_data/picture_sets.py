@@ -23,7 +23,7 @@ from torch import Tensor
 from owae.errors import DataError
 from owae_data import base
 from owae_data.cache import ArrayCache, Block, Decoder
-from owae_data.pictures import SUFFIXES, Form, Source, opened_picture, read, regular, survey
+from owae_data.pictures import SUFFIXES, Form, Source, has_further, opened_picture, read, regular, survey
 from owae_data.progress import progress
 
 RUN = 512  # pictures decoded between two writes
@@ -161,8 +161,8 @@ def _common_shape(pictures: Pictures, form: Form) -> tuple[tuple[int, int, int],
 
     def look(source: Source) -> tuple[tuple[int, int, int], bool]:
         with opened_picture(source) as opened:
-            more = getattr(opened, "is_animated", False)
-            return survey(opened, form), more
+            further = has_further(opened)  # asked of a picture that is not loaded yet
+            return survey(opened, form), further
 
     found: list[tuple[tuple[int, int, int], bool] | Exception] = []
     for run in _attempts(look, pictures, "looking at pictures"):

@@ -142,7 +142,7 @@ def as_event(path: Path, form: Form, shape: Shape) -> UInt8[np.ndarray, "*x"]:
     channels = 1 if len(shape) == 2 else shape[0]
     try:
         with opened_picture(regular(path)) as opened:
-            if getattr(opened, "is_animated", False):
+            if has_further(opened):
                 log.info("%s holds further pages or frames, and the first is read", path)
             found = survey(opened, replace(form, channels=3, size=None, crop=None))[1:]
         if form.crop is not None and found == size and (found[0] < form.crop[0] or found[1] < form.crop[1]):
@@ -156,6 +156,11 @@ def as_event(path: Path, form: Form, shape: Shape) -> UInt8[np.ndarray, "*x"]:
         what = "does not exist" if not os.path.lexists(path) else f"cannot be read as a picture: {error or type(error).__name__}"
         raise DataError(f"{path} {what}") from error
     return pixels.reshape(shape)
+
+
+def has_further(opened: Image.Image) -> bool:
+    """Tells whether a file holds further pages or frames, after the first, which is the one that is read."""
+    return getattr(opened, "is_animated", False)
 
 
 def opened_picture(source: Source) -> AbstractContextManager[Image.Image]:

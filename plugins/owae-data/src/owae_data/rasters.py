@@ -27,7 +27,7 @@ from owae.errors import DataError
 from owae.interfaces import Shape
 from owae_data.base import apart, quiet
 from owae_data.layouts import Layout, channel_axis, channels_first
-from owae_data.pictures import Form, regular
+from owae_data.pictures import Form, has_further, regular
 
 TIFFS = (".tif", ".tiff")
 _PLAIN = ("<u2", ">u2")  # of more than a byte, what Pillow reads of a TIFF in grey
@@ -106,7 +106,7 @@ def _is_usual_to_pillow(path: Path) -> bool:
         tags: Any = getattr(image, "tag_v2")  # noqa: B009 # of TIFF files alone
         samples, bits, extras = tags.get(277, 1), tags.get(258, (1,)), tags.get(338, ())
         kind = {**_COLOURS, 5: "SEPARATED"}.get(tags.get(262, 1), "")
-        if getattr(image, "is_animated", False):
+        if has_further(image):
             return False  # whether further pages are channels, tifffile can tell
         image.load()
         return _are_usual(samples, kind, extras) and max(bits) <= (16 if samples == 1 and image.mode.startswith("I;16") else 8)

@@ -20,11 +20,19 @@ import numpy as np
 from owae.errors import DataError
 from owae.files import replace_durably, temporary_for
 from owae_data.cache import ArrayCache, fingerprint, locked
-from owae_data.pictures import SUFFIXES, Form, survey
+from owae_data.pictures import SUFFIXES, Form, has_further, opened_picture, survey
 from owae_data.progress import progress
 
-VERSION = 1
-COLUMNS = ("offset", "size", "label", "channels", "height", "width")
+VERSION = 2
+COLUMNS = (
+    "offset",
+    "size",
+    "label",
+    "channels",
+    "height",
+    "width",
+    "further",
+)  # the last: 1 where a file has further pages or frames
 NONE = -1  # of a label that is not there
 BROKEN = 0  # the height of a picture that cannot be read
 
@@ -38,7 +46,7 @@ class Index:
     Attributes:
         paths: The tar files.
         shard: The number of the file that each picture is in, (N,).
-        table: A row of `COLUMNS` for each, (N, 6).
+        table: A row of `COLUMNS` for each, (N, 7).
     """
 
     paths: list[Path]
@@ -128,7 +136,7 @@ def _members(path: Path, image: str | None, label: str | None) -> Iterator[tuple
                 if pictures:
                     member = members[pictures[0]]
                     number = NONE if label is None or label not in members else _label(tar, members[label], path)
-                    yield member.offset_data, member.size, number, *_size(tar, member)
+                    yield member.offset_data, member.size, number, *_look(tar, member)
     except tarfile.ReadError as error:
         with path.open("rb") as file:
             packed = file.read(6)
@@ -162,12 +170,15 @@ def _samples(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarI
         raise tarfile.ReadError(f"unexpected end of data at byte {tar.offset}")
 
 
-def _size(tar: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[int, int, int]:
+def _look(tar: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[int, int, int, bool]:
+    """Returns channels, height and width of a picture, and whether its file has further pages or frames."""
     with _kept_place(tar):
         try:
-            return survey(tar.extractfile(member), Form())
+            with opened_picture(tar.extractfile(member)) as opened:
+                further = has_further(opened)
+                return *survey(opened, Form()), further
         except Exception:  # a damaged picture can lead Pillow into any error
-            return BROKEN, BROKEN, BROKEN
+            return BROKEN, BROKEN, BROKEN, False
 
 
 def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> int:

@@ -19,7 +19,7 @@ from owae.interfaces import DataSource, Shape
 from owae_data.base import Extent, Fraction, ValueRange
 from owae_data.cache import data_root, writable_root
 from owae_data.pictures import Form, ReadsPictures, read
-from owae_data.shards.index import BROKEN, NONE, Index, indexed, tar_files
+from owae_data.shards.index import BROKEN, COLUMNS, NONE, Index, indexed, tar_files
 from owae_data.split_folders import split_files
 from owae_data.splits import hold_out
 
@@ -33,7 +33,7 @@ class Shards(ReadsPictures, DataSource):
 
     Files are not compressed. What lies side by side under one name up to its first dot is a sample: `0001.jpg`, `0001.cls`. An index of
     the files is made once and kept in the data folder; then any picture is read by its place, so batches are in the order of any other
-    source's, and a run goes on exactly. Memory holds the index, 52 bytes a picture. `train.workers` reads ahead.
+    source's, and a run goes on exactly. Memory holds the index, 60 bytes a picture. `train.workers` reads ahead.
 
     Args:
         path: A folder of `.tar` files, one file, a pattern (`*`), or a range as `faces-{000..099}.tar`; the train split, or both, told by
@@ -106,7 +106,7 @@ class Shards(ReadsPictures, DataSource):
 
     def fingerprint(self) -> str:
         """A hash of the places of all pictures in the files, and of what is in 32 of them: no other version of a decoder changes that."""
-        digest = hashlib.sha256(self._index.table[self._rows].tobytes())
+        digest = hashlib.sha256(self._index.table[self._rows, : COLUMNS.index("further")].tobytes())
         for at in np.unique(np.linspace(0, len(self) - 1, min(HASHED, len(self))).round().astype(int)):
             digest.update(self._bytes(int(self._rows[at])))
         return digest.hexdigest()
@@ -138,11 +138,13 @@ class _Part:
             if not skip_broken or not len(self.good):
                 raise DataError(f"{text}; mend or remove them, or leave them out by skip_broken = true")
             log.warning("%s and are left out", text)
+        if further := int(self.index.column("further")[self.good].sum()):
+            log.info("%s: %d of %d files hold further pages or frames, and the first of each is read", path, further, len(heights))
 
 
 def _form(form: Form, parts: list[_Part], path: Path) -> Form:
     """Fills in what the options leave open from all pictures."""
-    tables = np.concatenate([part.index.table[part.good][:, 3:] for part in parts])
+    tables = np.concatenate([part.index.table[part.good][:, 3:6] for part in parts])
     channels = form.channels or (1 if tables[:, 0].max() == 1 else 3)
     size = form.size or form.crop
     if form.crop is not None and (small := (tables[:, 1] < form.crop[0]) | (tables[:, 2] < form.crop[1])).any():
