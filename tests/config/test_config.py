@@ -43,6 +43,7 @@ MISTAKES: list[tuple[str, Any, str, list[str]]] = [
     ("train.path", "x", "", ["'path' belongs in [data]"]),
     ("levels.0.latent", 3, "levels[0].latent", ["'latent' belongs in layer = { … }"]),
     ("optimzer", {}, "", ["did you mean 'optimizer'", "in [train]"]),
+    ("xyzzy", {"q": 1}, "", ["unknown table; valid: cost, data, ", "no phase is called 'xyzzy'"]),
     # wrong types and values
     ("train.epochs", 1.5, "", ["1.5", "integer"]),
     ("train.epochs", 3.0, "", ["3.0", "integer"]),
@@ -195,6 +196,8 @@ def test_a_file_that_is_not_there(tmp_path: Path, registry: Registry) -> None:
         Config.load(tmp_path / "nowhere" / "some.toml", registry)
     with pytest.raises(ConfigError, match="is a folder"):
         Config.load(tmp_path, registry)
+    with pytest.raises(ConfigError, match=r"cannot be read: .*null"):
+        Config.load("some\0.toml", registry)
 
 
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path, registry: Registry) -> None:

@@ -137,6 +137,39 @@ def test_a_slice_whose_target_is_the_data_asks_for_them():
         Level(stack.layers[0], target="data")
 
 
+class Own:
+    """The moments and draws of another distribution, by a class of a plugin's own."""
+
+    def __init__(self, p: Distribution) -> None:
+        self._p = p
+
+    @property
+    def mean(self) -> Tensor:
+        return self._p.mean
+
+    @property
+    def variance(self) -> Tensor:
+        return self._p.variance
+
+    def rsample(self) -> Tensor:
+        return self._p.rsample()
+
+
+@pytest.mark.parametrize("target", ["code", "data"])
+def test_decoders_can_give_distributions_of_a_class_of_their_own(target: CostTarget):
+    """The draws are of the whole batch there, so only what does not depend on them is compared."""
+    torch.manual_seed(0)
+    layers = [Affine((4,), latent=3, noise=False), Affine((3,), latent=2, noise=False), Affine((2,), latent=1, noise=False)]
+    stack = Stack([Level(layer, space="data", target=target) for layer in layers], divergence=Moments(), weights=[1, 1, 1])
+    x = torch.rand(16, 4)
+    torch.manual_seed(1)
+    expected = stack(x)
+    torch.manual_seed(1)
+    found = stack(x, context=Context(decode=lambda layer, z: Own(layer.decode(z))))
+    for one, other in zip(expected.costs, found.costs, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_running_statistics_are_those_of_the_batches_trained_on():
     """So that evaluation mode normalises as training did: the same costs, by the statistics of one large batch."""
     stack, _ = made("data")

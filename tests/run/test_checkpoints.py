@@ -57,6 +57,17 @@ def test_cut_altered_and_foreign_checkpoints_are_told_apart(make_plain):
     save_file(tensors, newest)
     with pytest.raises(TrainingError, match="not a checkpoint of owae"):
         checkpoint.load(newest)
+    newest.unlink()
+    with pytest.raises(TrainingError, match="does not exist"):
+        checkpoint.load(newest)
+
+
+def test_a_checkpoint_of_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    path = checkpoint.save(tmp_path, {"step": 1, "model": {"w": torch.zeros(1)}})
+    monkeypatch.undo()
+    with pytest.raises(TrainingError, match="has checkpoint format 2; this owae reads format 1"):
+        checkpoint.load(path)
 
 
 def test_a_missing_tensor_is_named(make_plain):

@@ -175,6 +175,18 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path, name: str, words: str)
         open_run(tmp_path / name)
 
 
+def test_what_there_is_no_kind_of_is_refused_with_what_there_is(make_plain, registry: Registry):
+    run = make_plain()
+    with pytest.raises(TrainingError, match="found checkpoint 'latest'; 'newest', 'best' and 'first' would work"):
+        open_run(run.folder, checkpoint="latest")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TrainingError, match="resume and overwrite contradict each other"):
+        train(run.config, registry, out=run.folder, resume=True, overwrite=True)
+    for path in checkpoint.paths(run.folder / "checkpoints"):
+        path.unlink()
+    with pytest.raises(TrainingError, match=r"has no checkpoint yet; .* --resume` goes on"):
+        open_run(run.folder).model  # noqa: B018 # a property that reads the file
+
+
 def test_nothing_is_left_behind_by_a_config_that_cannot_be_built(tmp_path: Path, registry: Registry):
     path = tiny.config(tmp_path)
     with pytest.raises(ConfigError):

@@ -9,6 +9,7 @@ import re
 import pytest
 import tiny
 import torch
+from toys import Affine, Moments
 
 from owae.data.loader import Loader
 from owae.data.sources import TensorSource, examples
@@ -87,6 +88,14 @@ def test_restoring_refuses_another_batch_size_and_another_model():
     del state["model"]["levels.1.layer.encoder.0.weight"]
     with pytest.raises(TrainingError, match=r"levels\.1\.layer\.encoder\.0\.weight"):
         fit(tiny.stack(), tiny.images(), epochs=1, batch_size=16).restore(state)
+
+
+def test_what_needs_held_out_examples_or_an_average_asks_for_them():
+    steps = fit(tiny.stack(), tiny.images(), epochs=1, batch_size=16)
+    with pytest.raises(DataError, match="give `validation` to fit, or"):
+        steps.validate()
+    with pytest.raises(TrainingError, match=r"kept no average of its parameters.* leave ema out"):
+        fit(tiny.stack(), tiny.images(), epochs=1, batch_size=16, ema=0.9).restore(steps.state())
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():
@@ -204,6 +213,40 @@ def test_the_first_bad_term_is_named(build, words: str):
         list(fit(stack, tiny.images(), epochs=3, batch_size=16))
     if "penalty" in words or "of" in words:
         assert all(torch.equal(a, b) for a, b in zip(before, stack.parameters(), strict=True))
+
+
+class Refusing(Affine):
+    """Its means are not finite from the second step on, and then it raises, as an eigendecomposition of them would."""
+
+    calls = 0
+
+    def encode(self, x):
+        self.calls += self.training
+        q = super().encode(x)
+        return Gaussian(q.mean * math.nan, q.variance) if self.calls > 2 else q
+
+    def decode(self, z):
+        if not bool(z.isfinite().all()):
+            raise ValueError("found z that is not finite")
+        return super().decode(z)
+
+
+def test_an_error_that_follows_from_codes_that_are_not_finite_names_their_level():
+    stack = Stack([Affine((1, 8, 8), latent=4), Refusing((4,), latent=2)], divergence=Moments(), weights=[1, 1])
+    error, before, after = broken_off(stack, fit(stack, tiny.images(), epochs=2, batch_size=16))
+    words = "epoch 1, step 2: level 2, term cost/2: the encoder's mean of z_2 is not finite (found z that is not finite)"
+    assert str(error).startswith(words)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_an_error_of_a_component_itself_is_raised_as_it_is():
+    class Failing(Moments):
+        def forward(self, x, y):
+            raise ValueError("the component's own")
+
+    stack = Stack([Affine((1, 8, 8), latent=2)], divergence=Failing(), weights=[1])
+    with pytest.raises(ValueError, match="the component's own"):
+        list(fit(stack, tiny.images(), epochs=1, batch_size=16))
 
 
 def test_black_images_train():

@@ -12,7 +12,7 @@ from fixtures import make, registry
 from interruption import contents
 
 from owae import Stack
-from owae.errors import ConfigError, DataError, InterruptionError
+from owae.errors import ConfigError, DataError, InterruptionError, TrainingError
 from owae.run.metrics import Metrics
 from owae.run.opened import open_run
 from owae_refine import EnergyScore, fresh_bottom, refine
@@ -144,3 +144,16 @@ def test_a_run_through_both_phases_is_one_to_the_bit_and_goes_on_to_the_bit(make
             newest = max(files)
             assert contents(whole.folder.parent / f"killed-in-{phase}" / each, "checkpoints/*")[newest] == files[newest]
     assert open_run(whole.folder).phases == ("refine", "bottom")
+
+
+def test_a_phase_of_a_training_that_has_gone_on_since_is_not_gone_on_with(make):
+    run = make("a", PHASES[0])
+    before = contents(run.folder / "refine", "checkpoints/*")
+    with pytest.raises(
+        TrainingError, match=r"went on from step \d+ of the training before it, which has now taken \d+: move or delete"
+    ):
+        make("a", PHASES[0], "train.epochs=5", resume=True)
+    assert contents(run.folder / "refine", "checkpoints/*") == before
+    for path in (run.folder / "refine").rglob("*.safetensors"):
+        path.unlink()
+    assert make("a", PHASES[0], "train.epochs=5", resume=True).phases == ("refine",)
