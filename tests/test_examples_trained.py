@@ -1,4 +1,4 @@
-"""The paper's five experiments from the command line, offline, on small random data in the true files' formats (cases D1 and N6)."""
+"""The paper's five experiments from the command line, offline, on small random data in the true files' formats."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def one_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_seventeen_pictures_in_batches_of_eight_under_a_top_of_one_pixel(one_pixel: Path, run: Run, tmp_path: Path) -> None:
-    """Case N6: the last batch would be of one, which batch norm over one pixel cannot be trained on."""
+    """The last batch would be of one, which batch norm over one pixel cannot be trained on."""
     code, _, err = run("train", one_pixel, "--out", tmp_path / "run")
     assert code == 0, err
     assert err.count("leave one over") == 1

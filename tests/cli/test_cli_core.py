@@ -1,4 +1,4 @@
-"""The command line: exit codes, what goes to which stream, what is refused before anything is made (cases P2 and P3)."""
+"""The command line: exit codes, what goes to which stream, what is refused before anything is made."""
 
 from __future__ import annotations
 

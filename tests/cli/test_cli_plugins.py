@@ -1,4 +1,4 @@
-"""Case P1: broken, clashing and misspelt plugins, truly installed, are told and stop nothing else."""
+"""Broken, clashing and misspelt plugins, truly installed, are told and stop nothing else."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def children() -> Callable[[], set[int]]:
 
 @pytest.mark.parametrize("method", [pytest.param("spawn", marks=pytest.mark.slow), "fork"])
 def test_workers_give_the_batches_of_one_process(method: str, children: Callable[[], set[int]]):
-    """R1: to the bit, over epochs, from the middle of one, after one that was left, and drawing nothing from training's noise."""
+    """To the bit, over epochs, from the middle of one, after one that was left, and drawing nothing from training's noise."""
     plain, read = loader(OneByOne(), 0), loader(OneByOne(), 2, method)
     state = torch.get_rng_state()
     try:
@@ -138,7 +138,7 @@ def test_an_epoch_that_waits_for_reading_says_so_once(caplog: pytest.LogCaptureF
 
 @pytest.mark.slow
 def test_training_with_workers_is_training_without(make_plain, monkeypatch: pytest.MonkeyPatch, children: Callable[[], set[int]]):
-    """R1 from the config on: interrupted in mid-epoch and gone on with, the number of workers changed on the way."""
+    """From the config on: interrupted in mid-epoch and gone on with, the number of workers changed on the way."""
     from interruption import contents, interrupt_at
 
     from owae.errors import InterruptionError
@@ -166,7 +166,7 @@ def test_leaving_the_loop_ends_the_workers(monkeypatch: pytest.MonkeyPatch, chil
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_the_whole_group_leaves_no_worker(tmp_path: Path, number: signal.Signals, code: int):
-    """R2 as a terminal or a scheduler does it: the workers get the signal too, and training still saves its step."""
+    """As a terminal or a scheduler does it: the workers get the signal too, and training still saves its step."""
     process = start(tmp_path, "--set", "train.workers=2")
     wait_for_checkpoint(tmp_path, process)
     os.killpg(process.pid, number)

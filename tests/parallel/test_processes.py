@@ -25,7 +25,6 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_the_step_and_ends(tmp_path: Path, number: signal.Signals, code: int):
-    """R2."""
     process = start(tmp_path)
     wait_for_checkpoint(tmp_path, process)
     process.send_signal(number)
@@ -43,7 +42,7 @@ def test_a_signal_saves_the_step_and_ends(tmp_path: Path, number: signal.Signals
 
 
 def test_a_second_signal_ends_at_once(tmp_path: Path):
-    """R2: with a step that never ends, as a stuck one."""
+    """With a step that never ends, as a stuck one."""
     code = (
         "import os, signal, time\n"
         "from owae.run.signals import Interrupts\n"
@@ -78,7 +77,7 @@ def test_sudden_death_leaves_a_whole_checkpoint(tmp_path: Path):
 
 @pytest.mark.parametrize(("launcher", "environment"), [(OWAE, {}), (None, {"TERM": "dumb", "NO_COLOR": "1"})])
 def test_output_to_a_pipe_or_file_is_plain_lines(tmp_path: Path, launcher: tuple[str, ...] | None, environment: dict[str, str]):
-    """R7: no carriage returns or colours, a few lines an epoch; results alone on stdout."""
+    """No carriage returns or colours, a few lines an epoch; results alone on stdout."""
     process = start(tmp_path, "--set", "train.epochs=3", launcher=launcher, **environment)
     out, err = process.communicate(timeout=900)
     assert process.returncode == 0, err
@@ -114,7 +113,7 @@ def test_a_terminal_gets_a_bar(tmp_path: Path):
 
 
 def test_a_run_that_breaks_ends_with_an_error_and_a_whole_log(tmp_path: Path, command: Callable[..., tuple[object, str, str]]):
-    """N7 from the command line."""
+    """From the command line."""
     changes = ("--set", "train.optimizer.name=SGD", "--set", "train.optimizer.lr=1e6")
     code, out, err = command("train", tiny.config(tmp_path, epochs=500), "--out", tmp_path / "run", *changes)
     assert (code, out) == (2, "")

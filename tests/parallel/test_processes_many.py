@@ -216,7 +216,7 @@ def test_an_error_of_one_alone_ends_all(tmp_path: Path):
     ],
 )
 def test_what_this_machine_cannot_do_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str, command: Command):
-    """P6 from the command line, before any process is started."""
+    """From the command line, before any process is started."""
     code, out, err = command("train", tiny.config(tmp_path), "--out", tmp_path / "run", *arguments)
     assert (code, out, "Traceback" in err) == (2, "", False)
     assert words in err

@@ -32,7 +32,7 @@ def in_both(ranks: int, *tasks: str) -> tuple[list[dict[str, Tensor]], dict[str,
 
 
 def test_two_ranks_of_eight_are_one_of_sixteen():
-    """R6: loss, terms and every gradient, and then the whole epoch: parameters and batch norm's statistics; all in float64."""
+    """Loss, terms and every gradient, and then the whole epoch: parameters and batch norm's statistics; all in float64."""
     kinds = ["mlp", "resnet", "data", "ancestral"]
     options = ["accumulated resnet 8 40", "checkpointed resnet 8 40"]
     parts, whole = in_both(2, *(f"gradients {kind} 16 48" for kind in kinds), *options)

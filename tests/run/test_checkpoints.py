@@ -25,7 +25,7 @@ class Exploit:
 
 @pytest.mark.parametrize("name", ["step-000000099.safetensors", "step-000000008.safetensors"])
 def test_a_pickle_is_never_loaded(make_plain, tmp_path: Path, name: str):
-    """R5: neither by torch's own format nor as a bare pickle."""
+    """Neither by torch's own format nor as a bare pickle."""
     run = make_plain()
     flag = tmp_path / "exploited"
     torch.save({"model": Exploit(flag)}, tmp_path / "torch.pt")
@@ -71,7 +71,6 @@ def test_a_checkpoint_of_a_later_format_is_refused(tmp_path: Path, monkeypatch: 
 
 
 def test_a_missing_tensor_is_named(make_plain):
-    """R4."""
     from safetensors import safe_open
 
     run = make_plain()

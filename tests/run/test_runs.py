@@ -68,7 +68,7 @@ def test_one_seed_gives_one_run_to_the_byte(make, straight):
 
 @pytest.mark.parametrize("step", [1, 4, 6])
 def test_an_interrupted_run_resumes_as_if_it_had_not_been(make, straight, monkeypatch: pytest.MonkeyPatch, step: int):
-    """R1 and R2: a real signal, in mid-epoch and at its end."""
+    """A real signal, in mid-epoch and at its end."""
     with monkeypatch.context() as patch:
         interrupt_at(patch, step)
         with pytest.raises(InterruptionError, match=f"step {step} is saved") as caught:
@@ -141,7 +141,7 @@ def test_two_trainings_never_share_a_folder(make_plain, tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_training_that_fails_keeps_the_last_good_checkpoint(tmp_path: Path, registry: Registry):
-    """N7: an image of NaN; the log still parses."""
+    """An image of NaN; the log still parses."""
     array = tiny.images(40).numpy()
     array[7] = np.nan
     path = tiny.config(tmp_path, images_=array)

@@ -75,7 +75,7 @@ def everything_on(tmp_path_factory: pytest.TempPathFactory, registry: Registry):
 def test_an_interrupted_run_with_everything_on_resumes_to_the_bit(
     make, everything_on, monkeypatch: pytest.MonkeyPatch, step: int, workers: int
 ):
-    """R1 and R2: epochs of two steps; the best checkpoint and the watches too."""
+    """Epochs of two steps; the best checkpoint and the watches too."""
     options = (*ALL_ON, f"train.workers={workers}")
     with monkeypatch.context() as patch:
         interrupt_at(patch, step)

@@ -47,7 +47,7 @@ def test_every_precision_trains(device: torch.device, precision: str, compiled: 
 
 
 def test_a_checkpoint_goes_from_one_device_to_another(device: torch.device, tmp_path):
-    """R4: channels last there and not here, and the same names; training goes on there as it would have."""
+    """Channels last there and not here, and the same names; training goes on there as it would have."""
     stack, x = images_stack(), tiny.images(64, (3, 8, 8))
     steps = fit(stack, x, device=str(device), compile=False, **OPTIONS)
     taken = iter(steps)

@@ -232,7 +232,7 @@ def test_the_device_is_read_once_a_step(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(("taken", "precision"), [(1, "16-mixed"), (2, "32"), (5, "16-mixed")])
 def test_a_restored_loop_goes_on_to_the_bit_with_everything_on(taken: int, precision: str):
-    """R1: averages, accumulation, bad steps, the scale of the loss."""
+    """Averages, accumulation, bad steps, the scale of the loss."""
     options: dict[str, Any] = {
         "epochs": 3,
         "batch_size": 16,

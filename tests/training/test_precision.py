@@ -57,7 +57,7 @@ class NoDoubles(TorchDispatchMode):
 
 @pytest.mark.parametrize("options", [{}, {"accumulate": 2, "clip_gradients": 1.0, "ema": 0.99}, {"precision": "bf16-mixed"}])
 def test_no_float64_is_made_in_a_step(options: dict[str, Any]):
-    """P6: some accelerators have none."""
+    """Some accelerators have none."""
     steps = fit(tiny.stack(), tiny.images(), epochs=2, batch_size=16, schedule={"name": "OneCycleLR", "max_lr": 1e-2}, **options)
     with NoDoubles():
         assert len(list(steps)) in (4, 8)
@@ -231,7 +231,7 @@ def test_another_memory_format_is_refused():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_compiled_training_is_the_same_and_leaves_no_trace():
-    """R4: the same names both ways, and the same numbers to rounding; a last batch of another size."""
+    """The same names both ways, and the same numbers to rounding; a last batch of another size."""
 
     def made(seed: int = 0) -> Stack:  # one level, for the compiler takes seconds for each
         torch.manual_seed(seed)

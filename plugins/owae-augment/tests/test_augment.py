@@ -42,7 +42,7 @@ def read(transforms, x=BYTES, epoch=1, value_range=(0.0, 1.0), **options):
 
 @pytest.mark.parametrize("inner", [TensorSource(BYTES), OneByOne()])
 def test_seed_epoch_and_index_alone_decide(inner):
-    """R1: not who reads, how batches are cut, how many processes there are, nor what was drawn before."""
+    """Not who reads, how batches are cut, how many processes there are, nor what was drawn before."""
     source = augmented(inner, SOME if len(inner.shape) == 3 else ["GaussianNoise"])
     whole = Loader(source, 16, seed=3)
     state = torch.get_rng_state()

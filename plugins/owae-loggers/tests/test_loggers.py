@@ -177,7 +177,7 @@ def test_a_logger_that_cannot_be_opened_is_named(make, monkeypatch: pytest.Monke
 def test_a_missing_package_is_said_before_anything_else(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """P4: exit 2 with the extra to install; no data are made, no folder is left."""
+    """Exit 2 with the extra to install; no data are made, no folder is left."""
     monkeypatch.setitem(sys.modules, {"tensorboard": "torch.utils.tensorboard"}.get(name, name), None)
     monkeypatch.setattr("owae.run.train.build", lambda *_: pytest.fail("the data were made first"))
     path = tiny.config(tmp_path)

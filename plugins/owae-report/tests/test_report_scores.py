@@ -174,7 +174,7 @@ def test_without_labels_there_is_no_accuracy(train, test):
 
 
 def test_examples_without_a_label_neither_vote_nor_count():
-    """S15: −1 is no class."""
+    """−1 is no class."""
     train, test = data(60), data(30, seed=1)
     whole = evaluate(stack_of(9, 2), train, test, neighbours=3)
     stray = data(40, seed=2)
