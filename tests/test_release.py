@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not (shutil.which("git") and shutil.which("bash"
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environ = os.environ | IDENTITY | NO_SETTINGS
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=900)
 
 
 @pytest.fixture

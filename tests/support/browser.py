@@ -6,9 +6,11 @@ import base64
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import pytest
 
-LIMIT = 60.0  # seconds that anything may take
+LIMIT = 300.0  # seconds that anything may take
 
 
 def chromium() -> str:
@@ -137,16 +139,20 @@ class Browser:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--mute-audio"]
         flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
         flags += ["--remote-debugging-port=0", f"--user-data-dir={folder}", "--remote-allow-origins=*", "about:blank"]
-        self._process = subprocess.Popen([program, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self._port = self._listening()
+        log = folder / "log"
+        with log.open("w") as stderr:  # a pipe that nobody reads on would hold it up when it is full
+            self._process = subprocess.Popen([program, *flags], stdout=subprocess.DEVNULL, stderr=stderr)
+        self._port = self._listening(log)
         self._sockets: list[Any] = []
 
-    def _listening(self) -> int:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:  # it says where it listens, or ends
-            if line.startswith("DevTools listening on ws://"):
-                return int(line.split(":")[2].split("/")[0])
-        raise AssertionError("chromium did not start")
+    def _listening(self, log: Path) -> int:
+        """The port that it says it listens on."""
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end and self._process.poll() is None:
+            if found := re.search(r"^DevTools listening on ws://[^:]+:(\d+)/", log.read_text(), re.MULTILINE):
+                return int(found[1])
+            time.sleep(0.05)
+        raise AssertionError(f"chromium did not start: {log.read_text()}")
 
     def page(self) -> Page:
         """Opens a tab."""
@@ -162,7 +168,7 @@ class Browser:
         for socket in self._sockets:
             socket.close()
         self._process.terminate()
-        self._process.communicate(timeout=LIMIT)
+        self._process.wait(timeout=LIMIT)
 
 
 @pytest.fixture(scope="session")

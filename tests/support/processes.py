@@ -52,7 +52,9 @@ class Forked:
         return out, err
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """Sends a signal, if it has not ended: others may have stopped it meanwhile."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         self._process.kill()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 
-def together(task: str, ranks: int, *arguments: str, timeout: float = 120) -> list[dict[str, Tensor]]:
+def together(task: str, ranks: int, *arguments: str, timeout: float = 900) -> list[dict[str, Tensor]]:
     """What the task `module:function` gives in each of so many processes: tensors by name."""
     with tempfile.TemporaryDirectory() as folder:
         everyone = {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "GROUP_RANK": "0"}

@@ -178,7 +178,7 @@ except MemoryError:
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA is held to on Linux")
 def test_a_set_twice_the_memory_is_read(tmp_path: Path):
     command = [sys.executable, "-c", BOUNDED, str(tmp_path / "set.npy")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.stdout.strip() == "bounded", done.stderr
 
 

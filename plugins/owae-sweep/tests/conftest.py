@@ -42,10 +42,14 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = folder / "data"
     run = [*as_user, str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "owae", "--no-sync"]
     subprocess.run(run, check=True, capture_output=True, cwd=folder)
-    control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w", "-t", "60"]
+    control = [*as_user, str(programs / "pg_ctl"), "-D", str(data), "-w", "-t", "300"]
     options = f"-h 127.0.0.1 -p {port} -k {folder} -F"
     subprocess.run(
-        [*control, "-l", str(folder / "log"), "-o", options, "start"], check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=90
+        [*control, "-l", str(folder / "log"), "-o", options, "start"],
+        check=True,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        timeout=900,
     )
     try:
         yield f"postgresql+psycopg://owae@127.0.0.1:{port}/postgres"

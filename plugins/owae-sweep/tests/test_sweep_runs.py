@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -206,9 +207,10 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, request: p
     def killed() -> bool:
         for trial in under_way(folder):
             if list(folder.glob("runs/*/metrics.jsonl")):
-                os.kill(int(trial.user_attrs["worker"].split(":")[1]), signal.SIGKILL)
-                victims.append(trial)
-                return True
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(int(trial.user_attrs["worker"].split(":")[1]), signal.SIGKILL)
+                    victims.append(trial)
+                    return True
         return False
 
     until(killed, process)
