@@ -37,9 +37,9 @@ from owae.run.train import train
 from owae_report.evaluation.look import roughness
 from owae_report.evaluation.scores import evaluate
 from owae_report.events import draw_samples
+from owae_report.figure_data import FigureData, Options
 from owae_report.figures import draw
 from owae_report.pixels import write
-from owae_report.subject import Options, Subject
 
 SAMPLES = 1000
 
@@ -104,7 +104,7 @@ def run(name: str, values: dict[str, Any], digits: Digits, registry: Registry, f
     if name == WAE:
         refit = with_fitted_encoders(stack, digits.train, config.train.epochs // 2, config.train.seed)
         result["refitted"] = measured(refit, digits)
-    (grid,) = draw("latent-grid", [Subject(trained, Options())])
+    (grid,) = draw("latent-grid", [FigureData(trained, Options())])
     write(folder / "grid.png", grid)
     saved.write_text(json.dumps(result, indent=2))
     return result

@@ -19,7 +19,11 @@ from owae.registry.registry import Registry
 
 @dataclass(frozen=True)
 class Context:
-    """What validators need to know of the whole file: its values, perhaps with mistakes, the components, and where relative paths begin."""
+    """What validators need to know of the whole file: its values, perhaps with mistakes, the components, and where relative paths begin.
+
+    A validator that depends on another key reads that here: pydantic would keep the other's value back where it holds a mistake, and then
+    the order of fields would decide what is told.
+    """
 
     values: Mapping[str, Any]
     registry: Registry

@@ -28,9 +28,9 @@ class _CostCase(Case[Cost]):
     def ways(self) -> dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]:
         """Every way to a number a row, from the data and a decoder's mean and variance."""
         return {
-            "forward(x, y)": lambda x, mean, variance: self.subject(x, mean),
-            "expected(x, Gaussian)": lambda x, mean, variance: self.subject.expected(x, Gaussian(mean, variance)),
-            "expected(x, Dirac)": lambda x, mean, variance: self.subject.expected(x, Dirac(mean)),
+            "forward(x, y)": lambda x, mean, variance: self.component(x, mean),
+            "expected(x, Gaussian)": lambda x, mean, variance: self.component.expected(x, Gaussian(mean, variance)),
+            "expected(x, Dirac)": lambda x, mean, variance: self.component.expected(x, Dirac(mean)),
         }
 
 
@@ -69,15 +69,15 @@ def _cost_independence(case: _CostCase) -> None:
 def _cost_expectation(case: _CostCase) -> None:
     """`expected` is the mean of the cost over draws, and over a Dirac the cost itself."""
     x, p = case.events(BATCH, torch.float64), case.gaussian(dtype=torch.float64)
-    require.close("expected over a Dirac against forward", case.subject.expected(x, Dirac(p.mean)), case.subject(x, p.mean))
+    require.close("expected over a Dirac against forward", case.component.expected(x, Dirac(p.mean)), case.component(x, p.mean))
     if not case.expectation:
         return
     # Rows depend on themselves alone, by the law before this one: copies of a batch in one are as many draws.
     x, mean, variance = (part.repeat(COPIES, *[1] * len(case.shape)) for part in (x, p.mean, p.variance))
     p = Gaussian(mean, variance)
     with torch.no_grad():
-        told = torch.cat([case.subject.expected(x, p).view(COPIES, BATCH) for _ in range(2000 // COPIES)])
-        drawn = torch.cat([case.subject(x, p.rsample()).view(COPIES, BATCH) for _ in range(8000 // COPIES)])
+        told = torch.cat([case.component.expected(x, p).view(COPIES, BATCH) for _ in range(2000 // COPIES)])
+        drawn = torch.cat([case.component(x, p.rsample()).view(COPIES, BATCH) for _ in range(8000 // COPIES)])
     require.same_mean("expected, and the mean over 8,000 draws", told.unbind(), drawn.unbind(), rtol=1e-6, errors=5)
 
 
@@ -87,7 +87,7 @@ def _cost_gradients(case: _CostCase) -> None:
     some = torch.cat([x[:3], y[3:]])
     for what, (left, right) in {"apart": (x, y), "some rows equal": (x, some), "equal": (x, x), "zeros": (0 * x, 0 * x)}.items():
         left, right = left.clone().requires_grad_(), right.clone().requires_grad_()
-        for value in (case.subject(left, right), case.subject.expected(left, Dirac(right))):
+        for value in (case.component(left, right), case.component.expected(left, Dirac(right))):
             require.finite(f"the value of samples {what}", value)
             require.finite(f"the gradient of samples {what}", *require.gradients(value, left, right))
     x, p = case.events(BATCH, torch.float64), case.gaussian(dtype=torch.float64)
@@ -105,7 +105,7 @@ def _cost_neutrality(case: _CostCase) -> None:
 def _cost_state(case: _CostCase) -> None:
     """Its state is tensors alone, saved without pickle, and a copy that loads it gives the same values."""
     x, y = case.events(BATCH), case.events(BATCH)
-    require.round_trip(case.subject, copy.deepcopy(case.subject), lambda cost: cost(x, y))
+    require.round_trip(case.component, copy.deepcopy(case.component), lambda cost: cost(x, y))
 
 
 COST_LAWS = (_cost_rows, _cost_neutrality, _cost_independence, _cost_expectation, _cost_gradients, _cost_state)
@@ -129,9 +129,9 @@ def _penalty_rows(case: Case[Regulariser]) -> None:
     """It gives one finite number a row, in the moments' precision, each depending on that row alone."""
     for dtype in (torch.float32, torch.float64):
         q = Gaussian.from_network(_output(case, dtype))
-        value = case.subject(q)
+        value = case.component(q)
         require.form("the penalty", value, (BATCH,), dtype)
-        alone = [case.subject(Gaussian(q.mean[i : i + 1], q.variance[i : i + 1])) for i in range(BATCH)]
+        alone = [case.component(Gaussian(q.mean[i : i + 1], q.variance[i : i + 1])) for i in range(BATCH)]
         require.close("rows one by one and together", torch.cat(alone), value, rtol=1e-4, atol=1e-5)
 
 
@@ -139,31 +139,31 @@ def _penalty_extremes(case: Case[Regulariser]) -> None:
     """Values and gradients are finite for any network output, however extreme, and at variance 1 and mean 0."""
     for scale in (0, 1, 100, 1e4):
         output = (scale * _output(case)).requires_grad_()
-        value = case.subject(Gaussian.from_network(output))
+        value = case.component(Gaussian.from_network(output))
         require.finite(f"the penalty of network outputs at scale {scale}", value)
         require.finite(f"its gradient at scale {scale}", *require.gradients(value, output))
     mean = torch.zeros(BATCH, *case.shape, device=case.device).requires_grad_()
     variance = torch.ones(BATCH, *case.shape, device=case.device).requires_grad_()
-    reached = require.gradients(case.subject(Gaussian(mean, variance)), mean, variance)
+    reached = require.gradients(case.component(Gaussian(mean, variance)), mean, variance)
     require.finite("the gradient at variance 1", *(gradient for gradient in reached if gradient is not None))
 
 
 def _penalty_gradients(case: Case[Regulariser]) -> None:
     """Its gradients are those of its value."""
     output = _output(case, torch.float64)
-    require.true_gradients(lambda output: case.subject(Gaussian.from_network(output)), output, rtol=1e-4)
+    require.true_gradients(lambda output: case.component(Gaussian.from_network(output)), output, rtol=1e-4)
 
 
 def _penalty_neutrality(case: Case[Regulariser]) -> None:
     """Memory layout does not matter, nothing is written to, the gradient mode stays, one seed gives one value, and none is set."""
     q = Gaussian.from_network(_output(case))
-    require.neutral("the penalty", lambda mean, variance: case.subject(Gaussian(mean, variance)), q.mean, q.variance)
+    require.neutral("the penalty", lambda mean, variance: case.component(Gaussian(mean, variance)), q.mean, q.variance)
 
 
 def _penalty_dirac(case: Case[Regulariser]) -> None:
     """A deterministic encoder gives a number a row, or a ValueError that says why it cannot."""
     try:
-        value = case.subject(Dirac(_output(case)))
+        value = case.component(Dirac(_output(case)))
     except ValueError:
         return
     require.form("the penalty on a Dirac", value, (BATCH,), torch.float32)

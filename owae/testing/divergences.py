@@ -29,11 +29,11 @@ class _Case(Case[Divergence]):
     closed_form_rtol: float
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.subject(x, y)
+        return self.component(x, y)
 
     def to_prior(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The divergence from a standard normal prior, called as if that had given the second sample."""
-        return self.subject.to_prior(x, StandardNormal(x.shape[1:]).to(x.device, at_least_float32(x).dtype))
+        return self.component.to_prior(x, StandardNormal(x.shape[1:]).to(x.device, at_least_float32(x).dtype))
 
     def ways(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         """Both ways to a value, from two samples, each under one seed."""
@@ -188,7 +188,7 @@ def _require_finite_with_gradients(case: _Case, what: str, x: Tensor, y: Tensor,
 
 def _description(case: _Case) -> None:
     """`describe` gives text and numbers, for logs and tables."""
-    described = case.subject.describe(case.shape)
+    described = case.component.describe(case.shape)
     require.that(isinstance(described, dict), f"it gives {described!r}; it should be a dict")
     for key, value in described.items():
         numbers = isinstance(value, list) and all(isinstance(number, int | float) for number in value)
@@ -198,7 +198,7 @@ def _description(case: _Case) -> None:
 def _state(case: _Case) -> None:
     """Its state is tensors alone, saved without pickle, and a copy that loads it gives the same values."""
     x, y = case.events(8), case.events(8)
-    require.round_trip(case.subject, copy.deepcopy(case.subject), lambda divergence: divergence(x, y))
+    require.round_trip(case.component, copy.deepcopy(case.component), lambda divergence: divergence(x, y))
 
 
 def _equal(case: _Case) -> None:
@@ -257,22 +257,22 @@ def _gradients(case: _Case) -> None:
     for way in case.ways().values():
         require.true_gradients(way, x, y + 1, rtol=case.gradient_rtol)
     shifted = Shifted(case.shape).to(case.device, torch.float64)
-    (gradient,) = require.gradients(case.subject.to_prior(x, shifted), shifted.shift)
+    (gradient,) = require.gradients(case.component.to_prior(x, shifted), shifted.shift)
     require.that(gradient is not None and bool(gradient.any()), "no gradient reaches a prior's parameter through to_prior")
 
 
 def _closed_form(case: _Case) -> None:
     """An overridden to_prior has the mean of the divergence from the prior's draws, whatever the prior."""
-    closed, drawn = type(case.subject).to_prior, Divergence.to_prior
+    closed, drawn = type(case.component).to_prior, Divergence.to_prior
     if closed is drawn:
         return
     for prior in (StandardNormal(case.shape), Shifted(case.shape)):
         prior = prior.to(case.device)
         for x in (0.5 * (case.events(512) + 1), 1.5 * case.events(512)):
             with torch.no_grad():
-                if torch.equal(*(seeded()(way)(case.subject, x, prior) for way in (closed, drawn))):
+                if torch.equal(*(seeded()(way)(case.component, x, prior) for way in (closed, drawn))):
                     continue  # to the bit what it is without being overridden
-                means = [[way(case.subject, x, prior) for _ in range(count)] for way, count in ((closed, 8), (drawn, 32))]
+                means = [[way(case.component, x, prior) for _ in range(count)] for way, count in ((closed, 8), (drawn, 32))]
             what = f"the mean of to_prior against {type(prior).__name__} and that against draws"
             require.same_mean(what, *means, rtol=case.closed_form_rtol, errors=4)
 

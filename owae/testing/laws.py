@@ -18,16 +18,16 @@ from owae.testing.require import seeded
 SEED = 20201003
 
 
-Subject = TypeVar("Subject")
+Tested = TypeVar("Tested")
 Module = TypeVar("Module", bound=nn.Module)
 AnyCase = TypeVar("AnyCase")
 
 
 @dataclass(frozen=True)
-class Case(Generic[Subject]):
+class Case(Generic[Tested]):
     """What laws are tried on: a component, or a function that makes one, and events of one shape on one device."""
 
-    subject: Subject
+    component: Tested
     shape: Shape
     device: str
 
@@ -45,7 +45,7 @@ class Made(Case[Callable[[], Module]], Generic[Module]):
 
     def made(self, *, seed: int = 0, training: bool = False) -> Module:
         with seeded(seed):
-            return self.subject().to(self.device).train(training)
+            return self.component().to(self.device).train(training)
 
 
 Report = Callable[[str, str], None]
@@ -53,21 +53,21 @@ Report = Callable[[str, str], None]
 
 
 def run(
-    subject: object,
+    component: object,
     interface: type[Component],
     laws: Sequence[Callable[[AnyCase], None]],
     case: AnyCase,
     report: Report | None = None,
 ) -> None:
-    """Puts a case to every law, each under the same seed; the first law, that of all components, to the subject's class.
+    """Puts a case to every law, each under the same seed; the first law, that of all components, to the component's class.
 
     Raises:
-        AssertionError: The subject does not implement the interface; or, unless `report` is told of it, the first breach: the subject,
+        AssertionError: The component does not implement the interface; or, unless `report` is told of it, the first breach: the component,
             the law (its docstring), what was found.
     """
-    require.that(isinstance(subject, interface), f"{subject!r} is no {interface.__name__}")
-    name = f"{type(subject).__name__} '{getattr(subject, 'name', '?')}'"
-    checks = [(_registrable, type(subject)), *((law, case) for law in laws)]
+    require.that(isinstance(component, interface), f"{component!r} is no {interface.__name__}")
+    name = f"{type(component).__name__} '{getattr(component, 'name', '?')}'"
+    checks = [(_registrable, type(component)), *((law, case) for law in laws)]
     for law, tried in checks:
         try:
             with seeded(SEED), torch.enable_grad():

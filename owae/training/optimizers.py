@@ -85,10 +85,10 @@ def checked_schedule(value: object, optimizer: Mapping[str, Any] | None) -> dict
 
 def _checked(kind: Kind, value: object) -> dict[str, Any]:
     name, options = read_tagged(value, "name", names(kind), lambda name: options_of(kind, name))
-    settled = canonical(options)[1]
+    values = canonical(options)[1]
     # Defaults that the trainer replaces by a choice of its own are left to it.
     own = {*_IMPLEMENTATIONS, *_SPANS} - options.model_fields_set
-    return {"name": name, **{key: option for key, option in settled.items() if key not in own}}
+    return {"name": name, **{key: option for key, option in values.items() if key not in own}}
 
 
 def _trial(spec: Mapping[str, Any]) -> Optimizer:

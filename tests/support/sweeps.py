@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
+
+from installed import install
 
 CONFIG = """
 [data]
@@ -50,31 +53,53 @@ def write_config(folder: Path, sweep: str = GRID, epochs: int = 1) -> Path:
     return path
 
 
-# Owae, which dies by SIGKILL when it logs a step: no busy machine makes that too late.
-DYING = """
-import os, signal
-from owae.cli import main
-from owae.run.metrics import Metrics
+# A plugin that sends a signal when a training logs its third step, the first time any does: no busy machine makes that too late. The
+# process leaves its number in a file, and takes its time from then on.
+SIGNALLING = """
+import os, time
+import owae
+from owae.hooks import hookimpl
 
-write = Metrics.write
+class Signalling(owae.Observer):
+    name, always = "signalling", True
 
-def dying(self, fit, step, *more):
-    if step.step == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return write(self, fit, step, *more)
+    def __init__(self, training, /):
+        self.sent = False
 
-Metrics.write = dying
-main()
+    def values(self, values):
+        if values["step"] == 3:
+            try:
+                file = open(os.environ["SENT_BY"], "x")
+            except FileExistsError:
+                return
+            file.write(str(os.getpid()))
+            file.close()
+            self.sent = True
+            os.kill(os.getppid() if os.environ["SENT_TO"] == "parent" else os.getpid(), int(os.environ["SENT"]))
+        if self.sent:
+            time.sleep(0.05)
+
+@hookimpl
+def owae_components():
+    return [Signalling]
 """
 
 
-def owae(*arguments: str | Path, program: tuple[str, str] = ("-m", "owae")) -> subprocess.Popen[str]:
+def signalling(folder: Path, number: int, to: Literal["itself", "parent"] = "itself") -> dict[str, str]:
+    """Installs the plugin into a folder and returns the environment in which it is there and sends the signal of that number."""
+    site = folder / "site"
+    site.mkdir()
+    install(site, "owae-p-signalling", SIGNALLING, components=True)
+    return {"PYTHONPATH": str(site), "SENT_BY": str(folder / "sent-by"), "SENT_TO": to, "SENT": str(int(number))}
+
+
+def owae(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     """Starts the program, its output kept; signals that the tests' own process ignores are not ignored in it."""
     return subprocess.Popen(
-        [sys.executable, *program, *map(str, arguments)],
+        [sys.executable, "-m", "owae", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         start_new_session=True,
     )

@@ -14,9 +14,9 @@ from owae.run.train import train
 from owae_dev.init.opening import opened
 from owae_dev.init.places import find
 from owae_dev.init.write import write
-from owae_report.figures import SHEETS, figure
+from owae_report.figure_data import FigureData, Options
+from owae_report.figures import GRIDS, figure
 from owae_report.style import rendered
-from owae_report.subject import Options, Subject
 
 QUICK = ["train.epochs=1", 'train.loggers=["csv"]', "refine.epochs=1", "bottom.epochs=1"]
 
@@ -29,8 +29,8 @@ def test_what_is_written_is_drawn(make, tmp_path: Path, monkeypatch: pytest.Monk
     path = write(str(make(tmp_path)), registry, out=tmp_path / "x.toml")
     quick = [each for each in QUICK if f"[{each.partition('.')[0]}]" in path.read_text()]
     run = train(Config.load(path, registry, quick), registry, out=tmp_path / "run")
-    drawn = {name: rendered(figure(name, [Subject(run, Options(number=3, side=3))]), "png") for name in SHEETS}
-    assert len({*drawn.values()}) == len(SHEETS)  # none is another's twin
+    drawn = {name: rendered(figure(name, [FigureData(run, Options(number=3, side=3))]), "png") for name in GRIDS}
+    assert len({*drawn.values()}) == len(GRIDS)  # none is another's twin
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from PIL import Image
 
 from owae.model.inference import evaluating
 from owae.run.opened import Run, open_run
+from owae_report.figure_data import FigureData, Options
 from owae_report.page.document import Contents, document
 from owae_report.pixels import to_pixels
-from owae_report.subject import Options, Subject
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.slow
@@ -41,7 +41,7 @@ def addresses(vivid: dict[str, Run], tmp_path_factory: pytest.TempPathFactory) -
     made = {}
     for name, run, live in (("sheet", "digits", False), ("live", "digits", True), ("colours", "colours", True)):
         path = folder / f"{name}.html"
-        path.write_text(document(Subject(vivid[run], Options()), Contents(live=live)), encoding="utf-8")
+        path.write_text(document(FigureData(vivid[run], Options()), Contents(live=live)), encoding="utf-8")
         made[name] = path.as_uri()
     return made
 

@@ -20,7 +20,7 @@ from owae.errors import OwaeError, TrainingError
 from owae.model.stack import Stack
 from owae.run.opened import Run
 from owae_report.cli.figures import command
-from owae_report.figures import EMBEDDINGS, FIGURES, SHEETS
+from owae_report.figures import EMBEDDINGS, FIGURES, GRIDS
 
 FAST = [name for name in FIGURES if name != "embeddings-umap"]
 
@@ -182,7 +182,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 
 def test_a_model_that_diverged_is_refused(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(Stack, "decode", lambda self, z, level=None, *, sample=False: torch.full((len(z), 1, 8, 8), torch.nan))
-    for name in SHEETS:
+    for name in GRIDS:
         result = run(digits.folder, "--out", tmp_path / "none", *only(name))
         assert isinstance(result.exception, TrainingError), name
         assert "not finite" in str(result.exception)
@@ -207,5 +207,5 @@ def test_data_that_are_no_images_are_drawn_by_their_columns(tmp_path, monkeypatc
     monkeypatch.setattr("owae.run.opened.open_run", lambda path, checkpoint, overrides: vectors)
     result = run(tmp_path / "vectors", "--format", "png")
     assert result.exit_code == 0, result.exception
-    assert [Path(line).stem for line in result.stdout.splitlines()] == [*SHEETS, "embeddings-raw", "embeddings-pca"]
+    assert [Path(line).stem for line in result.stdout.splitlines()] == [*GRIDS, "embeddings-raw", "embeddings-pca"]
     assert "embeddings-umap not drawn" in said(result)

@@ -16,8 +16,8 @@ from owae.model.defaults import StandardNormal
 from owae.model.stack import Stack
 from owae_report.blocks import Block, latent_grid, layerwise, samples
 from owae_report.events import decode_plane, draw_samples, latent_plane, reconstructions
+from owae_report.grids import png
 from owae_report.pixels import to_pixels
-from owae_report.sheets import png
 
 
 class Zero(Divergence):

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from owae.errors import DataError
-from owae_report.choice import representative
 from owae_report.load import load_images
 from owae_report.pixels import to_pixels
+from owae_report.representatives import representative
 
 
 def pixels_of(path: Path) -> np.ndarray:

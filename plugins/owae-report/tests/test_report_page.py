@@ -22,13 +22,13 @@ from owae_layers import MLP, Convolutional
 from owae_mmd.mmd import MMD
 from owae_report.cli.report import command
 from owae_report.evaluation.whole import Options as Measured
+from owae_report.figure_data import FigureData, Options
 from owae_report.page.charts import Axis, chart
 from owae_report.page.curves import grouped
 from owae_report.page.document import Contents, document, viewer
 from owae_report.page.network import NotEmbeddableError, difference, network
 from owae_report.page.parts import figure
 from owae_report.page.plane import axes, plane
-from owae_report.subject import Options, Subject
 
 
 def report(*arguments: object):
@@ -116,9 +116,9 @@ def test_a_page_holds_everything_and_loads_nothing(digits, tmp_path):
 
 @pytest.mark.slow
 def test_a_text_of_a_user_s_is_no_markup(digits):
-    subject = Subject(digits, Options())
-    subject.name = '</title><script>alert("1")</script>'
-    page = document(subject, Contents())
+    data = FigureData(digits, Options())
+    data.name = '</title><script>alert("1")</script>'
+    page = document(data, Contents())
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(" in page
 
@@ -126,7 +126,7 @@ def test_a_text_of_a_user_s_is_no_markup(digits):
 def test_data_that_are_gone_cost_only_what_needs_them(tmp_path, trained, caplog):
     run = trained(tmp_path / "gone")
     (tmp_path / "gone" / "images.npz").unlink()
-    page = document(Subject(run, Options()), Contents(measured=Measured(("pixels",))))
+    page = document(FigureData(run, Options()), Contents(measured=Measured(("pixels",))))
     assert page.count('class="warning"') == 5
     assert "images.npz" in caplog.text
     assert "plane-data" in page
@@ -157,7 +157,7 @@ def test_a_part_that_breaks_costs_no_other(digits, monkeypatch, caplog):
 
     for place in ("plane", "draw", "curves", "judge_run"):
         monkeypatch.setattr(f"owae_report.page.document.{place}", broken)
-    page = document(Subject(digits, Options()), Contents(measured=Measured()))
+    page = document(FigureData(digits, Options()), Contents(measured=Measured()))
     assert page.count("Not there: KeyError: ") == 8
     assert "whatever a library raises" in caplog.text
     assert "The effective config" in page
@@ -210,7 +210,7 @@ def test_a_stack_that_cannot_be_embedded_gets_its_sheet(digits, monkeypatch, cap
     assert found.notes == [
         "The decoders are not in this page, and the viewer shows the nearest point of the sheet: the decoder of level 1 is a 'resnet'."
     ]
-    document(Subject(digits, Options()), Contents(live=True))
+    document(FigureData(digits, Options()), Contents(live=True))
     assert "the decoder of level 1 is a 'resnet'" in caplog.text
 
 

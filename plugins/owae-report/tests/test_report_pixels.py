@@ -77,14 +77,14 @@ def test_colours_stand_last():
 
 
 def test_a_file_is_written_whole_and_alone(tmp_path):
-    path = tmp_path / "made" / "on the way" / "sheet.png"
+    path = tmp_path / "made" / "on the way" / "grid.png"
     assert write(path, b"first") == path
     write(path, b"second")
     assert path.read_bytes() == b"second"
-    assert [p.name for p in path.parent.iterdir()] == ["sheet.png"]
+    assert [p.name for p in path.parent.iterdir()] == ["grid.png"]
 
 
 def test_a_file_that_cannot_be_written_says_where(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OwaeError, match=r"sheet\.png could not be written"):
-        write(tmp_path / "file" / "sheet.png", b"")
+    with pytest.raises(OwaeError, match=r"grid\.png could not be written"):
+        write(tmp_path / "file" / "grid.png", b"")

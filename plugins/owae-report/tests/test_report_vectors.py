@@ -13,9 +13,9 @@ from owae.data.sources import TensorSource
 from owae.errors import TrainingError
 from owae.model.stack import Stack
 from owae.run.opened import Run
-from owae_report.figures import SHEETS, figure
+from owae_report.figure_data import FigureData, Options
+from owae_report.figures import GRIDS, figure
 from owae_report.style import rendered
-from owae_report.subject import Options, Subject
 from owae_report.vectors.cells import Cells
 from owae_report.vectors.columns import Columns
 from owae_report.vectors.drawing import is_series
@@ -45,18 +45,18 @@ def noise(count: int, size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("size", "series"), [(1, False), (30, False), (60, False), (60, True)])
-@pytest.mark.parametrize("name", SHEETS)
+@pytest.mark.parametrize("name", GRIDS)
 def test_vectors_of_every_size_are_drawn(tmp_path, size, series, name):
     x = noise(40, size)
     run = OfVectors(tmp_path / "a$b", x.cumsum(1) / size if series else x)
-    made = figure(name, [Subject(run, Options(number=4, side=3))])
+    made = figure(name, [FigureData(run, Options(number=4, side=3))])
     assert ("frames reach" in texts(made)) is series
     assert made.get_size_inches()[1] <= 9
 
 
 def test_two_runs_stand_under_each_other_by_name(tmp_path):
     runs = [OfVectors(tmp_path / name, noise(30, 4)) for name in ("one", "other")]
-    made = figure("reconstructions", [Subject(run, Options()) for run in runs])
+    made = figure("reconstructions", [FigureData(run, Options()) for run in runs])
     assert [part.get_suptitle() for part in made.subfigs] == ["one", "other"]
     assert rendered(made, "png")
 
@@ -64,17 +64,17 @@ def test_two_runs_stand_under_each_other_by_name(tmp_path):
 def test_numbers_are_in_the_units_of_the_data_and_columns_have_their_names(tmp_path):
     units = {"names": ["mass$", "length"], "shift": [5.0, 0.0], "scale": [100.0, 1.0]}
     run = OfVectors(tmp_path / "run", noise(30, 2), units)
-    made = figure("samples", [Subject(run, Options())])
+    made = figure("samples", [FigureData(run, Options())])
     ticks = [label.get_text() for label in made.subfigs[0].axes[0].get_xticklabels()]
     assert ticks == ["mass$", "length"]
     walks = noise(30, 40).cumsum(1) / 40
     series = OfVectors(tmp_path / "run", walks, {"names": ["x"] * 40, "shift": [500.0] * 40, "scale": [1.0] * 40})
-    assert "from 500 to 501" in texts(figure("reconstructions", [Subject(series, Options())]))
+    assert "from 500 to 501" in texts(figure("reconstructions", [FigureData(series, Options())]))
 
 
 def test_columns_that_were_scaled_without_names_are_numbered(tmp_path):
     run = OfVectors(tmp_path / "run", noise(30, 2), {"names": [], "shift": [5.0], "scale": [100.0]})
-    made = figure("samples", [Subject(run, Options())])
+    made = figure("samples", [FigureData(run, Options())])
     assert [label.get_text() for label in made.subfigs[0].axes[0].get_xticklabels()] == ["0", "1"]
 
 
@@ -115,14 +115,14 @@ def test_a_model_that_diverged_is_refused(tmp_path, monkeypatch):
     run = OfVectors(tmp_path / "run", noise(30, 4))
     monkeypatch.setattr(Stack, "decode", lambda self, z, level=None, *, sample=False: torch.full((len(z), 4), torch.nan))
     with pytest.raises(TrainingError, match="not finite"):
-        figure("reconstructions", [Subject(run, Options())])
+        figure("reconstructions", [FigureData(run, Options())])
 
 
 @pytest.mark.parametrize("series", [False, True])
 def test_pairs_show_samples_and_held_out_examples_with_their_nearest(tmp_path, series):
     x = noise(40, 60)
-    subject = Subject(OfVectors(tmp_path / "run", x.cumsum(1) / 60 if series else x), Options(number=3))
-    made = figure("pairs", [subject])
+    data = FigureData(OfVectors(tmp_path / "run", x.cumsum(1) / 60 if series else x), Options(number=3))
+    made = figure("pairs", [data])
     if series:
         assert "grey: the nearest training example" in texts(made)
         return

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
-from sweeps import write_config
+from sweeps import signalling, write_config
 
 from owae import Config, ConfigError, Registry
 from owae.errors import TrainingError
@@ -113,19 +111,16 @@ def test_nothing_is_submitted_where_the_config_has_mistakes_or_the_cluster_is_no
 
 
 @pytest.mark.slow
-def test_a_job_that_is_warned_saves_and_ends_in_its_next_turn_as_if_it_had_not_been(tmp_path: Path):
-    """By submitit's local executor: the warning is the signal that SLURM sends."""
-    config, registry = tiny.config(tmp_path, epochs=100, checkpoint_every=1000), Registry.discover()
+def test_a_job_that_is_warned_saves_and_ends_in_its_next_turn_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """By submitit's local executor: the warning is the signal that SLURM sends to the processes of the job."""
+    for name, value in signalling(tmp_path, signal.SIGUSR2, "parent").items():
+        monkeypatch.setenv(name, value)
+    config, registry = tiny.config(tmp_path, epochs=10, checkpoint_every=1000), Registry.discover()
     out = tmp_path / "run"
     (job,) = submit(config, Resources(time="60"), out=out, cluster="local")
-    metrics = out / "metrics.jsonl"
     try:
-        while not (metrics.exists() and metrics.stat().st_size):
-            assert job.state == "RUNNING", job.stderr()
-            time.sleep(0.02)
-        # SLURM signals the processes of the job: here the one child of submitit's controller.
-        (task,) = Path(f"/proc/{job.job_id}/task/{job.job_id}/children").read_text().split()
-        os.kill(int(task), signal.SIGUSR2)
         assert job.result() is None
     finally:
         job._process.kill()
@@ -135,8 +130,8 @@ def test_a_job_that_is_warned_saves_and_ends_in_its_next_turn_as_if_it_had_not_b
     assert "going on after step" in said
     whole = train(Config.load(config, registry), registry, out=tmp_path / "whole")
     again = open_run(out, registry)
-    assert again.step == whole.step == 400
-    assert [line["step"] for line in read_metrics(metrics)] == list(range(1, 401))
+    assert again.step == whole.step == 40
+    assert [line["step"] for line in read_metrics(out / "metrics.jsonl")] == list(range(1, 41))
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name]), name
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -16,7 +11,7 @@ import pytest
 import torch
 from interruption import interrupt_at
 from optuna.trial import FrozenTrial, TrialState
-from sweeps import DYING, GRID, owae, write_config
+from sweeps import GRID, owae, signalling, write_config
 
 from owae import Config, Registry
 from owae.errors import TrainingError
@@ -31,15 +26,6 @@ from owae_sweep.start import start
 from owae_sweep.worker import work
 
 pytestmark = pytest.mark.slow  # each trains several points
-
-
-def until(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 900) -> None:
-    """Waits for a condition while a process runs."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def under_way(folder: Path) -> list[FrozenTrial]:
@@ -199,29 +185,22 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_killed_worker_costs_nothing(tmp_path: Path, database: str, request: pytest.FixtureRequest):
     """One of two is killed with SIGKILL while it trains: every point is finished once, the killed one tried again."""
     storage = [] if database == "sqlite" else ["--storage", request.getfixturevalue("postgresql"), "--name", "killed"]
-    folder = tmp_path / "sweep"
-    config = write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3, 4]"), epochs=15)
-    process = owae("sweep", config, "--out", folder, "--workers", "2", "--heartbeat", "2", *storage)
-    victims: list[FrozenTrial] = []
-
-    def killed() -> bool:
-        for trial in under_way(folder):
-            if list(folder.glob("runs/*/metrics.jsonl")):
-                with contextlib.suppress(ProcessLookupError):  # it has just ended
-                    os.kill(int(trial.user_attrs["worker"].split(":")[1]), signal.SIGKILL)
-                    victims.append(trial)
-                    return True
-        return False
-
-    until(killed, process)
+    folder, steps = tmp_path / "sweep", "train.log_every=1"
+    config, environment = (
+        write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3, 4]"), epochs=2),
+        signalling(tmp_path, signal.SIGKILL),
+    )
+    process = owae("sweep", config, "--out", folder, "--workers", "2", "--heartbeat", "2", *storage, "--set", steps, **environment)
     told = process.communicate(timeout=900)[1]
     assert process.returncode == 0, told
+    assert "a worker ended with -9; 1 point(s) put back" in told
     assert finished_once(folder)
     with opened(folder) as (study, _):
         trials = study.get_trials()
-    (victim,) = victims
-    assert trials[victim.number].state in (TrialState.FAIL, TrialState.COMPLETE)
-    assert any(DIED in trial.user_attrs for trial in trials) or trials[victim.number].state is TrialState.COMPLETE
+    (killed,) = [trial for trial in trials if DIED in trial.user_attrs]
+    assert killed.state is TrialState.FAIL
+    assert killed.user_attrs["worker"].endswith(f":{(tmp_path / 'sent-by').read_text()}")
+    assert sum(trial.params == killed.params for trial in trials) == 2
     found = summary(folder)["trials"]
     assert len({run for row in found for run in row["runs"]}) == len(found) == 4
 
@@ -230,7 +209,7 @@ def test_a_worker_elsewhere_that_dies_is_noticed_by_its_heartbeat(tmp_path: Path
     """A lone worker is killed, with nobody to watch it; another that joins takes its point again."""
     config = write_config(tmp_path, GRID.replace("[3, 4, 5]", "[3]").replace("[0.1, 1.0]", "[1.0]"), epochs=4)
     folder, steps = tmp_path / "sweep", "train.log_every=1"
-    alone = owae("sweep", config, "--out", folder, "--heartbeat", "1", "--set", steps, program=("-c", DYING))
+    alone = owae("sweep", config, "--out", folder, "--heartbeat", "1", "--set", steps, **signalling(tmp_path, signal.SIGKILL))
     alone.communicate(timeout=900)
     assert alone.returncode == -signal.SIGKILL
     assert under_way(folder)

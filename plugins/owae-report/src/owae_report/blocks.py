@@ -1,4 +1,4 @@
-"""What the figures of pictures show: rows of pictures and what is written around them. `owae_report.sheets` draws it."""
+"""What the figures of pictures show: rows of pictures and what is written around them. `owae_report.grids` draws it."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from owae.interfaces import DataSource
 from owae.model.inference import evaluating
 from owae.model.stack import Stack
-from owae_report.choice import representative
 from owae_report.errors import NotDrawableError
+from owae_report.representatives import representative
 from owae_report.room import require_room
 
 _CHUNK = 256

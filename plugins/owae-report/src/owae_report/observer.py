@@ -16,10 +16,10 @@ from owae.interfaces import Observer, Picture
 from owae.run.folder import PICTURES
 from owae.run.observers import Training
 from owae_report import blocks
-from owae_report.choice import representative
 from owae_report.events import draw_samples, reconstructions
+from owae_report.grids import png
 from owae_report.pixels import channels, drawable, to_pixels, write
-from owae_report.sheets import png
+from owae_report.representatives import representative
 
 logger = logging.getLogger(__name__)
 

@@ -49,17 +49,17 @@ class Figures:
         return self.draw(f"embeddings-{kind}", seed=seed)
 
     def draw(self, name: str, **options: Any) -> Figure:
-        """Draws the figure of a name, as `owae figures --only` has them, with `owae_report.subject.Options`.
+        """Draws the figure of a name, as `owae figures --only` has them, with `owae_report.figure_data.Options`.
 
         Raises:
             NotDrawableError: It does not exist for this run, whose data are no images for instance.
             OwaeError: The name is unknown, or the run or its data cannot be used.
         """
+        from owae_report.figure_data import FigureData, Options
         from owae_report.figures import figure, selected
-        from owae_report.subject import Options, Subject
 
         (name,) = selected([name])
-        return figure(name, [Subject(self._run, Options(**options))])
+        return figure(name, [FigureData(self._run, Options(**options))])
 
 
 def evaluate(run: Run, features: Sequence[str] = (), **options: Any) -> Judgement:
@@ -81,11 +81,11 @@ def html(run: Run) -> str:
 
     from owae_report import blocks
     from owae_report.events import draw_samples
+    from owae_report.grids import png
     from owae_report.pixels import drawable, to_pixels
-    from owae_report.sheets import png
 
     where = f"<p>{escape(str(run.folder))}, epoch {run.epoch}, step {run.step}</p>"
     if not drawable(run.shape):
         return where + run.model._repr_html_()
-    sheet = png(blocks.samples(to_pixels(draw_samples(run.model, 32), run.value_range)))
-    return f'{where}<img alt="samples" src="data:image/png;base64,{base64.b64encode(sheet).decode()}">'
+    picture = png(blocks.samples(to_pixels(draw_samples(run.model, 32), run.value_range)))
+    return f'{where}<img alt="samples" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'

@@ -56,20 +56,20 @@ def opened(place: Place, registry: Registry, changes: Iterable[str]) -> tuple[di
         if isinstance(value, str) and {"path", "root"} & {*key.split("_")}:
             data[key] = str(Path(value).absolute())
     try:
-        return _settled(data, registry)
+        return _filled_in(data, registry)
     except DataError as error:
         way = MENDED.get(data["kind"])
         if way is None or way[0] in data:
             raise
         key, value, why = way
         try:
-            data, train, test, said = _settled({**data, key: value}, registry)
+            data, train, test, said = _filled_in({**data, key: value}, registry)
         except DataError:
             raise error from None
         return data, train, test, [*said, f"{why} ({key} = {str(value).lower()}): {error}"]
 
 
-def _settled(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], DataSource, DataSource, list[str]]:
+def _filled_in(data: dict[str, Any], registry: Registry) -> tuple[dict[str, Any], DataSource, DataSource, list[str]]:
     settle = SETTLED.get(data["kind"])
     data, said = (data, []) if settle is None else settle(data, _Looks(registry))
     train, test = (_split(data, registry, split) for split in ("train", "test"))

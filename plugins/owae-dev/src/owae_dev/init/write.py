@@ -41,9 +41,9 @@ def write(place: str, registry: Registry, *, out: Path | None = None, changes: S
     target = Path(f"{found.name}.toml") if out is None else out / f"{found.name}.toml" if out.is_dir() else out
     if target.exists() and not force:
         raise ConfigError(f"{target} exists and is left as it is; --force replaces it, --out takes another name")
-    data, train, test, settled = opened(found, registry, [text for text in changes if _is_data(text)])
+    data, train, test, chosen = opened(found, registry, [text for text in changes if _is_data(text)])
     facts = look(train, test)
-    seen = [*found.found, *settled, *facts.lines()]
+    seen = [*found.found, *chosen, *facts.lines()]
     _tell("found", seen)
     chosen = recipe(facts)
     values: dict[str, Any] = {"data": _relative(data, target.absolute().parent), **chosen.values}

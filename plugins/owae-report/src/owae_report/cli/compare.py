@@ -87,17 +87,17 @@ def _cell(cell, factor: float) -> str:
 
 def _draw(opened: list, folder: Path, seed: int) -> None:
     from owae_report.errors import NotDrawableError
+    from owae_report.figure_data import FigureData, Options
     from owae_report.figures import draw
     from owae_report.pixels import write
-    from owae_report.subject import Options, Subject
 
-    subjects = []
+    compared = []
     for name, run in opened:
-        subjects.append(Subject(run, Options(seed=seed)))
-        subjects[-1].name = name
+        compared.append(FigureData(run, Options(seed=seed)))
+        compared[-1].name = name
     for figure in ("samples", "reconstructions"):
         try:
-            (content,) = draw(figure, subjects)
+            (content,) = draw(figure, compared)
         except NotDrawableError as error:
             typer.echo(f"{figure} not drawn: {error}", err=True)
             continue

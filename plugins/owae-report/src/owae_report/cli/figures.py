@@ -58,10 +58,10 @@ def command(
     from owae.errors import OwaeError, suggestion
     from owae.run.opened import open_run
     from owae_report.errors import NotDrawableError
+    from owae_report.figure_data import FigureData, Options
     from owae_report.figures import draw, selected
     from owae_report.pixels import write
     from owae_report.style import FORMATS
-    from owae_report.subject import Options, Subject
 
     kinds = list(dict.fromkeys(kind.strip().lower() for kind in formats.split(",") if kind.strip()))
     for kind in kinds:
@@ -78,17 +78,17 @@ def command(
         seed=seed, number=number, examples=examples, split=split.value, level=level, steps=steps, side=side, channels=shown_channels
     )
     opened = [open_run(path, checkpoint=checkpoint.value, overrides=moved or ()) for path in (run, against) if path is not None]
-    subjects = [Subject(one, options) for one in opened]
-    if len(subjects) > 1 and subjects[0].name == subjects[1].name:
-        for subject in subjects:
-            folder = subject.run.folder.absolute()
-            subject.name = f"{folder.parent.name}/{folder.name}"
-    folder = out or subjects[0].run.folder / "figures"
-    ending = f"-against-{subjects[1].slug}" if len(subjects) > 1 else ""
+    runs = [FigureData(one, options) for one in opened]
+    if len(runs) > 1 and runs[0].name == runs[1].name:
+        for data in runs:
+            folder = data.run.folder.absolute()
+            data.name = f"{folder.parent.name}/{folder.name}"
+    folder = out or runs[0].run.folder / "figures"
+    ending = f"-against-{runs[1].slug}" if len(runs) > 1 else ""
     reasons = []
     for name in names:
         try:
-            files = draw(name, subjects, kinds)
+            files = draw(name, runs, kinds)
         except NotDrawableError as error:
             reasons.append(f"{name} not drawn: {error}")
             typer.echo(reasons[-1], err=True)
@@ -96,4 +96,4 @@ def command(
         for kind, content in zip(kinds, files, strict=True):
             typer.echo(write(folder / f"{name}{ending}.{kind}", content))
     if len(reasons) == len(names):
-        raise OwaeError(f"no figure could be drawn of {' and '.join(subject.name for subject in subjects)}, see above")
+        raise OwaeError(f"no figure could be drawn of {' and '.join(data.name for data in runs)}, see above")

@@ -15,8 +15,8 @@ from owae.interfaces import Shape
 from owae_report.blocks import Block
 from owae_report.codes.writers import SUFFIXES, check_suffix
 from owae_report.codes.writers import write as write_columns
+from owae_report.grids import png
 from owae_report.pixels import drawable, to_pixels, write
-from owae_report.sheets import png
 
 
 def figure_path(run: Path, name: str, out: Path | None, shape: Shape) -> Path:

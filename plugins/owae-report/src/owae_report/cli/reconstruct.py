@@ -43,11 +43,11 @@ def command(
     from owae.data.sources import examples
     from owae.run.opened import open_run
     from owae_report.blocks import layerwise
-    from owae_report.choice import representative
     from owae_report.cli.output import figure_path, require_drawable, write_figure, write_separately
     from owae_report.events import reconstructions
     from owae_report.load import own_pictures
     from owae_report.pixels import channels, to_pixels
+    from owae_report.representatives import representative
 
     opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
     shown = channels(opened.shape, opened.dtype, shown_channels)

@@ -16,7 +16,7 @@ from owae.files import expanded
 from owae_report.cli.arguments import Channels
 
 if TYPE_CHECKING:
-    from owae_report.subject import Subject
+    from owae_report.figure_data import FigureData
 
 logger = logging.getLogger(__name__)
 
@@ -45,24 +45,24 @@ def command(
     from owae.streams import quiet_stdout
     from owae_report.embeddings import threads_kept
     from owae_report.evaluation.whole import Options as Measured
+    from owae_report.figure_data import FigureData, Options
     from owae_report.page.document import Contents, document
     from owae_report.pixels import write
-    from owae_report.subject import Options, Subject
 
     path = out or run / "report.html"
     if path.is_dir():
         path = path / "report.html"
     with tempfile.TemporaryDirectory() as folder, quiet_stdout(), threads_kept():
         opened = open_run(run, checkpoint=checkpoint.value, overrides=moved or ())
-        subject = Subject(opened, Options(seed=seed, channels=shown_channels))
-        _ = opened.model, subject.shown  # before anything is begun, what cannot be opened or shown is told
-        laid_out = _begin_umap(subject, Path(folder)) if umap else None
+        data = FigureData(opened, Options(seed=seed, channels=shown_channels))
+        _ = opened.model, data.shown  # before anything is begun, what cannot be opened or shown is told
+        laid_out = _begin_umap(data, Path(folder)) if umap else None
         contents = Contents(live, Measured(features or (), seed=seed) if evaluate else None, laid_out)
-        html = document(subject, contents)
+        html = document(data, contents)
     typer.echo(write(path, html.encode()))
 
 
-def _begin_umap(subject: Subject, folder: Path) -> Callable[[], bytes]:
+def _begin_umap(data: FigureData, folder: Path) -> Callable[[], bytes]:
     """Starts UMAP in a process of its own, where it compiles while the rest is made, and returns what waits for it and draws."""
     import torch
 
@@ -74,13 +74,13 @@ def _begin_umap(subject: Subject, folder: Path) -> Callable[[], bytes]:
     # It has a core to itself: threads that share one wait for each other.
     torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     try:
-        started = begin([neighbourhood(codes) for codes in subject.codes], subject.options.seed, folder)
+        started = begin([neighbourhood(codes) for codes in data.codes], data.options.seed, folder)
     except OwaeError as error:  # said where the figure would stand
         started = partial(_refuse, error)
 
     def drawn() -> bytes:
-        subject.laid_out = started()
-        return draw("embeddings-umap", [subject])[0]
+        data.laid_out = started()
+        return draw("embeddings-umap", [data])[0]
 
     return drawn
 

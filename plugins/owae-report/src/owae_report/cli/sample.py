@@ -17,7 +17,7 @@ def command(
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many samples.")] = 64,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", parser=expanded, help="The sheet's file, a .png.", show_default="RUN/figures/samples.png"),
+        typer.Option(metavar="FILE", parser=expanded, help="The grid's file, a .png.", show_default="RUN/figures/samples.png"),
     ] = None,
     seed: Seed = 0,
     separate: Separate = None,

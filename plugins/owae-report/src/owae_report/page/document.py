@@ -17,12 +17,12 @@ from owae.run.opened import Run
 from owae_report.errors import NotDrawableError
 from owae_report.evaluation.whole import Options as Measured
 from owae_report.evaluation.whole import judge_run
-from owae_report.figures import EMBEDDINGS, SHEETS, draw
+from owae_report.figure_data import FigureData
+from owae_report.figures import EMBEDDINGS, GRIDS, draw
 from owae_report.page import arrays, judgement
 from owae_report.page.curves import curves
 from owae_report.page.parts import block, data_address, embedded_json, figure, joined, paragraph, section, text
 from owae_report.page.plane import Plane, plane
-from owae_report.subject import Subject
 
 logger = logging.getLogger(__name__)
 
@@ -63,18 +63,18 @@ class Contents:
     umap: Callable[[], bytes] | None = None
 
 
-def document(subject: Subject, contents: Contents) -> str:
+def document(data: FigureData, contents: Contents) -> str:
     """Makes the page of a run.
 
     Raises:
         OwaeError: The run's model cannot be opened.
     """
-    run, name = subject.run, subject.name
+    run, name = data.run, data.name
     model = run.model
-    numbers = list(_numbers(subject, contents))  # which take as long as UMAP does, in a process beside
+    numbers = list(_numbers(data, contents))  # which take as long as UMAP does, in a process beside
     sections = [
-        ("plane", f"The plane of z_{model.depth}", _plane(subject, contents.live)),
-        *_figures(subject, contents),
+        ("plane", f"The plane of z_{model.depth}", _plane(data, contents.live)),
+        *_figures(data, contents),
         *numbers,
         ("curves", "Curves", _curves(run)),
         ("config", "Config", _config(run)),
@@ -141,9 +141,9 @@ def _curves(run: Run) -> Markup:
         return _failed("the curves", error)
 
 
-def _plane(subject: Subject, live: bool) -> Markup:
+def _plane(data: FigureData, live: bool) -> Markup:
     try:
-        found = plane(subject.run.model, subject.run.value_range, live=live, seed=subject.options.seed, shown=subject.shown)
+        found = plane(data.run.model, data.run.value_range, live=live, seed=data.options.seed, shown=data.shown)
     except Exception as error:
         return _failed("the plane", error)
     notes = joined(paragraph(note, "note") for note in found.notes)
@@ -197,26 +197,26 @@ def _failed(what: str, error: Exception) -> Markup:
     return paragraph(f"Not there: {why}", "warning")
 
 
-def _figures(subject: Subject, contents: Contents) -> Iterator[tuple[str, str, Markup]]:
+def _figures(data: FigureData, contents: Contents) -> Iterator[tuple[str, str, Markup]]:
     images = [
-        name for name in SHEETS if name not in ("latent-grid", "pairs")
+        name for name in GRIDS if name not in ("latent-grid", "pairs")
     ]  # the viewer shows the grid; pairs stand beside their numbers
     for name in images:
-        yield name, name.capitalize(), _figure(subject, name, lambda name=name: draw(name, [subject])[0])
+        yield name, name.capitalize(), _figure(data, name, lambda name=name: draw(name, [data])[0])
     parts = []
     for name in EMBEDDINGS:
         if name == "embeddings-umap":
             if contents.umap is not None:
-                parts.append(_figure(subject, name, contents.umap))
+                parts.append(_figure(data, name, contents.umap))
         else:
-            parts.append(_figure(subject, name, lambda name=name: draw(name, [subject])[0]))
+            parts.append(_figure(data, name, lambda name=name: draw(name, [data])[0]))
     yield "embeddings", "Embeddings", joined(parts)
 
 
-def _figure(subject: Subject, name: str, make: Callable[[], bytes]) -> Markup:
+def _figure(data: FigureData, name: str, make: Callable[[], bytes]) -> Markup:
     try:
-        if name in SHEETS and name != "pairs" and not subject.drawable:
-            return _lines(subject, name)
+        if name in GRIDS and name != "pairs" and not data.drawable:
+            return _lines(data, name)
         return figure(make(), name.replace("-", " "), _CAPTIONS[name])
     except NotDrawableError as error:
         return paragraph(f"{name} not drawn: {error}", "note")
@@ -224,31 +224,31 @@ def _figure(subject: Subject, name: str, make: Callable[[], bytes]) -> Markup:
         return _failed(name, error)
 
 
-def _lines(subject: Subject, name: str) -> Markup:
-    """Draws what the sheets of pictures show where examples are no pictures."""
+def _lines(data: FigureData, name: str) -> Markup:
+    """Draws what the grids of pictures show where examples are no pictures."""
     if name == "samples":
-        drawn = subject.drawn.first(_SAMPLES).float()
-        held_out = subject.examples(_SAMPLES)
+        drawn = data.drawn.first(_SAMPLES).float()
+        held_out = data.examples(_SAMPLES)
         caption = f"{len(drawn)} ancestral samples beside {len(held_out)} held-out examples."
         return paragraph(caption, "note") + arrays.distributions(drawn, held_out)
     if name == "reconstructions":
         caption = "Held-out examples, and what is left of them through every level, by means."
-        return paragraph(caption, "note") + arrays.comparisons(subject.reconstructed(_EXAMPLES))
+        return paragraph(caption, "note") + arrays.comparisons(data.reconstructed(_EXAMPLES))
     caption = "Pairs of held-out examples, and the decoded straight path between their codes."
-    return paragraph(caption, "note") + arrays.paths(subject.paths(_PAIRS))
+    return paragraph(caption, "note") + arrays.paths(data.paths(_PAIRS))
 
 
-def _numbers(subject: Subject, contents: Contents) -> Iterator[tuple[str, str, Markup]]:
+def _numbers(data: FigureData, contents: Contents) -> Iterator[tuple[str, str, Markup]]:
     if contents.measured is None:
         return
-    run = subject.run
+    run = data.run
     try:
-        result = judge_run(run, contents.measured, subject.drawn)
+        result = judge_run(run, contents.measured, data.drawn)
     except Exception as error:
         yield "levels", "Numbers", _failed("the numbers", error)
         return
-    subject.generalisation = result.generalisation
+    data.generalisation = result.generalisation
     for name, found in judgement.blocks(result).items():
         key, title = _BLOCKS[name]
-        pairs = [_figure(subject, "pairs", lambda: draw("pairs", [subject])[0])] if name == "generalisation" else []
+        pairs = [_figure(data, "pairs", lambda: draw("pairs", [data])[0])] if name == "generalisation" else []
         yield key, title, joined([block(found), *pairs])

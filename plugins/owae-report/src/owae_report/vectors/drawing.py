@@ -1,4 +1,4 @@
-"""The sheets of a run whose examples are no pictures: series as small lines, tables by their columns."""
+"""The figures of a run whose examples are no pictures: series as small lines, tables by their columns."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from owae.errors import TrainingError
 from owae_report.events import decode_plane, draw_samples
+from owae_report.figure_data import FigureData
 from owae_report.style import PAGE, PAGE_HEIGHT, TEXT, new_figure
-from owae_report.subject import Subject
 from owae_report.vectors import cells, columns
 
 if TYPE_CHECKING:
@@ -29,20 +29,20 @@ Rows = Float[np.ndarray, "n d"]
 Drawn = tuple[float, Callable[[Any], None]]  # the height in inches, and what draws on a figure's part
 
 
-def vectors(name: str, subjects: Sequence[Subject]) -> Figure:
-    """Draws a sheet by its name; of two runs one under the other.
+def vectors(name: str, runs: Sequence[FigureData]) -> Figure:
+    """Draws a figure by its name; of two runs one under the other.
 
     Raises:
         TrainingError: What is drawn is not finite.
     """
-    drawn = [(_series if is_series(_held_out(each, _LOOKED_AT)) else _table)(name, each) for each in subjects]
-    title = 1.5 * TEXT / 72 if len(subjects) > 1 else 0.0
+    drawn = [(_series if is_series(_held_out(each, _LOOKED_AT)) else _table)(name, each) for each in runs]
+    title = 1.5 * TEXT / 72 if len(runs) > 1 else 0.0
     heights = [height + title for height, _ in drawn]
     figure = new_figure(PAGE, min(sum(heights), PAGE_HEIGHT))
     parts = figure.subfigures(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for subject, part, (_, draw) in zip(subjects, parts, drawn, strict=True):
+    for data, part, (_, draw) in zip(runs, parts, drawn, strict=True):
         if title:
-            part.suptitle(subject.title, size=TEXT, parse_math=False, va="top", y=1.0)
+            part.suptitle(data.title, size=TEXT, parse_math=False, va="top", y=1.0)
         draw(part)
     return figure
 
@@ -61,52 +61,52 @@ def is_series(rows: Rows) -> bool:
     return scale > 0 and float((first * second).sum()) / scale > ALIKE
 
 
-def _series(name: str, subject: Subject) -> Drawn:
-    options = subject.options
+def _series(name: str, data: FigureData) -> Drawn:
+    options = data.options
     if name == "samples":
-        lines = _samples(subject, options.number or _SAMPLES)
+        lines = _samples(data, options.number or _SAMPLES)
         made = cells.Cells(cells.wrapped(lines, 4))
     elif name == "latent-grid":
-        grid = _plane(subject, options.side or _SIDE)
-        made = cells.Cells([[[line] for line in row] for row in grid], below=_where(subject))
+        grid = _plane(data, options.side or _SIDE)
+        made = cells.Cells([[[line] for line in row] for row in grid], below=_where(data))
     elif name == "reconstructions":
-        levels = _reconstructed(subject, options.number or _EXAMPLES)
+        levels = _reconstructed(data, options.number or _EXAMPLES)
         rows = [[[levels[0][i], line] if k else [line] for i, line in enumerate(level)] for k, level in enumerate(levels)]
         labels = ["$x$", *(f"$z_{{{level}}}$" for level in range(1, len(levels)))]
         made = cells.Cells(rows[::-1], labels=labels[::-1])
     elif name == "pairs":
-        found = _pairs(subject, options.number or _EXAMPLES)
+        found = _pairs(data, options.number or _EXAMPLES)
         rows = [[[there, here] for here, there in zip(ours, theirs, strict=True)] for ours, theirs, _ in found]
         made = cells.Cells(rows, labels=["sample", "held-out"], below="grey: the nearest training example", behind="")
     else:
-        paths = _flat(subject, subject.paths(options.number or _PAIRS), name)
+        paths = _flat(data, data.paths(options.number or _PAIRS), name)
         steps = paths.shape[1] - 2
         headings = {0: "data", 1: "rec.", steps: "rec.", steps + 1: "data"}
         made = cells.Cells([[[line] for line in path] for path in paths], headings=headings)
     return made.height, made.draw
 
 
-def _table(name: str, subject: Subject) -> Drawn:
-    options, data = subject.options, _held_out(subject, _OF_A_TABLE)
-    table = columns.Columns(data, _names(subject, data.shape[1]))
+def _table(name: str, data: FigureData) -> Drawn:
+    options, rows = data.options, _held_out(data, _OF_A_TABLE)
+    table = columns.Columns(rows, _names(data, rows.shape[1]))
     if name == "samples":
-        return table.samples(_samples(subject, options.number or _OF_A_TABLE))
+        return table.samples(_samples(data, options.number or _OF_A_TABLE))
     if name == "latent-grid":
-        return table.maps(_plane(subject, options.side or _MAP), _where(subject))
+        return table.maps(_plane(data, options.side or _MAP), _where(data))
     if name == "reconstructions":
-        return table.explained(_reconstructed(subject, options.number or _OF_A_TABLE))
+        return table.explained(_reconstructed(data, options.number or _OF_A_TABLE))
     if name == "pairs":
-        return table.pairs(_pairs(subject, options.number or _PAIRS))
-    return table.paths(_flat(subject, subject.paths(options.number or _PAIRS), name))
+        return table.pairs(_pairs(data, options.number or _PAIRS))
+    return table.paths(_flat(data, data.paths(options.number or _PAIRS), name))
 
 
-def _names(subject: Subject, size: int) -> list[str]:
-    names = (subject.source.units or {}).get("names")  # none where all numbers were scaled alike
+def _names(data: FigureData, size: int) -> list[str]:
+    names = (data.source.units or {}).get("names")  # none where all numbers were scaled alike
     return list(map(str, names)) if names else [str(place) for place in range(size)]
 
 
-def _where(subject: Subject) -> str:
-    depth, dimension = len(subject.shapes), math.prod(subject.shapes[-1])
+def _where(data: FigureData) -> str:
+    depth, dimension = len(data.shapes), math.prod(data.shapes[-1])
     if dimension == 1:
         return f"$z_{{{depth}}}$ from −2 to 2"
     if dimension == 2:
@@ -114,42 +114,37 @@ def _where(subject: Subject) -> str:
     return f"a random plane of $z_{{{depth}}}$, {dimension}-D"
 
 
-def _held_out(subject: Subject, number: int) -> Rows:
-    return _flat(subject, subject.examples(number), "the examples")
+def _held_out(data: FigureData, number: int) -> Rows:
+    return _flat(data, data.examples(number), "the examples")
 
 
-def _samples(subject: Subject, number: int) -> Rows:
-    return _flat(subject, draw_samples(subject.run.model, number, subject.options.seed), "samples")
+def _samples(data: FigureData, number: int) -> Rows:
+    return _flat(data, draw_samples(data.run.model, number, data.options.seed), "samples")
 
 
-def _plane(subject: Subject, side: int) -> Float[np.ndarray, "rows columns d"]:
-    return _flat(subject, decode_plane(subject.run.model, side, seed=subject.options.seed), "the latent grid")
+def _plane(data: FigureData, side: int) -> Float[np.ndarray, "rows columns d"]:
+    return _flat(data, decode_plane(data.run.model, side, seed=data.options.seed), "the latent grid")
 
 
-def _reconstructed(subject: Subject, number: int) -> list[Rows]:
-    levels = subject.reconstructed(number)
-    return [_flat(subject, events, f"reconstructions through z_{level}") for level, events in enumerate(levels)]
+def _reconstructed(data: FigureData, number: int) -> list[Rows]:
+    levels = data.reconstructed(number)
+    return [_flat(data, events, f"reconstructions through z_{level}") for level, events in enumerate(levels)]
 
 
-def _pairs(subject: Subject, number: int) -> list[tuple[Rows, Rows, list[float]]]:
+def _pairs(data: FigureData, number: int) -> list[tuple[Rows, Rows, list[float]]]:
     """Samples, then held-out examples, each with its nearest training example and the distance."""
     return [
-        (_flat(subject, ours, "samples"), _flat(subject, theirs, "training examples"), distances)
-        for ours, theirs, distances in subject.pairs(number)
+        (_flat(data, ours, "samples"), _flat(data, theirs, "training examples"), distances)
+        for ours, theirs, distances in data.pairs(number)
     ]
 
 
-def _flat(subject: Subject, events: Tensor, what: str) -> Float[np.ndarray, "..."]:
+def _flat(data: FigureData, events: Tensor, what: str) -> Float[np.ndarray, "..."]:
     """Events in the data's own units, each one row of numbers."""
     if not torch.isfinite(events).all():
         raise TrainingError(
-            f"{subject.name}: {what} hold values that are not finite, so its training diverged; it can only be trained anew, with a lower "
+            f"{data.name}: {what} hold values that are not finite, so its training diverged; it can only be trained anew, with a lower "
             "learning rate for instance"
         )
-    size = math.prod(subject.run.shape)
-    return (
-        subject.run.natural(events.float().cpu())
-        .double()
-        .reshape(*events.shape[: events.ndim - len(subject.run.shape)], size)
-        .numpy()
-    )
+    size = math.prod(data.run.shape)
+    return data.run.natural(events.float().cpu()).double().reshape(*events.shape[: events.ndim - len(data.run.shape)], size).numpy()

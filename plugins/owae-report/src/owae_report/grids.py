@@ -4,7 +4,7 @@ Everything stands on whole pixels of the 300 dpi PNG, and each pixel of a pictur
 the model's own values. A PDF gets the same array; its text stays text.
 
 This is the one way from pictures to a file, for papers, commands and trainings alike, and matplotlib draws it: it sets labels as
-mathematics, writes PDFs, gives the same bytes for the same seed, and takes less than a tenth of a second for a sheet.
+mathematics, writes PDFs, gives the same bytes for the same seed, and takes less than a tenth of a second for a grid.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _WHITE = 255
 def png(block: Block) -> bytes:
     """A PNG of one block, as large as it takes for each pixel of a picture to be one of the PNG's at least."""
     with styled():
-        return rendered(sheet([block], on_page=False), "png")
+        return rendered(picture_grid([block], on_page=False), "png")
 
 
-def sheet(blocks: Sequence[Block], *, down: bool = False, on_page: bool = True) -> Figure:
+def picture_grid(blocks: Sequence[Block], *, down: bool = False, on_page: bool = True) -> Figure:
     """A figure of blocks side by side, their lowest rows level, or, with `down`, one under the other.
 
     It is as large as its pictures want to be, within the width and height of a page. Where that makes pictures smaller than they

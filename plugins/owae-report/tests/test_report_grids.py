@@ -11,8 +11,8 @@ from PIL import Image
 
 from owae_report.blocks import Block, samples, square_rows
 from owae_report.embeddings import Projection
+from owae_report.grids import picture_grid, png
 from owae_report.scatter import Panel, _apart, scatter
-from owae_report.sheets import png, sheet
 from owae_report.style import DPI, PAGE, PAGE_HEIGHT, colours, rendered, styled
 
 
@@ -22,7 +22,7 @@ def pictures_of(count: int, *shape: int, seed: int = 0) -> np.ndarray:
 
 def drawn(blocks: list[Block], down: bool = False) -> np.ndarray:
     with styled():
-        return read(rendered(sheet(blocks, down=down), "png"))
+        return read(rendered(picture_grid(blocks, down=down), "png"))
 
 
 def read(content: bytes) -> np.ndarray:
@@ -32,13 +32,13 @@ def read(content: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGBA"))
 
 
-def found(sheet: np.ndarray, picture: np.ndarray, scale: int) -> list[tuple[int, int]]:
-    """The places at which a grey or RGB picture, each pixel `scale` times as large, stands in a sheet."""
+def found(grid: np.ndarray, picture: np.ndarray, scale: int) -> list[tuple[int, int]]:
+    """The places at which a grey or RGB picture, each pixel `scale` times as large, stands in a grid."""
     colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
     large = colour.repeat(scale, axis=0).repeat(scale, axis=1)
     height, width = large.shape[:2]
-    starts = np.argwhere((sheet[: sheet.shape[0] - height + 1, : sheet.shape[1] - width + 1, :3] == large[0, 0]).all(-1))
-    return [(y, x) for y, x in starts.tolist() if np.array_equal(sheet[y : y + height, x : x + width, :3], large)]
+    starts = np.argwhere((grid[: grid.shape[0] - height + 1, : grid.shape[1] - width + 1, :3] == large[0, 0]).all(-1))
+    return [(y, x) for y, x in starts.tolist() if np.array_equal(grid[y : y + height, x : x + width, :3], large)]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_samples_are_laid_out_about_square(count: int, rows: int):
 
 def test_nothing_to_draw_is_refused():
     with pytest.raises(ValueError, match="no picture"):
-        sheet([Block([])])
+        picture_grid([Block([])])
     with pytest.raises(ValueError, match="no panel"):
         scatter([])
 
@@ -233,7 +233,7 @@ def test_long_names_that_begin_alike_are_told_apart():
 
 def test_very_wide_pictures_are_drawn_so_large_that_they_are_seen():
     with styled():
-        wide, square = (sheet([samples(np.zeros((4, *shape), np.uint8))], on_page=True) for shape in ((8, 200), (28, 28)))
+        wide, square = (picture_grid([samples(np.zeros((4, *shape), np.uint8))], on_page=True) for shape in ((8, 200), (28, 28)))
     assert wide.get_figwidth() > 2, "0.67 inches a picture before"
     assert square.get_figwidth() < 1
 
@@ -257,5 +257,5 @@ def test_a_text_beside_low_rows_stands_below_them():
     low = Block([np.zeros((2, 1, 30), np.uint8)], below="z[0]", beside="a long text about z[1]")
     high = Block([np.zeros((2, 60, 30), np.uint8)] * 4, below="z[0]", beside="z[1]")
     with styled():
-        texts = [[text.get_text() for text in sheet([block]).axes[0].texts] for block in (low, high)]
+        texts = [[text.get_text() for text in picture_grid([block]).axes[0].texts] for block in (low, high)]
     assert texts == [["z[0], a long text about z[1] upwards"], ["z[1]", "z[0]"]]

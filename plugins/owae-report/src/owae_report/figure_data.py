@@ -16,13 +16,13 @@ from owae.data.sources import examples
 from owae.errors import DataError, OwaeError, TrainingError
 from owae.interfaces import DataSource
 from owae.run.opened import Run
-from owae_report.choice import representative
 from owae_report.embeddings import encode
 from owae_report.evaluation.generalisation import Generalisation
 from owae_report.evaluation.whole import generalised
 from owae_report.events import Draws, decode_plane, reconstructions
 from owae_report.interpolate import interpolate, pairs
 from owae_report.pixels import Pixels, channels, drawable, to_pixels
+from owae_report.representatives import representative
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Options:
     channels: str | None = None
 
 
-class Subject:
+class FigureData:
     """A run and what is drawn of it.
 
     Args:
