@@ -122,7 +122,7 @@ def opened(path: Path, matrix: str) -> Cells:
             data: Any = anndata.read_h5ad(path, backed="r")
     except Exception as error:  # whatever a foreign or damaged file leads h5py and anndata into
         raise DataError(f"{path} cannot be read as an .h5ad file ({error})") from error
-    layers = [str(name) for name in data.layers]
+    layers = [name for name in data.layers if name is not None]  # from anndata 0.13 on None stands for X
     x = _x(data)
     if matrix == "raw":
         if data.raw is None:

@@ -21,7 +21,7 @@ from owae.config.weights import RULES, Weights
 from owae.registry.options import options_model
 from owae.registry.registry import Entry, Registry
 from owae.training.options import Best, Options
-from owae_dev.schema import described
+from owae_dev.docstrings import described, sections
 
 # Where the component of an interface stands in a config.
 PLACES = {
@@ -87,7 +87,7 @@ def component(entry: Entry) -> str:
     ]
     parts.append(_markdown(entry.cls.__doc__, leave=("Args", "Attributes", "Raises")))
     options = options_model(entry.cls)
-    texts = _sections(entry.cls.__doc__).get("Args", {}) | _sections(entry.cls.__init__.__doc__).get("Args", {})
+    texts = sections(entry.cls.__doc__).get("Args", {}) | sections(entry.cls.__init__.__doc__).get("Args", {})
     if options.model_fields:
         parts += ["## Options", _fields(options, texts=texts)]
     else:
@@ -220,15 +220,6 @@ def _default(field: FieldInfo) -> str:
     return "" if value is None else f"`{_cell(_cut(repr(value), 60))}`"
 
 
-def _sections(doc: str | None) -> dict[str, dict[str, str]]:
-    """The named sections of a Google-style docstring: each name in them, and its text."""
-    found: dict[str, dict[str, str]] = {}
-    for title, body in re.findall(r"^(\w+):\n((?:[ \t]+.*\n?|\n)+)", inspect.cleandoc(doc or "") + "\n", re.MULTILINE):
-        entries = re.findall(r"^ {4}(\*{0,2}\w+)(?: \([^)]*\))?: (.*(?:\n {5,}.*)*)", body, re.MULTILINE)
-        found[title] = {name: " ".join(text.split()) for name, text in entries}
-    return found
-
-
 _TITLES = ("Args", "Attributes", "Returns", "Raises", "Yields")
 
 
@@ -240,7 +231,7 @@ def _markdown(doc: str | None, leave: Iterable[str] = ()) -> str:
     for title, body in zip(parts[1::2], parts[2::2], strict=True):
         if title in leave:
             continue
-        section = _sections(f"{title}:\n{body}").get(title, {})
+        section = sections(f"{title}:\n{body}").get(title, {})
         rest = re.sub(r"\A(?:[ \t]+.*\n?|\n)+", "", body)
         listed = [f"- `{name}`: {_escape(told)}" for name, told in section.items()] or [_escape(" ".join(body.split()))]
         lines += [f"**{title}**", "\n".join(listed), _body(rest)]

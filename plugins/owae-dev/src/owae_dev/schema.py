@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import re
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, PlainValidator, WithJsonSchema, create_model
@@ -24,6 +23,7 @@ from owae.registry.options import options_model
 from owae.registry.problems import STRICT
 from owae.registry.registry import Registry
 from owae.training.options import Options
+from owae_dev.docstrings import described
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -127,13 +127,6 @@ def _train() -> Any:
         default = field.default if isinstance(field.default, str | int | float | bool) else None
         fields[name] = (annotation, Field(default=default, description=texts.get(name)))
     return _model("Train", fields)
-
-
-def described(model: type[BaseModel]) -> dict[str, str]:
-    """The texts of a model's attributes, from its docstring."""
-    text = (model.__doc__ or "").partition("Attributes:\n")[2]
-    found = re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z|^ {0,7}\w)", text, re.MULTILINE | re.DOTALL)
-    return {name: " ".join(words.split()) for name, words in found}
 
 
 def _summary(cls: type) -> str:
