@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -112,9 +113,8 @@ def test_a_point_given_up_by_another_worker_meanwhile_does_not_end_the_sweep(tmp
         if not given_up:
             (trial,) = search.trials(TrialState.RUNNING)
             given_up.append(trial.number)
-            optuna.load_study(study_name="s", storage=default_storage(tmp_path))._storage.set_trial_state_values(
-                trial._trial_id, TrialState.FAIL
-            )
+            with contextlib.closing(Search(sweep, default_storage(tmp_path), "s", "d")) as other:
+                other._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         return values
 
     monkeypatch.setattr(worker, "run_point", suspended)

@@ -28,6 +28,8 @@ from owae_sweep.space import Point, Sweep, key
 logger = logging.getLogger(__name__)
 
 RETRIES = 2  # times that a point is tried again after its worker died
+# Without a pool, which would keep the connections of threads that have ended open.
+_SQLITE = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 WORKER, ENDED, SURPLUS, INTERRUPTED, DIED = "worker", "ended", "surplus", "interrupted", "died"
 
@@ -54,7 +56,7 @@ class Search:
             with _without_experimental():
                 self._storage = RDBStorage(
                     storage,
-                    engine_kwargs={"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else {"pool_pre_ping": True},
+                    engine_kwargs=_SQLITE if storage.startswith("sqlite") else {"pool_pre_ping": True},
                     heartbeat_interval=heartbeat,
                     grace_period=4 * heartbeat,
                 )
@@ -75,6 +77,7 @@ class Search:
             self.study.set_user_attr("description", description)
             self.study.set_user_attr("sweep", sweep.model_dump(mode="json"))
         elif known != description:
+            self.close()
             raise TrainingError(
                 f"{_shown(storage)} holds a sweep '{name}' of another config or space; choose another folder with --out, or another --name"
             )
