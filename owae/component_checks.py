@@ -36,7 +36,8 @@ def check_choices(cls: type, engine: Sequence[Any], options: Mapping[str, Any]) 
         value = given.get(name, values[0])
         if any(type(value) is type(choice) and value == choice for choice in values):
             continue
-        # Next to the listed values an annotation may name types: of a string it must be one, of anything else the constructor judges.
+        # Beside the values an annotation may name types. A string is taken where one of them is a string's, None where None is one, and
+        # anything else where any other is named, for then the constructor judges it.
         taken = others & {str, object, Path} if isinstance(value, str) else others - {NoneType} or type(value) in others
         if not taken:
             raise ValueError(f"{cls.__name__}: {name} is {value!r}; {suggestion(str(value), map(str, values))}")
