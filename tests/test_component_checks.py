@@ -96,8 +96,8 @@ def test_the_engines_arguments_are_checked_too() -> None:
 # What is returned
 
 
-class Returns(Moments):
-    """A divergence that returns something else than it should."""
+class HasWay:
+    """A component that returns something else than it should, in one of several ways."""
 
     name = "returns"
 
@@ -105,6 +105,8 @@ class Returns(Moments):
         super().__init__()
         self.way = way
 
+
+class Returns(HasWay, Moments):
     def forward(self, x: Any, y: Any) -> Any:
         value = super().forward(x, y)
         made = {"float": value.item(), "vector": value[None], "detached": value.detach(), "tuple": (value, {})}
@@ -119,18 +121,14 @@ class ReturnsToPrior(Returns):
         return Returns.forward(self, x, prior.sample(len(x)))
 
 
-class CostReturns(Bounded):
-    name = "returns"
-
-    def __init__(self, *, way: str) -> None:
-        super().__init__()
-        self.way = way
-
+class OfRows(HasWay):
     def spoil(self, value: Any) -> Any:
         return {"float": value.mean().item(), "scalar": value.mean(), "column": value[:, None], "detached": value.detach()}[
             self.way
         ]
 
+
+class CostReturns(OfRows, Bounded):
     def forward(self, x: Any, y: Any) -> Any:
         return self.spoil(super().forward(x, y))
 
@@ -143,15 +141,9 @@ class ExpectedReturns(CostReturns):
         return self.spoil(self(x, p.mean))
 
 
-class PenaltyReturns(Spread):
-    name = "returns"
-
-    def __init__(self, *, way: str) -> None:
-        super().__init__()
-        self.way = way
-
+class PenaltyReturns(OfRows, Spread):
     def forward(self, q: Any) -> Any:
-        return CostReturns.spoil(self, super().forward(q))  # pyright: ignore[reportArgumentType] # it asks for `way` alone
+        return self.spoil(super().forward(q))
 
 
 def stack(**parts: Any) -> Stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -56,8 +57,7 @@ class Effect:
 
     def gradient_norm(self) -> Tensor:
         """Returns a number on the device that is finite only if the gradient is."""
-        gradients = [p.grad for p in self._watched if p.grad is not None]
-        return get_total_norm(gradients) if gradients else torch.zeros((), device=self._stack.device)
+        return norm_of_gradient(self._watched, self._stack.device)
 
     def futile(self, gradient: float) -> str:
         """Says why a step with this `gradient_norm` trains nothing; empty if it does. Warns once of parameters that no gradient reaches."""
@@ -82,6 +82,10 @@ class Effect:
 
 def level_gradient_norms(stack: Stack) -> Tensor:
     """Returns the norm of the gradient of each level's parameters, (N,)."""
-    none = [torch.zeros((), device=stack.device)]
-    gradients = [[p.grad for p in layer.parameters() if p.grad is not None] for layer in stack.layers]
-    return torch.stack([get_total_norm(each or none).detach().float() for each in gradients])
+    return torch.stack([norm_of_gradient(layer.parameters(), stack.device).detach().float() for layer in stack.layers])
+
+
+def norm_of_gradient(parameters: Iterable[Tensor], device: torch.device) -> Tensor:
+    """Returns the norm of the gradient of parameters on a device, a scalar; 0 where none has one."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return get_total_norm(gradients) if gradients else torch.zeros((), device=device)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
 from owae.data.loader import Loader
 from owae.data.sources import as_source
@@ -32,7 +32,7 @@ from owae.parallel.gather import peers
 from owae.parallel.launch import launch
 from owae.torch_state import CPU, own_terms
 from owae.training import randomness
-from owae.training.effect import Effect, check_trainable, level_gradient_norms
+from owae.training.effect import Effect, check_trainable, level_gradient_norms, norm_of_gradient
 from owae.training.ema import Average, load_model
 from owae.training.faults import explain, explain_failure, within_memory
 from owae.training.guards import Guard
@@ -212,7 +212,7 @@ class Fit:
         """Returns the norm of the gradient where it is clipped; otherwise any number that is finite only if the gradient is."""
         if self.options.clip_gradients is None:
             return self._effect.gradient_norm()
-        return get_total_norm([p.grad for p in self.stack.parameters() if p.grad is not None])
+        return norm_of_gradient(self.stack.parameters(), self.device)
 
     def _take(self, warm: float, norm: Tensor) -> Tensor | float:
         """Takes the optimiser's step, and returns the factor by which gradients were clipped."""
